@@ -1,0 +1,109 @@
+// Package request is the contract from the host to the target: the one
+// versioned document that says what to install, on which disk, with which
+// network. It carries no secrets: those travel beside it (internal/secret).
+//
+// In the RAM system it is the file Path, put there by a segment appended to
+// the initramfs.
+package request
+
+import (
+	"github.com/victorinix/vic/disk/layout"
+)
+
+// Version is the version that this package writes and reads.
+const Version = 1
+
+// Where a request and its secrets are in the RAM system.
+const (
+	Path        = "/vic/request.json"
+	SecretsPath = "/vic/secrets.json"
+)
+
+// Request is the whole document.
+type Request struct {
+	Version int    `json:"version"`
+	Item    string `json:"item"` // for people
+	// Payload is what gets installed, and where the target finds it.
+	Payload Payload `json:"payload"`
+	// Disk chooses the disk by identity.
+	Disk DiskSelector `json:"disk"`
+	// Layout cuts it. It names exactly one disk.
+	Layout layout.Layout `json:"layout"`
+	System System        `json:"system"`
+	// Phases limits the run; empty means all.
+	Phases []string `json:"phases,omitempty"`
+	// Finish is what the target does after success: FinishPoweroff,
+	// FinishReboot or FinishStay.
+	Finish string `json:"finish"`
+}
+
+// The values of Request.Finish.
+const (
+	FinishPoweroff = "poweroff"
+	FinishReboot   = "reboot"
+	FinishStay     = "stay"
+)
+
+// Payload is a root file system as one image.
+type Payload struct {
+	Format string `json:"format"` // "erofs" or "squashfs"
+	Size   int64  `json:"size"`   // bytes
+	SHA256 string `json:"sha256"` // of the image, lower-case hex
+	// TreeSize is what the tree needs on the target, in bytes: content
+	// rounded up to 4 KiB a file, plus inodes.
+	TreeSize int64  `json:"treeSize"`
+	Arch     string `json:"arch"`
+	// Kernel is the release of the kernel in the payload (uname -r).
+	Kernel string `json:"kernel"`
+	Source Source `json:"source"`
+}
+
+// Source says where the image is, as seen from the target. Exactly one field
+// is set. A device may be larger than the image.
+type Source struct {
+	// Serial of a block device that holds the image from its first byte.
+	Serial string `json:"serial,omitempty"`
+	// Path of a file.
+	Path string `json:"path,omitempty"`
+	// PartLabel of a GPT partition that holds the image from its first byte.
+	PartLabel string `json:"partLabel,omitempty"`
+}
+
+// DiskSelector chooses one disk; every field that is set has to match. None or
+// several matches is an error that lists the candidates.
+type DiskSelector struct {
+	// Device is a path: /dev/sda, /dev/disk/by-id/.... By itself it is only
+	// trusted on the machine it was typed on.
+	Device     string `json:"device,omitempty"`
+	Serial     string `json:"serial,omitempty"`
+	WWN        string `json:"wwn,omitempty"`
+	Size       int64  `json:"size,omitempty"`       // bytes, exact
+	SectorSize int    `json:"sectorSize,omitempty"` // logical, bytes
+}
+
+// System is what the installed system is to be.
+type System struct {
+	Hostname string   `json:"hostname"`
+	Timezone string   `json:"timezone"` // "Europe/Berlin"; empty: UTC
+	Locale   string   `json:"locale"`   // "C.UTF-8"
+	Keymap   string   `json:"keymap"`   // "us"
+	Users    []User   `json:"users"`
+	Network  Network  `json:"network"`
+	Cmdline  []string `json:"cmdline,omitempty"` // added to the kernel command line
+}
+
+// User is an account; "root" changes root's.
+type User struct {
+	Name    string   `json:"name"`
+	SSHKeys []string `json:"sshKeys,omitempty"`
+	// PasswordSecret names the secret that holds the password; empty locks it.
+	PasswordSecret string `json:"passwordSecret,omitempty"`
+	Sudo           bool   `json:"sudo,omitempty"`
+}
+
+// Network is how the installed system gets on the network.
+type Network struct {
+	// Mode is "dhcp": DHCP and router advertisements on every physical NIC
+	// found on the target, matched by its permanent MAC.
+	Mode string `json:"mode"`
+}
