@@ -1,0 +1,139 @@
+package request
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// The values of Network.Mode.
+const NetworkDHCP = "dhcp"
+
+// maxSize bounds what Decode reads: a request is a few KiB.
+const maxSize = 1 << 20
+
+// Encode writes the request as indented JSON, after checking it.
+func (r Request) Encode(w io.Writer) error {
+	if err := r.Validate(); err != nil {
+		return err
+	}
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(r); err != nil {
+		return fmt.Errorf("write request: %w", err)
+	}
+	return nil
+}
+
+// Decode reads and checks a request. One of another version is refused before
+// anything else in it is looked at; unknown fields are refused, since leaving
+// out what was asked for is no install of what was described.
+func Decode(r io.Reader) (Request, error) {
+	doc, err := io.ReadAll(io.LimitReader(r, maxSize+1))
+	if err != nil {
+		return Request{}, fmt.Errorf("read request: %w", err)
+	}
+	if len(doc) > maxSize {
+		return Request{}, fmt.Errorf("read request: larger than %d bytes", maxSize)
+	}
+	var head struct {
+		Version int `json:"version"`
+	}
+	if err := json.Unmarshal(doc, &head); err != nil {
+		return Request{}, fmt.Errorf("decode request: %w", err)
+	}
+	if head.Version != Version {
+		return Request{}, fmt.Errorf("decode request: version %d, this vic reads version %d: build the installer and the request with the same vic", head.Version, Version)
+	}
+	dec := json.NewDecoder(strings.NewReader(string(doc)))
+	dec.DisallowUnknownFields()
+	var req Request
+	if err := dec.Decode(&req); err != nil {
+		return Request{}, fmt.Errorf("decode request: %w", err)
+	}
+	return req, req.Validate()
+}
+
+// Validate reports everything that is wrong with the request, joined.
+func (r Request) Validate() error {
+	errs := []error{
+		check(r.Version == Version, "version", r.Version, fmt.Sprintf("must be %d", Version)),
+		check(r.Disk != DiskSelector{}, "disk", "", "must name a disk"),
+		check(slices.Contains([]string{FinishPoweroff, FinishReboot, FinishStay}, r.Finish), "finish", r.Finish, "must be poweroff, reboot or stay"),
+	}
+	errs = append(errs, r.Payload.validate(), r.System.validate())
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("request: %w", err)
+	}
+	return nil
+}
+
+func check(ok bool, field string, value any, why string) error {
+	if ok {
+		return nil
+	}
+	return fmt.Errorf("%s %q %s", field, fmt.Sprint(value), why)
+}
+
+var (
+	hexHash = regexp.MustCompile(`^[0-9a-f]{64}$`)
+	release = regexp.MustCompile(`^[0-9][0-9A-Za-z.+~_-]*$`)
+)
+
+func (p Payload) validate() error {
+	set := 0
+	for _, s := range []string{p.Source.Serial, p.Source.Path, p.Source.PartLabel} {
+		if s != "" {
+			set++
+		}
+	}
+	return errors.Join(
+		check(p.Format == "erofs" || p.Format == "squashfs", "payload.format", p.Format, "must be erofs or squashfs"),
+		check(p.Size > 0, "payload.size", p.Size, "must be positive"),
+		check(p.TreeSize > 0, "payload.treeSize", p.TreeSize, "must be positive"),
+		check(hexHash.MatchString(p.SHA256), "payload.sha256", p.SHA256, "must be 64 lower-case hex digits"),
+		check(p.Arch == "amd64" || p.Arch == "arm64", "payload.arch", p.Arch, "must be amd64 or arm64"),
+		check(release.MatchString(p.Kernel), "payload.kernel", p.Kernel, "must be a kernel release"),
+		check(set == 1, "payload.source", fmt.Sprintf("%+v", p.Source), "must have exactly one of serial, path, partLabel"),
+	)
+}
+
+// What goes into files of the target, unquoted.
+var (
+	hostname = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$`)
+	username = regexp.MustCompile(`^[a-z_][a-z0-9_-]{0,31}$`)
+	zone     = regexp.MustCompile(`^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$`)
+	word     = regexp.MustCompile(`^[A-Za-z0-9_.@-]+$`)
+	sshKey   = regexp.MustCompile(`^[^\n\r\x00]+$`)
+	// A parameter stands in a shell file and in a loader entry.
+	parameter = regexp.MustCompile(`^[\x21\x23-\x26\x28-\x5b\x5d-\x5f\x61-\x7e]+$`)
+)
+
+func (s System) validate() error {
+	errs := []error{
+		check(len(s.Hostname) <= 64 && hostname.MatchString(s.Hostname), "system.hostname", s.Hostname, "must be a host name (RFC 1123, at most 64 characters, lower case)"),
+		check(s.Timezone == "" || zone.MatchString(s.Timezone) && path.Clean(s.Timezone) == s.Timezone, "system.timezone", s.Timezone, "must be a time zone such as Europe/Berlin"),
+		check(s.Locale == "" || word.MatchString(s.Locale), "system.locale", s.Locale, "must be a locale such as de_DE.UTF-8"),
+		check(s.Keymap == "" || word.MatchString(s.Keymap), "system.keymap", s.Keymap, "must be a keymap such as de"),
+		check(s.Network.Mode == NetworkDHCP, "system.network.mode", s.Network.Mode, "must be dhcp"),
+	}
+	for _, p := range s.Cmdline {
+		errs = append(errs, check(parameter.MatchString(p), "system.cmdline", p, "must be one kernel parameter, without spaces or quotes"))
+	}
+	seen := map[string]bool{}
+	for _, u := range s.Users {
+		errs = append(errs,
+			check(username.MatchString(u.Name), "user", u.Name, "must be a user name (useradd(8): a-z, 0-9, _ and -, at most 32)"),
+			check(!seen[u.Name], "user", u.Name, "is there twice"))
+		seen[u.Name] = true
+		for _, k := range u.SSHKeys {
+			errs = append(errs, check(sshKey.MatchString(k), "sshkey of "+u.Name, k, "must be one line"))
+		}
+	}
+	return errors.Join(errs...)
+}
