@@ -1,0 +1,106 @@
+package config
+
+import (
+	"fmt"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+)
+
+// maxYAML is the largest document that is read, in bytes. Settings are
+// written by people; anything larger is a mistaken path.
+const maxYAML = 1 << 20
+
+// entry is one key of a mapping, in the order of the text.
+type entry struct {
+	key   string
+	node  ast.Node // of the key
+	value ast.Node
+}
+
+// parseMapping parses a document that has to be one mapping. An empty document
+// is an empty mapping.
+func parseMapping(source string, text []byte) ([]entry, error) {
+	if len(text) > maxYAML {
+		return nil, &Error{Source: source, Msg: fmt.Sprintf("is %d bytes long, at most %d are read", len(text), maxYAML)}
+	}
+	file, err := parser.ParseBytes(text, 0)
+	if err != nil {
+		return nil, fromYAML(source, err, nil)
+	}
+	var body ast.Node
+	for _, doc := range file.Docs {
+		if doc.Body == nil || doc.Body.Type() == ast.CommentGroupType {
+			continue
+		}
+		if body != nil {
+			return nil, at(source, doc.Body, "holds a second document, expected one")
+		}
+		body = doc.Body
+	}
+	if body == nil || body.Type() == ast.NullType {
+		return nil, nil
+	}
+	return entries(source, body)
+}
+
+// entries lists the keys of a mapping node.
+func entries(source string, n ast.Node) ([]entry, error) {
+	m, ok := n.(ast.MapNode)
+	if !ok {
+		return nil, at(source, n, "expected a mapping (key: value), got %s", describe(n))
+	}
+	var list []entry
+	for it := m.MapRange(); it.Next(); {
+		k := it.Key()
+		switch k.(type) {
+		case *ast.StringNode, *ast.IntegerNode, *ast.BoolNode, *ast.NullNode, *ast.FloatNode:
+			list = append(list, entry{k.GetToken().Value, k, it.Value()})
+		default:
+			return nil, at(source, k, "expected a plain key, got %s", describe(k))
+		}
+	}
+	return list, nil
+}
+
+// decode fills v, a pointer to a struct, from a document, strictly. names are
+// the keys that the document may have.
+func decode(source string, text []byte, v any, names []string) error {
+	if len(text) > maxYAML {
+		return &Error{Source: source, Msg: fmt.Sprintf("is %d bytes long, at most %d are read", len(text), maxYAML)}
+	}
+	if err := yaml.UnmarshalWithOptions(text, v, yaml.Strict()); err != nil {
+		return fromYAML(source, err, names)
+	}
+	return nil
+}
+
+// describe says what a node is, for people.
+func describe(n ast.Node) string {
+	switch n := n.(type) {
+	case nil:
+		return "nothing"
+	case *ast.NullNode:
+		return "nothing"
+	case *ast.StringNode:
+		return fmt.Sprintf("the string %.40q", n.Value)
+	case *ast.LiteralNode:
+		return "a block of text"
+	case *ast.IntegerNode, *ast.FloatNode, *ast.InfinityNode, *ast.NanNode:
+		return fmt.Sprintf("the number %.40s", n.GetToken().Value)
+	case *ast.BoolNode:
+		return "the boolean " + n.GetToken().Value
+	case *ast.SequenceNode:
+		return "a list"
+	case *ast.MappingNode, *ast.MappingValueNode:
+		return "a mapping"
+	case *ast.AnchorNode, *ast.AliasNode:
+		return "an anchor or alias (not supported here)"
+	case *ast.TagNode:
+		return "a tagged value (not supported here)"
+	case *ast.MergeKeyNode:
+		return "a merge key (not supported here)"
+	}
+	return "a " + n.Type().YAMLName()
+}
