@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
 )
 
 // readLines reads the lines of the FILE in @FILE; see Rule.FromFile.
@@ -89,13 +88,11 @@ func (r Rule) fromText(source, text string, lines readLines) (any, error) {
 		return v, nil
 	}
 	if strings.HasPrefix(text, "[") {
-		file, err := parser.ParseBytes([]byte(text), 0)
+		n, err := parse(source, []byte(text))
 		if err != nil {
-			return nil, fromYAML(source, err, nil)
+			return nil, err
 		}
-		if len(file.Docs) == 1 && file.Docs[0].Body != nil {
-			return r.listFromNode(source, file.Docs[0].Body, lines)
-		}
+		return r.listFromNode(source, n, lines)
 	}
 	list := []string{}
 	var errs []error

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/goccy/go-yaml"
@@ -19,9 +20,11 @@ type entry struct {
 	value ast.Node
 }
 
-// parseMapping parses a document that has to be one mapping. An empty document
-// is an empty mapping.
-func parseMapping(source string, text []byte) ([]entry, error) {
+// parse returns the body of a document, or nil for an empty one. It holds only
+// mappings, lists and scalars: anchors, aliases, merge keys and tags are
+// refused, because settings do not need them and the YAML library trips over
+// some of them.
+func parse(source string, text []byte) (ast.Node, error) {
 	if len(text) > maxYAML {
 		return nil, &Error{Source: source, Msg: fmt.Sprintf("is %d bytes long, at most %d are read", len(text), maxYAML)}
 	}
@@ -41,6 +44,39 @@ func parseMapping(source string, text []byte) ([]entry, error) {
 	}
 	if body == nil || body.Type() == ast.NullType {
 		return nil, nil
+	}
+	return body, plain(source, body)
+}
+
+// plain refuses what parse does not let through, all of it at once.
+func plain(source string, n ast.Node) error {
+	var errs []error
+	switch m := n.(type) {
+	case *ast.StringNode, *ast.LiteralNode, *ast.BoolNode, *ast.NullNode,
+		*ast.IntegerNode, *ast.FloatNode, *ast.InfinityNode, *ast.NanNode:
+		return nil
+	case *ast.SequenceNode:
+		for _, el := range m.Values {
+			errs = append(errs, plain(source, el))
+		}
+	case *ast.MappingNode, *ast.MappingValueNode:
+		list, err := entries(source, n)
+		errs = append(errs, err)
+		for _, e := range list {
+			errs = append(errs, plain(source, e.value))
+		}
+	default:
+		return at(source, n, "unexpected %s", describe(n))
+	}
+	return errors.Join(errs...)
+}
+
+// parseMapping parses a document that has to be one mapping. An empty document
+// is an empty mapping.
+func parseMapping(source string, text []byte) ([]entry, error) {
+	body, err := parse(source, text)
+	if err != nil || body == nil {
+		return nil, err
 	}
 	return entries(source, body)
 }
@@ -67,10 +103,11 @@ func entries(source string, n ast.Node) ([]entry, error) {
 // decode fills v, a pointer to a struct, from a document, strictly. names are
 // the keys that the document may have.
 func decode(source string, text []byte, v any, names []string) error {
-	if len(text) > maxYAML {
-		return &Error{Source: source, Msg: fmt.Sprintf("is %d bytes long, at most %d are read", len(text), maxYAML)}
+	body, err := parse(source, text)
+	if err != nil || body == nil {
+		return err
 	}
-	if err := yaml.UnmarshalWithOptions(text, v, yaml.Strict()); err != nil {
+	if err := yaml.NodeToValue(body, v, yaml.Strict()); err != nil {
 		return fromYAML(source, err, names)
 	}
 	return nil
@@ -95,12 +132,12 @@ func describe(n ast.Node) string {
 		return "a list"
 	case *ast.MappingNode, *ast.MappingValueNode:
 		return "a mapping"
-	case *ast.AnchorNode, *ast.AliasNode:
-		return "an anchor or alias (not supported here)"
+	case *ast.AnchorNode:
+		return "anchor (not supported here)"
+	case *ast.AliasNode:
+		return "alias (not supported here)"
 	case *ast.TagNode:
-		return "a tagged value (not supported here)"
-	case *ast.MergeKeyNode:
-		return "a merge key (not supported here)"
+		return "tag (not supported here)"
 	}
 	return "a " + n.Type().YAMLName()
 }
