@@ -25,8 +25,13 @@ type Disk struct {
 	Type string `json:"type"` // "disk"
 	// Device is disko's device path. It may be empty: the disk is then given
 	// with --disk.
-	Device  string  `json:"device,omitempty"`
+	Device string `json:"device,omitempty"`
+	// Name is used in default labels; default the key, with "_" for "/".
+	Name    string  `json:"name,omitempty"`
 	Content Content `json:"content"`
+	// ImageSize is the size of a disk image made from the layout; it has no
+	// meaning for a real disk.
+	ImageSize string `json:"imageSize,omitempty"`
 }
 
 // Content is what fills a disk or a partition: the union of disko's content
@@ -45,16 +50,17 @@ type Content struct {
 }
 
 // Partition is one entry of gpt.partitions. Sizes are written as sgdisk takes
-// them: a number of MiB by default, or with K, M, G, T, P; "100%" is all that
-// is left.
+// them: a number of sectors, or of K, M, G, T, P (powers of 1024); "100%" is
+// all that is left.
 type Partition struct {
+	Name      string   `json:"name,omitempty"`  // in the default label; default the key
 	Type      string   `json:"type,omitempty"`  // sgdisk code ("EF00") or GUID; default 8300
 	Size      string   `json:"size,omitempty"`  // default "0": all that is left
 	Start     string   `json:"start,omitempty"` // default "0": the next free aligned sector
 	End       string   `json:"end,omitempty"`
-	Label     string   `json:"label,omitempty"` // default disk-NAME-PARTITION, as disko
-	UUID      string   `json:"uuid,omitempty"`  // default derived from the seed
-	Priority  int      `json:"priority,omitempty"`
+	Label     string   `json:"label,omitempty"`     // default disk-NAME-PARTITION, as disko
+	UUID      string   `json:"uuid,omitempty"`      // default derived from the seed
+	Priority  *int     `json:"priority,omitempty"`  // smaller comes first; default 1000, EF02 100, size 100% 9001
 	Alignment int      `json:"alignment,omitempty"` // in sectors, as sgdisk --set-alignment; 0: 1 MiB
 	Attribute []int    `json:"attributes,omitempty"`
 	Content   *Content `json:"content,omitempty"`

@@ -1,0 +1,198 @@
+package layout
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/goccy/go-yaml/ast"
+)
+
+// decoder fills Go values from a YAML tree. Unlike the library's own decoder
+// it goes on after an error, and takes scalars as they are written: the type
+// code 8e00 is not the number 8.
+type decoder struct {
+	source    string
+	prefix    string              // of all paths: "", "devices" or "disko.devices"
+	positions map[string]ast.Node // by path
+	errs      []*Error
+}
+
+// unsupported are keys of disko that vic knows and does not execute.
+var unsupported = []string{
+	"mdadm", "lvm_vg", "zpool", "nodev", "bcachefs_filesystems", // devices
+	"hybrid", "efiGptPartitionFirst", "device", // gpt
+	"subvolumes", "swap", // btrfs
+	"preCreateHook", "postCreateHook", "preMountHook", "postMountHook", "preUnmountHook", "postUnmountHook",
+	"randomEncryption", "discardPolicy", "resumeDevice", // swap
+	"settings", "passwordFile", "askPassword", "keyFile", "extraFormatArgs", "extraOpenArgs", // luks
+	"match", "keep", "resize", "verity", // vic's own
+}
+
+func reflectOf(v any) reflect.Value { return reflect.ValueOf(v).Elem() }
+
+func (d *decoder) fail(n ast.Node, path, format string, args ...any) *Error {
+	e := &Error{Source: d.source, Path: path, Msg: fmt.Sprintf(format, args...)}
+	if n != nil && n.GetToken() != nil && n.GetToken().Position != nil {
+		e.Line, e.Column = n.GetToken().Position.Line, n.GetToken().Position.Column
+	}
+	d.errs = append(d.errs, e)
+	return e
+}
+
+// locate adds an error of Validate, with the position of its path or of the
+// nearest parent that was written down.
+func (d *decoder) locate(e *Error) {
+	path := e.Path
+	if d.prefix != "" {
+		path = d.prefix + "." + path
+	}
+	for at := path; ; {
+		if n := d.positions[at]; n != nil {
+			d.fail(n, path, "%s", e.Msg).Nearest = e.Nearest
+			return
+		}
+		i := strings.LastIndexByte(at, '.')
+		if i < 0 {
+			d.fail(nil, path, "%s", e.Msg).Nearest = e.Nearest
+			return
+		}
+		at = at[:i]
+	}
+}
+
+func (d *decoder) unknown(key ast.Node, path string, known []string) {
+	name := key.GetToken().Value
+	if slices.Contains(unsupported, name) {
+		d.fail(key, path, "key %q is not supported yet", name)
+		return
+	}
+	d.fail(key, path, "unknown key %q", name).Nearest = nearest(name, known)
+}
+
+// value decodes n into v.
+func (d *decoder) value(n ast.Node, path string, v reflect.Value) {
+	if _, seen := d.positions[path]; !seen {
+		d.positions[path] = n
+	}
+	if n == nil || n.Type() == ast.NullType {
+		return
+	}
+	switch v.Kind() {
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		d.value(n, path, v.Elem())
+	case reflect.Struct, reflect.Map:
+		d.mapping(n, path, v)
+	case reflect.Slice:
+		d.sequence(n, path, v)
+	case reflect.String:
+		if s, ok := scalar(n); ok {
+			v.SetString(s)
+		} else {
+			d.fail(n, path, "expected a string, got %s", describe(n))
+		}
+	case reflect.Int:
+		s, _ := scalar(n)
+		i, err := strconv.Atoi(s)
+		if err != nil {
+			d.fail(n, path, "expected a whole number, got %s", describe(n))
+		}
+		v.SetInt(int64(i))
+	default:
+		panic("layout: no decoder for " + v.Type().String())
+	}
+}
+
+func (d *decoder) mapping(n ast.Node, path string, v reflect.Value) {
+	m, ok := n.(ast.MapNode)
+	if !ok {
+		d.fail(n, path, "expected a mapping (key: value), got %s", describe(n))
+		return
+	}
+	if v.Kind() == reflect.Map {
+		v.Set(reflect.MakeMap(v.Type()))
+	}
+	for it := m.MapRange(); it.Next(); {
+		key, ok := scalar(it.Key())
+		if !ok {
+			d.fail(it.Key(), path, "expected a plain key, got %s", describe(it.Key()))
+			continue
+		}
+		below := strings.TrimPrefix(path+"."+key, ".")
+		d.positions[below] = it.Key()
+		if v.Kind() == reflect.Map {
+			elem := reflect.New(v.Type().Elem()).Elem()
+			d.value(it.Value(), below, elem)
+			v.SetMapIndex(reflect.ValueOf(key), elem)
+			continue
+		}
+		fields := fieldsOf(v.Type())
+		i, known := fields[key]
+		if !known {
+			d.unknown(it.Key(), path, keys(fields))
+			continue
+		}
+		d.value(it.Value(), below, v.Field(i))
+	}
+}
+
+func (d *decoder) sequence(n ast.Node, path string, v reflect.Value) {
+	list, ok := n.(ast.ArrayNode)
+	if !ok {
+		d.fail(n, path, "expected a list, got %s", describe(n))
+		return
+	}
+	for it := list.ArrayRange(); it.Next(); {
+		elem := reflect.New(v.Type().Elem()).Elem()
+		d.value(it.Value(), fmt.Sprintf("%s[%d]", path, v.Len()), elem)
+		v.Set(reflect.Append(v, elem))
+	}
+}
+
+// fieldsOf maps the JSON names of a struct's fields to their indices.
+func fieldsOf(t reflect.Type) map[string]int {
+	m := map[string]int{}
+	for i := range t.NumField() {
+		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+		m[name] = i
+	}
+	return m
+}
+
+func keys(m map[string]int) []string {
+	var list []string
+	for k := range m {
+		list = append(list, k)
+	}
+	return list
+}
+
+// scalar returns a scalar as it was written.
+func scalar(n ast.Node) (string, bool) {
+	switch n := n.(type) {
+	case *ast.StringNode:
+		return n.Value, true
+	case *ast.LiteralNode:
+		return n.Value.Value, true
+	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode, *ast.InfinityNode, *ast.NanNode:
+		return n.GetToken().Value, true
+	}
+	return "", false
+}
+
+// describe says what a node is, for people.
+func describe(n ast.Node) string {
+	if s, ok := scalar(n); ok {
+		return fmt.Sprintf("%.40q", s)
+	}
+	switch n.(type) {
+	case ast.MapNode:
+		return "a mapping"
+	case ast.ArrayNode:
+		return "a list"
+	}
+	return "a " + strings.ToLower(n.Type().String()) + " (not supported here)"
+}

@@ -1,0 +1,195 @@
+package layout
+
+import (
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf16"
+
+	"github.com/google/uuid"
+)
+
+// formats are the file systems that vic makes.
+var formats = []string{"ext4", "vfat"}
+
+// Names that disko knows and vic does not execute yet.
+var (
+	laterFormats = []string{"ext2", "ext3", "xfs", "btrfs", "f2fs", "bcachefs", "exfat", "ntfs", "nilfs2", "erofs"}
+	laterTypes   = []string{"table", "btrfs", "luks", "lvm_pv", "mdraid", "swap", "zfs", "bcachefs"}
+)
+
+// Validate checks all that can be known without a device. The error joins one
+// *Error for each wrong thing.
+func (l Layout) Validate() error { return join(l.problems()) }
+
+// check collects what is wrong, and what has been seen once.
+type check struct {
+	errs   []*Error
+	mounts map[string]string // mount point -> path of its content
+	guids  map[string]string
+}
+
+func (l Layout) problems() []*Error {
+	c := check{mounts: map[string]string{}, guids: map[string]string{}}
+	if len(l.Disk) == 0 {
+		c.fail("disk", "no disk is described")
+	}
+	for _, name := range slices.Sorted(maps.Keys(l.Disk)) {
+		c.disk("disk."+name, l.Disk[name])
+	}
+	if len(c.errs) == 0 && c.mounts["/"] == "" {
+		c.fail("disk", "nothing is mounted on /: a file system needs mountpoint: /")
+	}
+	return c.errs
+}
+
+func (c *check) fail(at, format string, args ...any) *Error {
+	e := &Error{Path: at, Msg: fmt.Sprintf(format, args...)}
+	c.errs = append(c.errs, e)
+	return e
+}
+
+func (c *check) disk(at string, d Disk) {
+	if d.Type != "" && d.Type != "disk" {
+		c.fail(at+".type", "expected disk, got %q", d.Type)
+	}
+	if d.Device != "" && !path.IsAbs(d.Device) {
+		c.fail(at+".device", "expected an absolute path, got %q", d.Device)
+	}
+	if _, err := parseQuantity(or(d.ImageSize, "0")); err != nil {
+		c.fail(at+".imageSize", "%v", err)
+	}
+	at += ".content"
+	switch d.Content.Type {
+	case "gpt":
+		c.gpt(at, d.Content)
+	case "filesystem":
+		c.fail(at+".type", "a file system on a whole disk is not supported yet: put it into a gpt")
+	default:
+		c.badType(at, d.Content.Type, "gpt")
+	}
+}
+
+func (c *check) badType(at, got string, known ...string) {
+	switch {
+	case got == "":
+		c.fail(at, "type is missing, expected %s", strings.Join(known, " or "))
+	case slices.Contains(laterTypes, got):
+		c.fail(at+".type", "content type %s is not supported yet", got)
+	default:
+		c.fail(at+".type", "unknown content type %q", got).Nearest = nearest(got, append(known, laterTypes...))
+	}
+}
+
+func (c *check) gpt(at string, t Content) {
+	if t.Format != "" || t.Mountpoint != "" || t.MountOptions != nil || t.ExtraArgs != nil {
+		c.fail(at, "format, mountpoint, mountOptions and extraArgs belong to type filesystem, not to gpt")
+	}
+	switch {
+	case len(t.Partitions) == 0:
+		c.fail(at+".partitions", "no partition is described")
+	case len(t.Partitions) > maxEntries:
+		c.fail(at+".partitions", "%d partitions are described, at most %d fit", len(t.Partitions), maxEntries)
+	}
+	for _, name := range slices.Sorted(maps.Keys(t.Partitions)) {
+		c.partition(at+".partitions."+name, t.Partitions[name])
+	}
+}
+
+func (c *check) partition(at string, p Partition) {
+	if _, err := typeGUID(p.Type); err != nil {
+		c.fail(at+".type", "%v", err)
+	}
+	c.quantities(at, p)
+	if n := len(utf16.Encode([]rune(p.Label))); n > maxLabel || strings.ContainsFunc(p.Label, unicode.IsControl) {
+		c.fail(at+".label", "expected at most %d printable characters (UTF-16), got %d: %q", maxLabel, n, p.Label)
+	}
+	if p.UUID != "" {
+		c.guid(at+".uuid", p.UUID)
+	}
+	if p.Alignment < 0 {
+		c.fail(at+".alignment", "expected a number of sectors, got %d", p.Alignment)
+	}
+	for _, bit := range p.Attribute {
+		if bit < 0 || bit > 63 {
+			c.fail(at+".attributes", "expected bits 0 to 63, got %d", bit)
+		}
+	}
+	if p.Content == nil {
+		return
+	}
+	switch p.Content.Type {
+	case "filesystem":
+		c.filesystem(at+".content", *p.Content)
+	case "gpt":
+		c.fail(at+".content.type", "a gpt does not go into a partition")
+	default:
+		c.badType(at+".content", p.Content.Type, "filesystem")
+	}
+}
+
+func (c *check) quantities(at string, p Partition) {
+	for key, s := range map[string]string{"start": p.Start, "end": p.End} {
+		if _, err := parseQuantity(or(s, "0")); err != nil {
+			c.fail(at+"."+key, "%v", err)
+		}
+	}
+	if p.Size == "100%" || p.Size == "" {
+		return
+	}
+	if q, err := parseQuantity(p.Size); err != nil || q.sign != 0 {
+		c.fail(at+".size", "%v", badQuantity(p.Size))
+	}
+}
+
+func (c *check) guid(at, s string) {
+	key := strings.ToLower(s)
+	switch {
+	case !guidPattern.MatchString(s) || uuid.MustParse(s) == uuid.Nil:
+		c.fail(at, "expected a UUID, got %q", s)
+	case c.guids[key] != "":
+		c.fail(at, "the same UUID as %s", c.guids[key])
+	default:
+		c.guids[key] = at
+	}
+}
+
+func (c *check) filesystem(at string, f Content) {
+	if f.Partitions != nil {
+		c.fail(at, "partitions belong to type gpt, not to filesystem")
+	}
+	switch {
+	case f.Format == "":
+		c.fail(at, "format is missing, expected %s", strings.Join(formats, " or "))
+	case slices.Contains(formats, f.Format):
+	case slices.Contains(laterFormats, f.Format):
+		c.fail(at+".format", "file system %s is not supported yet: use %s", f.Format, strings.Join(formats, " or "))
+	default:
+		c.fail(at+".format", "unknown file system %q", f.Format).Nearest = nearest(f.Format, append(formats, laterFormats...))
+	}
+	if _, err := settle(f); err != nil {
+		c.fail(at+".extraArgs", "%v", err)
+	}
+	for _, o := range f.MountOptions {
+		if o == "" || strings.ContainsFunc(o, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }) {
+			c.fail(at+".mountOptions", "expected options without spaces, got %q", o)
+		}
+	}
+	if f.Mountpoint != "" {
+		c.mountpoint(at, f.Mountpoint)
+	}
+}
+
+func (c *check) mountpoint(at, m string) {
+	switch {
+	case !path.IsAbs(m) || path.Clean(m) != m || strings.ContainsFunc(m, unicode.IsControl):
+		c.fail(at+".mountpoint", "expected a plain absolute path, got %q", m)
+	case c.mounts[m] != "":
+		c.fail(at+".mountpoint", "%s is mounted a second time: first by %s", m, c.mounts[m])
+	default:
+		c.mounts[m] = at
+	}
+}
