@@ -1,0 +1,142 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/victorinix/vic/envscan"
+	"github.com/victorinix/vic/internal/request"
+)
+
+// inject makes the payload this machine's system. The payload is the same for
+// every machine: what differs is here.
+func (t target) inject() []named {
+	s := []named{
+		t.file("/etc/fstab", t.fstab()),
+		t.file("/etc/hostname", t.req.System.Hostname+"\n"),
+		t.file("/etc/hosts", hosts(t.req.System.Hostname)),
+		// Empty: systemd makes one at the first boot and keeps it
+		// (machine-id(5), "First Boot Semantics").
+		t.file("/etc/machine-id", ""),
+	}
+	s = append(s, t.bootConfig()...)
+	s = append(s, t.network()...)
+	s = append(s, t.regional()...)
+	for _, u := range t.req.System.Users {
+		s = append(s, named{"user " + u.Name, AddUser{u}})
+	}
+	return append(s, named{"SSH host keys", HostKeys{}})
+}
+
+func (t target) file(path, content string) named {
+	return named{path, WriteFile{Path: path, Mode: 0o644, Content: content}}
+}
+
+// fstab mounts by UUID; the root is checked first (pass 1), others after it.
+func (t target) fstab() string {
+	var b strings.Builder
+	b.WriteString("# device mountpoint type options dump pass\n")
+	for _, e := range t.table.Mounts() {
+		fs := e.Filesystem
+		pass := 2
+		if fs.Mountpoint == "/" {
+			pass = 1
+		}
+		options := strings.Join(fs.Options, ",")
+		if options == "" {
+			options = "defaults"
+		}
+		fmt.Fprintf(&b, "UUID=%s %s %s %s 0 %d\n", fs.UUID, fs.Mountpoint, fs.Format, options, pass)
+	}
+	return b.String()
+}
+
+func hosts(hostname string) string {
+	short, _, _ := strings.Cut(hostname, ".")
+	names := hostname
+	if short != hostname {
+		names += " " + short
+	}
+	return "127.0.0.1 localhost\n127.0.1.1 " + names + "\n" +
+		"::1 localhost ip6-localhost ip6-loopback\nff02::1 ip6-allnodes\nff02::2 ip6-allrouters\n"
+}
+
+// bootConfig is read by the target's kernel hooks, now and at every kernel
+// update: kernel-install(8) for systemd-boot, update-grub(8) for GRUB.
+func (t target) bootConfig() []named {
+	extra := strings.Join(t.req.System.Cmdline, " ")
+	root := "root=UUID=" + t.root().Filesystem.UUID
+	s := []named{
+		// The machine-id does not exist yet and will differ: entries are
+		// named after the distribution instead.
+		t.file("/etc/kernel/entry-token", "debian\n"),
+		t.file("/etc/kernel/install.conf", "layout=bls\n"),
+		t.file("/etc/kernel/cmdline", strings.TrimSpace(root+" ro "+extra)+"\n"),
+	}
+	if t.biosBoot() {
+		s = append(s, t.file("/etc/default/grub.d/vic.cfg", "GRUB_TIMEOUT=3\nGRUB_DISABLE_OS_PROBER=true\n"+
+			"GRUB_CMDLINE_LINUX_DEFAULT=\nGRUB_CMDLINE_LINUX="+shellQuote(extra)+"\n"))
+	}
+	return s
+}
+
+// shellQuote quotes for a file that a POSIX shell reads.
+func shellQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+
+// network has systemd-networkd configure every physical NIC, found by its
+// permanent MAC whatever its name is.
+func (t target) network() []named {
+	var s []named
+	for i, n := range t.facts.HW.NIC {
+		if n.Wireless {
+			continue // needs credentials, and wpa_supplicant or iwd
+		}
+		s = append(s, t.file(fmt.Sprintf("/etc/systemd/network/10-vic-%d.network", i), networkFile(t.req.System.Network, n)))
+	}
+	return s
+}
+
+// networkFile is a systemd.network(5) file.
+func networkFile(cfg request.Network, n envscan.NIC) string {
+	var b strings.Builder
+	b.WriteString("[Match]\n")
+	if n.HWAddr != "" && n.HWAddrFrom == "permanent" {
+		fmt.Fprintf(&b, "PermanentMACAddress=%s\n", n.HWAddr)
+	} else {
+		fmt.Fprintf(&b, "Path=%s\n", n.Path)
+		if n.Driver != "" {
+			fmt.Fprintf(&b, "Driver=%s\n", n.Driver)
+		}
+	}
+	// A machine with several cards is up when one of them is.
+	b.WriteString("\n[Link]\nRequiredForOnline=yes\n")
+	if cfg.Mode == request.NetworkDHCP {
+		b.WriteString("\n[Network]\nDHCP=yes\nIPv6AcceptRA=yes\n")
+	}
+	return b.String()
+}
+
+// regional is time zone, language and keyboard.
+func (t target) regional() []named {
+	sys := t.req.System
+	var s []named
+	if sys.Timezone != "" {
+		s = append(s,
+			named{"/etc/localtime", Symlink{"/etc/localtime", "/usr/share/zoneinfo/" + sys.Timezone}},
+			t.file("/etc/timezone", sys.Timezone+"\n"))
+	}
+	if sys.Locale != "" {
+		if !slices.Contains([]string{"C", "POSIX", "C.UTF-8"}, sys.Locale) {
+			s = append(s, named{"locale " + sys.Locale, Locale{sys.Locale}})
+		}
+		s = append(s, t.file("/etc/locale.conf", "LANG="+sys.Locale+"\n"),
+			t.file("/etc/default/locale", "LANG="+sys.Locale+"\n"))
+	}
+	if sys.Keymap != "" {
+		// keyboard(5): console-setup and systemd-localed both read it.
+		s = append(s, t.file("/etc/default/keyboard",
+			"XKBMODEL=pc105\nXKBLAYOUT="+sys.Keymap+"\nXKBVARIANT=\nXKBOPTIONS=\nBACKSPACE=guess\n"))
+	}
+	return s
+}
