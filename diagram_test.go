@@ -1,0 +1,104 @@
+// Package vic holds no code: this test keeps the import diagram of the design.
+package vic
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/victorinix/vic/"
+
+// leaves may be imported by everybody: contracts and seams without effects of
+// their own.
+var leaves = []string{"internal/event", "internal/tool", "internal/request", "disk/layout", "images"}
+
+// allowed says which packages of the module a package may reach, directly or
+// not. A folder stands for everything below it. What is not listed may import
+// nothing but the leaves.
+var allowed = map[string][]string{
+	"cmd/vic":      {"internal/cli", "internal/config", "internal/plan", "internal/secret", "internal/agent/install", "internal/agent/copytree", "builder", "initramfs", "disk", "efi", "kexec", "envscan", "qemu-tests/vm"},
+	"cmd/vic-init": {"internal/agent", "internal/plan", "internal/secret", "disk", "efi", "kexec", "envscan"},
+	"cmd/vic-env":  {"envscan", "disk/blockid"},
+
+	"internal/cli": {"internal/config", "internal/plan", "internal/secret", "internal/agent/install", "internal/agent/copytree", "builder", "initramfs", "disk", "efi", "kexec", "envscan", "qemu-tests/vm"},
+	// An agent runs plans: it must not be able to build anything.
+	"internal/agent": {"internal/agent", "internal/plan", "internal/secret", "disk", "efi", "kexec", "envscan"},
+	"internal/plan":  {"envscan", "disk/blockid"},
+
+	"builder":       {"builder", "initramfs", "disk", "efi", "internal/config"},
+	"builder/deb":   {},
+	"initramfs":     {"initramfs"},
+	"disk":          {"disk"},
+	"efi":           {"efi"},
+	"envscan":       {"envscan", "disk/blockid"},
+	"qemu-tests":    {"qemu-tests", "internal/agent", "internal/cli", "internal/config", "internal/plan", "internal/secret", "builder", "initramfs", "disk", "efi", "envscan"},
+	"qemu-tests/vm": {},
+}
+
+func TestImportDiagram(t *testing.T) {
+	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}}{{range .Deps}} {{.}}{{end}}`, "./...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	packages := 0
+	for line := range strings.Lines(string(out)) {
+		fields := strings.Fields(line)
+		pkg, ok := strings.CutPrefix(fields[0], module)
+		if !ok {
+			continue // this package
+		}
+		packages++
+		for _, dep := range fields[1:] {
+			if dep, ok := strings.CutPrefix(dep, module); ok && !mayReach(pkg, dep) {
+				t.Errorf("%s must not import %s (directly or through others)", pkg, dep)
+			}
+		}
+	}
+	if packages < 10 {
+		t.Errorf("go list found %d packages: the test checks nothing", packages)
+	}
+}
+
+func mayReach(pkg, dep string) bool {
+	return slices.ContainsFunc(append(slices.Clone(leaves), rule(pkg)...), func(dir string) bool { return below(dep, dir) })
+}
+
+// rule is the entry of the longest folder that pkg is in.
+func rule(pkg string) []string {
+	best := ""
+	for dir := range allowed {
+		if below(pkg, dir) && len(dir) > len(best) {
+			best = dir
+		}
+	}
+	return allowed[best]
+}
+
+func below(pkg, dir string) bool { return pkg == dir || strings.HasPrefix(pkg, dir+"/") }
+
+// The rules themselves: a typing error in a folder would allow everything, or
+// nothing.
+func TestRules(t *testing.T) {
+	for _, tt := range []struct {
+		pkg, dep string
+		want     bool
+	}{
+		{"builder", "internal/agent/install", false},
+		{"internal/agent/install", "builder", false},
+		{"internal/agent/install", "builder/deb", false},
+		{"disk", "efi", false},
+		{"envscan", "disk", false},
+		{"internal/plan", "disk", false},
+		{"internal/plan", "disk/layout", true},
+		{"builder", "builder/deb", true},
+		{"efi", "internal/cli", false},
+		{"internal/agent/ramsys", "internal/cli", false},
+		{"internal/tool", "internal/event", true},
+	} {
+		if got := mayReach(tt.pkg, tt.dep); got != tt.want {
+			t.Errorf("%s -> %s: got %v, want %v", tt.pkg, tt.dep, got, tt.want)
+		}
+	}
+}
