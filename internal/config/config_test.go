@@ -159,6 +159,7 @@ func TestRefuses(t *testing.T) {
 		"-n twice a key":  {layers: config.Layers{Inline: []string{"suite: a\nsuite: b"}}, want: []string{"-n (inline):2:1: "}},
 		"-n alias":        {layers: config.Layers{Inline: []string{"suite: &a b\nhostname: *a"}}, want: []string{":1:8: ", ":2:11: "}},
 		"-n documents":    {layers: config.Layers{Inline: []string{"suite: a\n---\nsuite: b"}}, want: []string{"second document"}},
+		"-n huge":         {layers: config.Layers{Inline: []string{"a: " + strings.Repeat("b", 64<<10)}}, want: []string{"-n (inline): is 65539 bytes long"}},
 		"env unknown":     {layers: config.Layers{UserEnv: filepath.Join(dir, "bad.yaml")}, want: []string{bad + `:1:1: unknown option "hostnme"`}},
 		"all at once": {layers: config.Layers{Inline: []string{bad}, Options: []string{"timezone=Berlin!"}}, want: []string{
 			bad + `:1:1: unknown option "hostnme" of item debian; did you mean "hostname"?`,

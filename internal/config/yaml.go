@@ -10,8 +10,9 @@ import (
 )
 
 // maxYAML is the largest document that is read, in bytes. Settings are
-// written by people; anything larger is a mistaken path.
-const maxYAML = 1 << 20
+// written by people, so anything larger is a mistaken path; and the YAML
+// library takes time that grows with the square of the nesting.
+const maxYAML = 64 << 10
 
 // entry is one key of a mapping, in the order of the text.
 type entry struct {
