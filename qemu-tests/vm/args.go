@@ -1,0 +1,122 @@
+package vm
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/victorinix/vic/internal/event"
+)
+
+// setup is a Config for which everything has been decided that depends on
+// this machine. Its args method is pure.
+type setup struct {
+	Config
+	qemu     string   // path of the emulator
+	accel    string   // "kvm" or "tcg"
+	code     string   // UEFI code image
+	vars     string   // UEFI variable store
+	template string   // what the store is made from
+	initrd   string   // the one initrd file
+	disks    []image  // what to open for each of Config.Disks
+	backing  []image  // what lies under it where that is an overlay
+	creds    []string // files of SMBIOS strings
+}
+
+// image is a disk image as it is opened.
+type image struct{ path, format string }
+
+// backends are the host's ends of a machine's ports, as values of -chardev.
+type backends struct{ console, monitor, events string }
+
+// opts joins option words: the first as it is, then keys with their values,
+// whose commas are doubled as QEMU wants them. Empty values are left out.
+func opts(first string, kv ...string) string {
+	var b strings.Builder
+	b.WriteString(first)
+	for i := 0; i+1 < len(kv); i += 2 {
+		if kv[i+1] != "" {
+			fmt.Fprintf(&b, ",%s=%s", kv[i], strings.ReplaceAll(kv[i+1], ",", ",,"))
+		}
+	}
+	return b.String()
+}
+
+// args are QEMU's arguments for the ports given.
+func (s setup) args(b backends) []string {
+	a := []string{
+		"-name", opts("guest="+strings.ReplaceAll(s.Name, ",", ",,"), "debug-threads", "on"),
+		"-nodefaults", "-no-user-config", "-display", "none",
+		"-m", strconv.Itoa(s.MemoryMiB),
+		"-smp", strconv.Itoa(s.CPUs),
+	}
+	a = append(a, s.machineArgs()...)
+	a = append(a, s.bootArgs()...)
+	a = append(a, "-chardev", b.console, "-serial", "chardev:console")
+	if b.monitor != "" {
+		a = append(a, "-chardev", b.monitor, "-mon", "chardev=monitor,mode=control", "-S")
+	}
+	a = append(a, "-device", "virtio-rng-pci")
+	if b.events != "" {
+		a = append(a, "-device", "virtio-serial-pci", "-chardev", b.events,
+			"-device", opts("virtserialport", "chardev", "events", "name", event.Port))
+	}
+	a = append(a, s.controllerArgs()...)
+	for i := range s.Disks {
+		a = append(a, s.diskArgs(i)...)
+	}
+	for i, n := range s.NICs {
+		a = append(a, nicArgs(i, n)...)
+	}
+	if s.NoReboot {
+		a = append(a, "-action", "reboot=shutdown")
+	}
+	if s.Watchdog != "" {
+		a = append(a, "-device", "i6300esb", "-action", "watchdog="+s.Watchdog)
+	}
+	if len(s.creds) > 0 {
+		v := "type=11"
+		for _, f := range s.creds {
+			v = opts(v, "path", f)
+		}
+		a = append(a, "-smbios", v)
+	}
+	return append(a, s.Extra...)
+}
+
+// machineArgs choose board, processor and firmware.
+func (s setup) machineArgs() []string {
+	machine, accel, cpu := "q35,vmport=off", s.accel, "max"
+	if s.Arch == "arm64" {
+		machine = "virt"
+	}
+	if s.Arch == "amd64" && s.Firmware == "bios" {
+		machine += ",graphics=off" // SeaBIOS and GRUB show themselves on the serial port
+	}
+	if s.accel == "kvm" {
+		cpu = "host"
+	} else {
+		accel = "tcg,thread=multi"
+	}
+	a := []string{"-machine", machine, "-accel", accel, "-cpu", cpu}
+	if s.Firmware == "uefi" {
+		a = append(a,
+			"-drive", opts("if=pflash,unit=0,format=raw,readonly=on", "file", s.code),
+			"-drive", opts("if=pflash,unit=1,format=raw", "file", s.vars))
+	}
+	return a
+}
+
+func (s setup) bootArgs() []string {
+	if s.Kernel == "" {
+		return nil
+	}
+	a := []string{"-kernel", s.Kernel}
+	if s.initrd != "" {
+		a = append(a, "-initrd", s.initrd)
+	}
+	if s.Cmdline != "" {
+		a = append(a, "-append", s.Cmdline)
+	}
+	return a
+}

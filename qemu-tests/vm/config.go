@@ -1,0 +1,247 @@
+package vm
+
+import (
+	"fmt"
+	"net"
+	"path/filepath"
+	"strings"
+)
+
+// Config describes one machine.
+type Config struct {
+	Name string // shown in the process list and in errors; default "vm"
+	Arch string // "amd64" (default) or "arm64" (QEMU's virt machine)
+
+	MemoryMiB int // default 256
+	CPUs      int // default 2
+
+	// Firmware is "bios" (SeaBIOS; default on amd64), "uefi" (EDK II;
+	// default on arm64), or "none" (arm64 with Kernel only).
+	Firmware string
+	// Vars is the path of this machine's UEFI variable store. It is made from
+	// the firmware's template when absent, and kept, so that the next machine
+	// with the same path has the same boot entries. Empty: a throw-away copy.
+	Vars string
+
+	// Kernel, when set, is booted directly. Initrd files are handed over as
+	// one, in order, each aligned to 4 bytes (buffer-format.rst). Cmdline is
+	// used as it is: a console must be asked for.
+	Kernel  string
+	Initrd  []string
+	Cmdline string
+
+	Disks []Disk
+	NICs  []NIC // none: no network at all
+
+	// Credentials are systemd credentials (name -> value), handed over as
+	// SMBIOS type 11 strings, systemd.system-credentials(7). QEMU reads them
+	// from files that are removed once it has: no value is in the process's
+	// arguments or in Command.
+	Credentials map[string]string
+
+	// Events adds the virtio-serial port event.Port.
+	Events bool
+
+	// Watchdog is what an expired i6300esb watchdog does: "reset",
+	// "poweroff", "pause" or "none". Empty: the machine has none.
+	Watchdog string
+	// NoReboot ends the run where the guest reboots (ErrReset) or panics
+	// (ErrPanic, also when the guest then hangs).
+	NoReboot bool
+
+	// Accel is "kvm" or "tcg"; empty means ProbeAccel's answer.
+	Accel string
+	// Dir is the run folder: console log, and while the machine runs its
+	// temporary files. It is made if absent, and kept. Empty: a temporary
+	// folder that Close removes.
+	Dir string
+	// Extra is appended to QEMU's arguments.
+	Extra []string
+}
+
+// Disk is a disk of a machine.
+type Disk struct {
+	Path   string
+	Format string // "raw" or "qcow2"; empty: detected
+	Serial string // at most 20 bytes
+	// SectorSize is the logical and physical sector size: 512 (default) or
+	// 4096 bytes. SATA disks have 512.
+	SectorSize int
+	ReadOnly   bool
+	Snapshot   bool   // writes go to a temporary overlay and are lost
+	Bus        string // "virtio" (default), "nvme", "sata", "usb" or "scsi"
+	// BootIndex is the place in the firmware's boot order, from 1. 0 leaves
+	// the order to the firmware, which under UEFI is that of its BootOrder
+	// variable: any index in a machine makes the firmware change BootOrder.
+	BootIndex int
+	// Cache says what happens to a write: "writeback" (default: the host's
+	// page cache, and a guest's flush reaches the host's disk), "unsafe"
+	// (quickest; flushes are ignored), "writethrough", or "none" (O_DIRECT).
+	Cache string
+	// BlkLogWrites, when set, is a file that receives every write and flush
+	// in the format of the kernel's dm-log-writes, to replay power cuts.
+	BlkLogWrites string
+	// Hotplug puts a virtio or nvme disk behind its own PCIe port, without
+	// which PullDisk is refused. SCSI and USB disks need nothing.
+	Hotplug bool
+}
+
+// NIC is a network card on its own user-mode network: 10.0.2.0/24 for the
+// first, 10.0.3.0/24 for the second, and so on, with DHCP, DNS and a router.
+type NIC struct {
+	MAC   string // default 52:54:00:76:69:00 plus the card's index
+	Model string // default virtio-net-pci
+	// Forward lists guest TCP ports; each is reachable on a free port of the
+	// host's loopback address, see Machine.Addr.
+	Forward []int
+	// Restrict cuts the guest off from the host and the world; forwarded
+	// ports still work.
+	Restrict bool
+}
+
+var diskBuses = map[string]bool{"virtio": true, "nvme": true, "sata": true, "usb": true, "scsi": true}
+var cacheModes = map[string]bool{"writeback": true, "unsafe": true, "writethrough": true, "none": true}
+var watchdogActions = map[string]bool{"": true, "reset": true, "poweroff": true, "pause": true, "none": true}
+
+// withDefaults fills in what was left out and makes paths absolute.
+func (c Config) withDefaults() (Config, error) {
+	def(&c.Name, "vm")
+	def(&c.Arch, "amd64")
+	defInt(&c.MemoryMiB, 256)
+	defInt(&c.CPUs, 2)
+	if c.Arch == "arm64" {
+		def(&c.Firmware, "uefi")
+	}
+	def(&c.Firmware, "bios")
+	c.Disks = append([]Disk(nil), c.Disks...)
+	c.NICs = append([]NIC(nil), c.NICs...)
+	c.Initrd = append([]string(nil), c.Initrd...)
+	paths := []*string{&c.Vars, &c.Kernel, &c.Dir}
+	for i := range c.Initrd {
+		paths = append(paths, &c.Initrd[i])
+	}
+	for i := range c.Disks {
+		d := &c.Disks[i]
+		def(&d.Bus, "virtio")
+		def(&d.Cache, "writeback")
+		defInt(&d.SectorSize, 512)
+		paths = append(paths, &d.Path, &d.BlkLogWrites)
+	}
+	for i := range c.NICs {
+		def(&c.NICs[i].Model, "virtio-net-pci")
+		def(&c.NICs[i].MAC, fmt.Sprintf("52:54:00:76:69:%02x", i))
+	}
+	for _, p := range paths {
+		if *p == "" {
+			continue
+		}
+		abs, err := filepath.Abs(*p)
+		if err != nil {
+			return c, fmt.Errorf("resolve %s: %w", *p, err)
+		}
+		*p = abs
+	}
+	return c, c.validate()
+}
+
+func def(s *string, v string) {
+	if *s == "" {
+		*s = v
+	}
+}
+
+func defInt(i *int, v int) {
+	if *i == 0 {
+		*i = v
+	}
+}
+
+// validate checks a Config that has its defaults.
+func (c Config) validate() error {
+	switch {
+	case c.Arch != "amd64" && c.Arch != "arm64":
+		return fmt.Errorf("machine %s: arch %q is not amd64 or arm64", c.Name, c.Arch)
+	case c.Firmware != "bios" && c.Firmware != "uefi" && c.Firmware != "none":
+		return fmt.Errorf("machine %s: firmware %q is not bios, uefi or none", c.Name, c.Firmware)
+	case c.Arch == "arm64" && c.Firmware == "bios":
+		return fmt.Errorf("machine %s: arm64 has no BIOS", c.Name)
+	case c.Firmware == "none" && (c.Arch != "arm64" || c.Kernel == ""):
+		return fmt.Errorf("machine %s: firmware none needs arm64 and a kernel", c.Name)
+	case c.Vars != "" && c.Firmware != "uefi":
+		return fmt.Errorf("machine %s: a variable store needs firmware uefi, not %s", c.Name, c.Firmware)
+	case len(c.Credentials) > 0 && c.Firmware == "none":
+		return fmt.Errorf("machine %s: credentials travel in SMBIOS tables, which need firmware", c.Name)
+	case c.Kernel == "" && (len(c.Initrd) > 0 || c.Cmdline != ""):
+		return fmt.Errorf("machine %s: initrd and command line need a kernel", c.Name)
+	case c.MemoryMiB < 0 || c.CPUs < 0:
+		return fmt.Errorf("machine %s: %d MiB of memory, %d CPUs", c.Name, c.MemoryMiB, c.CPUs)
+	case c.Accel != "" && c.Accel != "kvm" && c.Accel != "tcg":
+		return fmt.Errorf("machine %s: accelerator %q is not kvm or tcg", c.Name, c.Accel)
+	case !watchdogActions[c.Watchdog]:
+		return fmt.Errorf("machine %s: watchdog action %q is not reset, poweroff, pause or none", c.Name, c.Watchdog)
+	}
+	if err := validateCredentials(c.Credentials); err != nil {
+		return fmt.Errorf("machine %s: %w", c.Name, err)
+	}
+	for _, d := range c.Disks {
+		if err := d.validate(); err != nil {
+			return fmt.Errorf("machine %s: disk %s: %w", c.Name, d.Path, err)
+		}
+	}
+	for i, n := range c.NICs {
+		if err := n.validate(); err != nil {
+			return fmt.Errorf("machine %s: network card %d: %w", c.Name, i, err)
+		}
+	}
+	return nil
+}
+
+func (d Disk) validate() error {
+	switch {
+	case d.Path == "":
+		return fmt.Errorf("no path")
+	case d.Format != "" && d.Format != "raw" && d.Format != "qcow2":
+		return fmt.Errorf("format %q is not raw or qcow2", d.Format)
+	case !diskBuses[d.Bus]:
+		return fmt.Errorf("bus %q is not virtio, nvme, sata, usb or scsi", d.Bus)
+	case !cacheModes[d.Cache]:
+		return fmt.Errorf("cache %q is not writeback, unsafe, writethrough or none", d.Cache)
+	case d.SectorSize != 512 && d.SectorSize != 4096:
+		return fmt.Errorf("sector size %d is not 512 or 4096", d.SectorSize)
+	case d.SectorSize != 512 && d.Bus == "sata":
+		return fmt.Errorf("QEMU's SATA disks have 512-byte sectors, not %d", d.SectorSize)
+	case len(d.Serial) > 20:
+		return fmt.Errorf("serial %q has %d bytes, 20 fit", d.Serial, len(d.Serial))
+	case d.BootIndex < 0:
+		return fmt.Errorf("boot index %d", d.BootIndex)
+	case d.Hotplug && d.Bus != "virtio" && d.Bus != "nvme":
+		return fmt.Errorf("hotplug ports are for virtio and nvme, not %s", d.Bus)
+	}
+	return nil
+}
+
+func (n NIC) validate() error {
+	if hw, err := net.ParseMAC(n.MAC); err != nil || len(hw) != 6 {
+		return fmt.Errorf("hardware address %q is not six bytes", n.MAC)
+	}
+	for _, p := range n.Forward {
+		if p < 1 || p > 65535 {
+			return fmt.Errorf("port %d cannot be forwarded", p)
+		}
+	}
+	return nil
+}
+
+// validateCredentials checks what would otherwise be lost on the way: SMBIOS
+// numbers strings with one byte, and systemd takes names that are file names.
+func validateCredentials(creds map[string]string) error {
+	if len(creds) > 255 {
+		return fmt.Errorf("%d credentials, SMBIOS holds 255", len(creds))
+	}
+	for name := range creds {
+		if name == "" || len(name) > 255 || strings.ContainsAny(name, "/:=\x00") || name == "." || name == ".." {
+			return fmt.Errorf("credential name %q is not a file name without : and =", name)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,128 @@
+package vm
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// controllerArgs add the host adapters that the disks need.
+func (s setup) controllerArgs() []string {
+	need := map[string]bool{}
+	for _, d := range s.Disks {
+		need[d.Bus] = true
+	}
+	var a []string
+	if need["usb"] {
+		a = append(a, "-device", "qemu-xhci,id=xhci,p2=15,p3=15")
+	}
+	if need["scsi"] {
+		a = append(a, "-device", "virtio-scsi-pci,id=scsi")
+	}
+	if need["sata"] && s.Arch == "arm64" {
+		a = append(a, "-device", "ahci,id=ahci")
+	}
+	return a
+}
+
+// diskArgs are the block graph and the device of disk i. Nodes, from the
+// bottom: diskN-file, diskN-log if asked for, diskN-image; the device is diskN.
+func (s setup) diskArgs(i int) []string {
+	d, img := s.Disks[i], s.disks[i]
+	id := fmt.Sprintf("disk%d", i)
+	ro := onOff(d.ReadOnly)
+	a := []string{"-blockdev", opts("driver=file",
+		"node-name", id+"-file", "filename", img.path, "read-only", ro, "discard", "unmap",
+		"cache.direct", onOff(d.Cache == "none"), "cache.no-flush", onOff(d.Cache == "unsafe"))}
+	top := id + "-image"
+	a = append(a, "-blockdev", opts("driver="+img.format,
+		"node-name", top, "file", id+"-file", "read-only", ro, "discard", "unmap"))
+	if d.BlkLogWrites != "" {
+		a = append(a,
+			"-blockdev", opts("driver=file", "node-name", id+"-logfile", "filename", d.BlkLogWrites),
+			"-blockdev", opts("driver=blklogwrites", "node-name", id+"-log",
+				"file", top, "log", id+"-logfile", "log-sector-size", strconv.Itoa(d.SectorSize)))
+		top = id + "-log"
+	}
+	bus := d.busName(i, s.Arch)
+	if d.Hotplug {
+		a = append(a, "-device", opts("pcie-root-port", "id", bus, "chassis", strconv.Itoa(i+1)))
+	}
+	dev := opts(d.device(), "id", id, "drive", top, "bus", bus, "serial", d.serial(i),
+		"write-cache", onOff(d.Cache != "writethrough"))
+	if d.SectorSize != 512 {
+		size := strconv.Itoa(d.SectorSize)
+		dev = opts(dev, "logical_block_size", size, "physical_block_size", size)
+	}
+	if d.BootIndex > 0 {
+		dev = opts(dev, "bootindex", strconv.Itoa(d.BootIndex))
+	}
+	return append(a, "-device", dev)
+}
+
+// device is QEMU's name for a disk's device.
+func (d Disk) device() string {
+	switch d.Bus {
+	case "nvme":
+		return "nvme"
+	case "sata":
+		return "ide-hd"
+	case "usb":
+		return "usb-storage,removable=on"
+	case "scsi":
+		return "scsi-hd"
+	}
+	return "virtio-blk-pci"
+}
+
+// busName is the bus that disk i is on; empty for the machine's PCI root.
+func (d Disk) busName(i int, arch string) string {
+	switch {
+	case d.Hotplug:
+		return fmt.Sprintf("port%d", i)
+	case d.Bus == "usb":
+		return "xhci.0"
+	case d.Bus == "scsi":
+		return "scsi.0"
+	case d.Bus == "sata" && arch == "arm64":
+		return fmt.Sprintf("ahci.%d", i)
+	case d.Bus == "sata":
+		return fmt.Sprintf("ide.%d", i) // the q35 board's own controller
+	}
+	return ""
+}
+
+// serial is the disk's serial number; NVMe has no disks without one.
+func (d Disk) serial(i int) string {
+	if d.Serial == "" && d.Bus == "nvme" {
+		return fmt.Sprintf("disk%d", i)
+	}
+	return d.Serial
+}
+
+// nicArgs are network card i and the network behind it. The card's option ROM
+// is left out: starting a system from the network is the firmware's business
+// under UEFI, and takes SeaBIOS seconds.
+func nicArgs(i int, n NIC) []string {
+	id := fmt.Sprintf("nic%d", i)
+	netdev := opts("user", "id", id,
+		"net", fmt.Sprintf("10.0.%d.0/24", 2+i), "ipv6-net", fmt.Sprintf("fec0:0:0:%x::/64", i))
+	if n.Restrict {
+		netdev = opts(netdev, "restrict", "on")
+	}
+	for _, port := range n.Forward {
+		netdev = opts(netdev, "hostfwd", fmt.Sprintf("tcp:127.0.0.1:0-:%d", port))
+	}
+	dev := opts(n.Model, "id", id+"-card", "netdev", id, "mac", n.MAC)
+	if strings.HasPrefix(n.Model, "virtio-net") {
+		dev += ",romfile="
+	}
+	return []string{"-netdev", netdev, "-device", dev}
+}
+
+func onOff(b bool) string {
+	if b {
+		return "on"
+	}
+	return "off"
+}
