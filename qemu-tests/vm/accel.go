@@ -85,10 +85,10 @@ var probeGuest = map[string][]byte{
 	},
 }
 
-// bootSector pads code to a BIOS boot sector, on a disk of 64 KiB because
-// SeaBIOS wants whole tracks.
+// bootSector pads code to a BIOS boot sector, on a disk of 1 MiB because
+// SeaBIOS boots no disk of less than a cylinder (16 heads, 63 sectors).
 func bootSector(code ...byte) []byte {
-	disk := make([]byte, 64<<10)
+	disk := make([]byte, 1<<20)
 	copy(disk[:510], code)
 	disk[510], disk[511] = 0x55, 0xaa
 	return disk

@@ -55,6 +55,8 @@ func (s setup) args(b backends) []string {
 	a = append(a, "-chardev", b.console, "-serial", "chardev:console")
 	if b.monitor != "" {
 		a = append(a, "-chardev", b.monitor, "-mon", "chardev=monitor,mode=control", "-S")
+	} else {
+		a = append(a, "-mon", "chardev=console,mode=readline")
 	}
 	a = append(a, "-device", "virtio-rng-pci")
 	if b.events != "" {

@@ -50,7 +50,7 @@ func needVM(t *testing.T) context.Context {
 		t.Skip("starts a virtual machine")
 	}
 	tooltest.Need(t, "qemu-system-x86_64", "qemu-img")
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -110,7 +110,7 @@ func TestPanicWithoutNoRebootGoesOn(t *testing.T) {
 
 func TestConsoleIsReadableWhileRunning(t *testing.T) {
 	ctx := needVM(t)
-	m := Start(t, Config{Disks: []Disk{guest(t, say("\x1b[1mone\r\ntwo\r\n", hang))}})
+	m := Start(t, Config{Disks: []Disk{guest(t, say("\r\n\x1b[1mone\r\ntwo\r\n", hang))}})
 	waitConsole(ctx, t, m, "two")
 	if got := m.ConsoleTail(2); got != "one\ntwo" {
 		t.Errorf("tail is %q", got)
