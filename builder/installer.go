@@ -1,0 +1,399 @@
+package builder
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/victorinix/vic/builder/deb"
+	"github.com/victorinix/vic/initramfs"
+	"github.com/victorinix/vic/initramfs/programs"
+)
+
+// InstallerSpec says what is in the RAM system.
+type InstallerSpec struct {
+	Item     string
+	Suite    string
+	Arch     string
+	Kernel   []string // packages that bring the kernel
+	Packages []string // packages that bring programs
+	Programs []string // programs to keep of them, with their libraries
+	Files    []string // further files to keep of them
+	Modules  []string // module sets, see initramfs.Sets
+	Firmware []string // packages that bring firmware; empty: none
+}
+
+// earlyModules is the module set that the initramfs itself needs, to mount the
+// system image; all others are in the image, which stays compressed in RAM.
+const earlyModules = "early"
+
+// bundleRecipe changes whenever the same packages give another bundle, so that
+// a cached one of an older vic is not taken for a new one.
+const bundleRecipe = 1
+
+// bundleCmdline is what every bundle needs: erofs can be mounted straight from
+// a file on ramfs, not from one on tmpfs (fs/erofs/super.c, read_folio).
+const bundleCmdline = "rootfstype=ramfs"
+
+// BuildInstaller builds the RAM system into dir.
+func BuildInstaller(ctx context.Context, env Env, spec InstallerSpec, dir string) (*Bundle, error) {
+	b := installerBuild{env: env, spec: spec}
+	var err error
+	if b.out, err = newOutput(dir); err != nil {
+		return nil, err
+	}
+	if err := env.step("resolve packages", func() error { return b.resolve(ctx) }); err != nil {
+		return nil, err
+	}
+	for _, s := range []struct {
+		name string
+		run  func(context.Context) error
+	}{
+		{"unpack packages", b.unpack},
+		{"system image", b.system},
+		{"initramfs", b.initramfs},
+		{"bundle.json", b.describe},
+	} {
+		if err := env.step(s.name, func() error { return s.run(ctx) }); err != nil {
+			return nil, fmt.Errorf("build %s: %w", spec.Item, err)
+		}
+	}
+	return b.bundle, nil
+}
+
+// installerBuild is one build.
+type installerBuild struct {
+	env  Env
+	spec InstallerSpec
+	out  output
+
+	archive  *deb.Archive
+	packages []deb.Package // all, sorted
+
+	tree    *deb.Tree // everything that was unpacked
+	release string    // of the kernel
+
+	files  []File // of the bundle, described
+	bundle *Bundle
+}
+
+var kernelPackage = regexp.MustCompile(`^linux-image-(unsigned-)?[0-9]`)
+
+// resolve finds the packages. Of what the kernel's package depends on, only
+// the kernel itself is taken: it wants initramfs-tools.
+func (b *installerBuild) resolve(ctx context.Context) (err error) {
+	if b.archive, err = b.env.Archive(ctx, b.spec.Suite, b.spec.Arch); err != nil {
+		return err
+	}
+	kernel, err := b.archive.Resolve(ctx, deb.Request{Packages: b.spec.Kernel})
+	if err != nil {
+		return err
+	}
+	kernel = slices.DeleteFunc(kernel, func(p deb.Package) bool { return !kernelPackage.MatchString(p.Name) })
+	if len(kernel) != 1 {
+		return fmt.Errorf("packages %v bring %d kernels, one is needed", b.spec.Kernel, len(kernel))
+	}
+	rest, err := b.archive.Resolve(ctx, deb.Request{Packages: append(slices.Clone(b.spec.Packages), b.spec.Firmware...)})
+	if err != nil {
+		return err
+	}
+	b.packages = append(kernel, rest...)
+	return nil
+}
+
+// unpack puts the packages' files into one tree.
+func (b *installerBuild) unpack(ctx context.Context) error {
+	paths, err := b.archive.Fetch(ctx, b.packages)
+	if err != nil {
+		return err
+	}
+	trim, err := deb.TrimSet("docs", "locales", "man")
+	if err != nil {
+		return err
+	}
+	b.tree = deb.NewTree()
+	if err := b.tree.AddDebs(ctx, paths, b.packages, trim); err != nil {
+		return err
+	}
+	kernels, err := fs.Glob(b.tree.FS(), "boot/vmlinuz-*")
+	if err != nil || len(kernels) != 1 {
+		return fmt.Errorf("kernel package has %d files boot/vmlinuz-*, one is needed", len(kernels))
+	}
+	b.release = strings.TrimPrefix(kernels[0], "boot/vmlinuz-")
+	return b.kernel(kernels[0])
+}
+
+func (b *installerBuild) kernel(name string) error {
+	e, ok := b.tree.Lookup(name)
+	if !ok {
+		return fmt.Errorf("%s is not in the kernel package", name)
+	}
+	err := b.out.write(KernelFile, func(f *os.File) error {
+		_, err := f.Write(e.Data)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return b.described(KernelFile, []Part{{Origin: "kernel:" + b.release, Size: 1, Raw: int64(len(e.Data)), Files: 1}})
+}
+
+// described adds a finished file to the bundle.
+func (b *installerBuild) described(name string, weights []Part) error {
+	f, err := b.out.file(name, weights)
+	b.files = append(b.files, f)
+	return err
+}
+
+func (b *installerBuild) modules() (fs.FS, error) {
+	return fs.Sub(b.tree.FS(), "usr/lib/modules/"+b.release)
+}
+
+func (b *installerBuild) firmware() (fs.FS, error) {
+	if len(b.spec.Firmware) == 0 {
+		return nil, nil
+	}
+	return fs.Sub(b.tree.FS(), "usr/lib/firmware")
+}
+
+// system makes system.erofs: programs with their libraries, modules, firmware.
+func (b *installerBuild) system(ctx context.Context) error {
+	modules, err := b.modules()
+	if err != nil {
+		return err
+	}
+	firmware, err := b.firmware()
+	if err != nil {
+		return err
+	}
+	sets := append([]string{earlyModules}, b.spec.Modules...)
+	files, _, err := initramfs.ModuleFiles(initramfs.Config{Modules: modules, Release: b.release, Sets: sets, Firmware: firmware})
+	if err != nil {
+		return err
+	}
+	keep, err := programClosure(b.tree, b.spec.Arch, b.spec.Programs)
+	if err != nil {
+		return err
+	}
+	image := deb.NewTree()
+	for _, name := range append(keep, b.spec.Files...) {
+		e, ok := b.tree.Lookup(name)
+		if !ok {
+			return fmt.Errorf("file %s is in none of the packages", name)
+		}
+		if err := image.Add(name, *e); err != nil {
+			return err
+		}
+	}
+	for _, f := range files {
+		e, err := systemEntry(f)
+		if err == nil {
+			err = image.Add(f.Path, e)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return b.writeSystem(ctx, image)
+}
+
+func (b *installerBuild) writeSystem(ctx context.Context, image *deb.Tree) error {
+	tar, err := os.CreateTemp(b.env.Cache, "system-*.tar")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(tar.Name())
+	defer tar.Close()
+	if err := image.WriteTar(tar, b.env.Time); err != nil {
+		return err
+	}
+	if err := tar.Close(); err != nil {
+		return fmt.Errorf("write %s: %w", tar.Name(), err)
+	}
+	if err := makeErofs(ctx, b.env, erofsSmall, tar.Name(), b.out.path(SystemFile)); err != nil {
+		return err
+	}
+	weights, err := treeWeights(image, b.packages)
+	if err != nil {
+		return err
+	}
+	return b.described(SystemFile, weights)
+}
+
+// systemRef is /vic/system.json in the initramfs: which system image belongs
+// to it. vic-init mounts no other.
+type systemRef struct {
+	Size   int64  `json:"size"`
+	SHA256 string `json:"sha256"`
+}
+
+func (b *installerBuild) initramfs(context.Context) error {
+	system, err := hashFile(b.out.path(SystemFile))
+	if err != nil {
+		return err
+	}
+	ref, err := json.Marshal(systemRef{system.Size, system.SHA256})
+	if err != nil {
+		return err
+	}
+	cfg, err := b.initramfsConfig(initramfs.Regular("vic/system.json", 0o644, append(ref, '\n')))
+	if err != nil {
+		return err
+	}
+	var contents initramfs.Contents
+	err = b.out.write(InitramfsFile, func(f *os.File) (err error) {
+		contents, err = initramfs.Write(f, cfg)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	weights, err := initramfsWeights(contents, cfg)
+	if err != nil {
+		return err
+	}
+	return b.described(InitramfsFile, weights)
+}
+
+func (b *installerBuild) initramfsConfig(files ...initramfs.File) (initramfs.Config, error) {
+	init, err := programs.Init(b.spec.Arch)
+	if err != nil {
+		return initramfs.Config{}, err
+	}
+	commands, err := programs.Commands(b.spec.Arch)
+	if err != nil {
+		return initramfs.Config{}, err
+	}
+	modules, err := b.modules()
+	if err != nil {
+		return initramfs.Config{}, err
+	}
+	return initramfs.Config{
+		Init: init, Commands: commands, Modules: modules, Release: b.release,
+		Sets: []string{earlyModules}, Files: files, Time: b.env.Time,
+	}, nil
+}
+
+// describe writes lock.json and bundle.json, which names all the others.
+func (b *installerBuild) describe(context.Context) error {
+	if err := b.out.write(LockFile, func(f *os.File) error { return b.archive.Lock(b.packages).Write(f) }); err != nil {
+		return err
+	}
+	if err := b.described(LockFile, nil); err != nil {
+		return err
+	}
+	b.bundle = &Bundle{
+		Version: Version, Item: b.spec.Item, Arch: b.spec.Arch, Kernel: b.release,
+		Cmdline: bundleCmdline, Files: b.files, dir: b.out.dir,
+	}
+	return b.out.writeManifest(BundleFile, b.bundle)
+}
+
+// CacheInstaller builds the RAM system into the cache unless the same packages
+// and programs were built before.
+func CacheInstaller(ctx context.Context, env Env, spec InstallerSpec) (*Bundle, error) {
+	b := installerBuild{env: env, spec: spec}
+	if err := b.resolve(ctx); err != nil {
+		return nil, err
+	}
+	key, err := b.key()
+	if err != nil {
+		return nil, err
+	}
+	dir := filepath.Join(env.Cache, "bundles", key)
+	bundle, err := OpenBundle(dir)
+	if err == nil {
+		return bundle, nil
+	}
+	if !errors.Is(err, ErrNotArtefact) {
+		os.RemoveAll(dir) // altered or cut off: built again
+	}
+	tmp, err := os.MkdirTemp(env.Cache, "bundle-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(tmp)
+	if bundle, err = BuildInstaller(ctx, env, spec, filepath.Join(tmp, "bundle")); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return nil, err
+	}
+	bundle.dir = dir
+	return bundle, os.Rename(filepath.Join(tmp, "bundle"), dir)
+}
+
+// key identifies the bundle's bytes.
+func (b *installerBuild) key() (string, error) {
+	init, err := programs.Init(b.spec.Arch)
+	if err != nil {
+		return "", err
+	}
+	h := sha256.New()
+	h.Write(init)
+	enc := json.NewEncoder(h)
+	enc.Encode([]any{bundleRecipe, b.spec, b.env.Time.Unix()})
+	for _, p := range b.packages {
+		enc.Encode([]string{p.Name, p.Version, p.SHA256})
+	}
+	return hex.EncodeToString(h.Sum(nil))[:32], nil
+}
+
+// Segments writes what follows the initramfs of the bundle in RAM: the system
+// image. It is appended to the initramfs, for the kernel to unpack.
+func (b *Bundle) Segments(w io.Writer) error {
+	f, err := os.Open(b.Path(SystemFile))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	file := initramfs.File{Path: SystemFile, Mode: 0o644, Data: f, Size: st.Size()}
+	// A constant time: the segment is made anew wherever it is needed.
+	if err := initramfs.WriteSegment(w, []initramfs.File{file}, DefaultTime); err != nil {
+		return fmt.Errorf("append system image: %w", err)
+	}
+	return nil
+}
+
+// Initrd writes the whole initrd: initramfs and system image.
+func (b *Bundle) Initrd(w io.Writer) error {
+	f, err := os.Open(b.Path(InitramfsFile))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if _, err := io.Copy(w, f); err != nil {
+		return fmt.Errorf("write initrd: %w", err)
+	}
+	return b.Segments(w)
+}
+
+// RequestSegment is a segment with a request and, when there are any, secrets,
+// readable by root alone in RAM.
+func RequestSegment(w io.Writer, request, secrets []byte) error {
+	files := []initramfs.File{
+		initramfs.Directory("vic", 0o755),
+		initramfs.Regular("vic/request.json", 0o600, request),
+	}
+	if secrets != nil {
+		files = append(files, initramfs.Regular("vic/secrets.json", 0o600, secrets))
+	}
+	if err := initramfs.WriteSegment(w, files, DefaultTime); err != nil {
+		return fmt.Errorf("write request segment: %w", err)
+	}
+	return nil
+}
