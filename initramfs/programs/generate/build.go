@@ -1,0 +1,91 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/u-root/gobusybox/src/pkg/bb"
+	"github.com/u-root/gobusybox/src/pkg/bb/findpkg"
+	"github.com/u-root/gobusybox/src/pkg/golang"
+	"github.com/u-root/uio/ulog"
+)
+
+// target are the settings of the go command that could change the result,
+// pinned so that the caller's own do not.
+func target(arch string) []string {
+	return []string{
+		"GOOS=linux", "GOARCH=" + arch, "CGO_ENABLED=0", "GOAMD64=v1", "GOARM64=v8.0",
+		"GOFLAGS=", "GOWORK=off", "GOEXPERIMENT=", "GOFIPS140=off",
+	}
+}
+
+// goCommand runs the go command for a target and returns what it prints.
+func goCommand(dir string, env []string, args ...string) ([]byte, error) {
+	cmd := exec.Command("go", args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), env...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("go %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(stderr.String()))
+	}
+	return out, nil
+}
+
+// stripped are the flags that make a build small, and the same everywhere.
+var stripped = []string{"-trimpath", "-buildvcs=false", "-ldflags", "-s -w -buildid="}
+
+// buildStatic compiles the command pkg.
+func buildStatic(arch, pkg, out string) error {
+	args := append([]string{"build"}, stripped...)
+	_, err := goCommand("", target(arch), append(args, "-o", out, pkg)...)
+	return err
+}
+
+// buildBusybox compiles the commands pkgs into one executable.
+//
+// gobusybox turns each command into a package (its init functions and
+// variables run only when the command is chosen) and copies all their sources
+// into a GOPATH. Its own build would recompile everything each time; with
+// -trimpath the go command's cache does not depend on the folder, so building
+// here compiles only what has changed.
+func buildBusybox(arch string, pkgs []string, out string) error {
+	root, err := goRoot()
+	if err != nil {
+		return err
+	}
+	gopath, err := os.MkdirTemp("", "vic-busybox-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(gopath)
+	env := golang.Default(golang.WithGOROOT(root), golang.DisableCGO(), golang.WithGOOS("linux"), golang.WithGOARCH(arch))
+	err = bb.BuildBusybox(ulog.Null, &bb.Opts{
+		Env: env, LookupEnv: &findpkg.Env{}, CommandPaths: pkgs,
+		GenSrcDir: gopath, GenerateOnly: true, BinaryPath: out,
+	})
+	if err != nil {
+		return fmt.Errorf("rewrite commands: %w", err)
+	}
+	main := filepath.Join(gopath, "src", "bb.u-root.com", "bb")
+	if err := os.WriteFile(filepath.Join(main, "godebug.go"), []byte(godebug), 0o644); err != nil {
+		return err
+	}
+	args := append([]string{"build"}, stripped...)
+	_, err = goCommand(main, append(target(arch), "GO111MODULE=off", "GOPATH="+gopath), append(args, "-o", out, ".")...)
+	return err
+}
+
+// godebug gives the busybox the same defaults as a command of this module: a
+// GOPATH has no go.mod to read the language version from.
+const godebug = "//go:debug default=go1.26\n\npackage main\n"
+
+func goRoot() (string, error) {
+	out, err := goCommand("", nil, "env", "GOROOT")
+	return strings.TrimSpace(string(out)), err
+}

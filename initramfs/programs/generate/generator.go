@@ -1,0 +1,123 @@
+package main
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sort"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/victorinix/vic/initramfs/programs"
+)
+
+// generator makes the programs of one architecture.
+type generator struct {
+	arch, out       string
+	initPkg, envPkg string
+	force           bool
+}
+
+func (g generator) file(name, ext string) string {
+	return filepath.Join(g.out, name+"-"+g.arch+ext)
+}
+
+// run reports whether it made the programs anew.
+func (g generator) run() (bool, error) {
+	pkgs := packages(g.initPkg)
+	key, goVersion, err := inputsKey(g.arch, append([]string{g.envPkg}, pkgs...))
+	if err != nil {
+		return false, fmt.Errorf("find inputs: %w", err)
+	}
+	if !g.force && g.current(key) {
+		return false, nil
+	}
+	tmp, err := os.MkdirTemp("", "vic-programs-")
+	if err != nil {
+		return false, err
+	}
+	defer os.RemoveAll(tmp)
+	m := programs.Manifest{Key: key, Go: goVersion, Commands: names(pkgs)}
+	sort.Strings(m.Commands)
+	initELF, envELF := filepath.Join(tmp, "init"), filepath.Join(tmp, "env")
+	if err := buildBusybox(g.arch, pkgs, initELF); err != nil {
+		return false, fmt.Errorf("build busybox: %w", err)
+	}
+	if err := buildStatic(g.arch, g.envPkg, envELF); err != nil {
+		return false, fmt.Errorf("build vic-env: %w", err)
+	}
+	if m.Init, err = pack(initELF, g.file("init", ".zst")); err != nil {
+		return false, err
+	}
+	if m.Env, err = pack(envELF, g.file("env", ".zst")); err != nil {
+		return false, err
+	}
+	return true, g.writeManifest(m)
+}
+
+// current reports whether the programs that are there were made from key.
+func (g generator) current(key string) bool {
+	b, err := os.ReadFile(g.file("programs", ".json"))
+	if err != nil {
+		return false
+	}
+	var m programs.Manifest
+	if json.Unmarshal(b, &m) != nil || m.Key != key {
+		return false
+	}
+	for _, name := range []string{"init", "env"} {
+		if _, err := os.Stat(g.file(name, ".zst")); err != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// writeManifest comes last: without it the programs do not count as made.
+func (g generator) writeManifest(m programs.Manifest) error {
+	b, err := json.MarshalIndent(m, "", "  ")
+	if err != nil {
+		return err
+	}
+	return replace(g.file("programs", ".json"), append(b, '\n'))
+}
+
+// pack compresses the file elf to out.
+func pack(elf, out string) (programs.Program, error) {
+	b, err := os.ReadFile(elf)
+	if err != nil {
+		return programs.Program{}, err
+	}
+	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedBestCompression),
+		zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(zstd.MaxWindowSize>>6))
+	if err != nil {
+		return programs.Program{}, err
+	}
+	sum := sha256.Sum256(b)
+	p := programs.Program{Size: int64(len(b)), SHA256: hex.EncodeToString(sum[:])}
+	return p, replace(out, enc.EncodeAll(b, nil))
+}
+
+// replace writes a file so that a reader sees the old one or the new one.
+func replace(path string, b []byte) error {
+	tmp, err := os.CreateTemp(filepath.Dir(path), ".new-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(tmp.Name())
+	if _, err := tmp.Write(b); err != nil {
+		tmp.Close()
+		return err
+	}
+	if err := tmp.Chmod(0o644); err != nil {
+		tmp.Close()
+		return err
+	}
+	if err := tmp.Close(); err != nil {
+		return err
+	}
+	return os.Rename(tmp.Name(), path)
+}
