@@ -1,0 +1,231 @@
+package fat
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/victorinix/vic/internal/tool"
+	"github.com/victorinix/vic/internal/tool/tooltest"
+)
+
+func pattern(n int) string {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte(i ^ i>>8 ^ i>>16)
+	}
+	return string(b)
+}
+
+func sample() Config {
+	c := Config{Label: "VIC", VolumeID: 0xcafe1234, Time: time.Date(2026, 11, 21, 18, 58, 48, 0, time.UTC), Hidden: 2048}
+	for path, content := range map[string]string{
+		"EFI/BOOT/BOOTX64.EFI":              pattern(3_000_001),
+		"EFI/a long directory name/x":       "x",
+		"empty":                             "",
+		"exactly one cluster":               pattern(512),
+		"two clusters and a byte":           pattern(1025),
+		"README.TXT":                        "short name\n",
+		"readme.md":                         "lower case\n",
+		"config.yaml":                       "a: 1\n",
+		"config.yaml.bak":                   "a: 0\n",
+		"größe.txt":                         "umlaut\n",
+		strings.Repeat("n", 250) + ".conf":  "255 characters\n",
+		strings.Repeat("k", 13):             "fills one long entry\n",
+		"deep/er/than/usual/in/here/f.txt":  "deep\n",
+		"loader/entries/vic-installer.conf": "title vic\n",
+	} {
+		c.Files = append(c.Files, File{path, strings.NewReader(content)})
+	}
+	for i := range 300 {
+		c.Files = append(c.Files, File{fmt.Sprintf("many/long-file-name-%03d.txt", i), strings.NewReader(fmt.Sprint(i))})
+	}
+	return c
+}
+
+func write(t testing.TB, c Config) (file string, v *Volume) {
+	t.Helper()
+	v, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file = filepath.Join(t.TempDir(), "fat.img")
+	f, err := os.Create(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(f.Truncate(v.Size()), v.WriteAt(f, 0), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return file, v
+}
+
+func run(t testing.TB, r tool.Runner, name string, args ...string) string {
+	t.Helper()
+	out, err := r.Run(t.Context(), tool.Cmd{Name: name, Args: args, Env: []string{"MTOOLS_SKIP_CHECK=0"}})
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out.Stdout)
+	}
+	return string(out.Stdout)
+}
+
+func TestFsckAndMtoolsAgree(t *testing.T) {
+	r := tooltest.Need(t, "fsck.vfat", "mdir", "mcopy", "minfo", "mlabel")
+	for _, size := range []int64{0, 64 << 20, 300 << 20, 20 << 30} {
+		t.Run(fmt.Sprintf("%d MiB", size>>20), func(t *testing.T) {
+			c := sample()
+			c.Size = size
+			file, v := write(t, c)
+			if out := run(t, r, "fsck.vfat", "-n", "-v", file); strings.Contains(out, "Dirty bit") || !strings.Contains(out, " files, ") {
+				t.Errorf("fsck.vfat:\n%s", out)
+			}
+			if out := run(t, r, "mlabel", "-s", "-i", file); !strings.Contains(out, "VIC") {
+				t.Errorf("mlabel: %s", out)
+			}
+			out := run(t, r, "mdir", "-i", file, "::EFI/BOOT")
+			if !strings.Contains(out, "BOOTX64  EFI   3000001 2026-11-21  18:58") || !strings.Contains(out, "CAFE-1234") {
+				t.Errorf("mdir:\n%s", out)
+			}
+			dir := t.TempDir()
+			run(t, r, "mcopy", "-s", "-n", "-i", file, "::*", dir)
+			compare(t, dir, file, c.Files, v)
+		})
+	}
+}
+
+// compare checks the files that mcopy has read and the extents against what
+// went in.
+func compare(t *testing.T, dir, image string, files []File, v *Volume) {
+	t.Helper()
+	img, err := os.Open(image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer img.Close()
+	for _, f := range files {
+		want, err := io.ReadAll(io.NewSectionReader(f.Source, 0, f.Source.Size()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := os.ReadFile(filepath.Join(dir, f.Path))
+		if err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%s: %d bytes came back of %d, %v", f.Path, len(got), len(want), err)
+		}
+		off, size, ok := v.Extent(f.Path)
+		if ok != (len(want) > 0) {
+			t.Fatalf("%s: extent %t", f.Path, ok)
+		}
+		got = make([]byte, size)
+		if _, err := img.ReadAt(got, off); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%s: is not at its extent, %v", f.Path, err)
+		}
+	}
+}
+
+func TestFullFileSystem(t *testing.T) {
+	r := tooltest.Need(t, "fsck.vfat")
+	c := Config{Files: []File{{"BIG.BIN", strings.NewReader(pattern(40_000_000))}}}
+	file, v := write(t, c)
+	run(t, r, "fsck.vfat", "-n", file)
+	if free := v.Size() - 40_000_000; free > 1<<20 {
+		t.Errorf("the smallest file system for 40 MB has %d bytes more", free)
+	}
+}
+
+func TestSameConfigSameBytes(t *testing.T) {
+	var sums [2][]byte
+	for i := range sums {
+		c := Config{Label: "A", Time: time.Unix(1e9, 0).In(time.FixedZone("x", 3600*i)), Files: []File{{"a/b", strings.NewReader("1")}, {"C", strings.NewReader("2")}}}
+		file, _ := write(t, c)
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sums[i] = b
+	}
+	if !bytes.Equal(sums[0], sums[1]) {
+		t.Error("two builds differ")
+	}
+}
+
+type sized struct {
+	io.ReaderAt
+	size int64
+}
+
+func (s sized) Size() int64 { return s.size }
+
+func TestNewRefuses(t *testing.T) {
+	x := func(paths ...string) (c Config) {
+		for _, p := range paths {
+			c.Files = append(c.Files, File{p, strings.NewReader("x")})
+		}
+		return c
+	}
+	big := Config{Files: []File{{"BIG", sized{strings.NewReader(""), math.MaxUint32 + 1}}}}
+	late := x("a")
+	late.Time = time.Date(2108, 1, 1, 0, 0, 0, 0, time.UTC)
+	for want, c := range map[string]Config{
+		"is there twice":                       x("EFI/a", "efi/A"),
+		"is a file as well":                    x("EFI", "EFI/BOOT"),
+		`file "EFI": is there twice`:           x("EFI/BOOT", "EFI"),
+		"empty, . or ..":                       x("/EFI"),
+		`file "a/../b": path has an empty`:     x("a/../b"),
+		`has '\\', which FAT forbids`:          x(`EFI\BOOT`),
+		"ends in a dot":                        x("a."),
+		"longer than 255":                      x(strings.Repeat("a", 256)),
+		`label "vic" has 'v'`:                  {Label: "vic"},
+		`longer than 11`:                       {Label: "ABCDEFGHIJKL"},
+		"not a multiple of 512":                {Size: 1000},
+		"less than 4 GiB":                      big,
+		"is after 2107":                        late,
+		`file "nothing": has no source`:        {Files: []File{{Path: "nothing"}}},
+		"it has 1048576 bytes, the files need": {Size: 1 << 20},
+	} {
+		if _, err := New(c); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+	if _, err := New(Config{Size: 40 << 20, Files: []File{{"A", sized{nil, 41 << 20}}}}); !errors.Is(err, ErrTooSmall) {
+		t.Errorf("got %v, want ErrTooSmall", err)
+	}
+}
+
+func TestWriteErrorsNameTheFile(t *testing.T) {
+	v, err := New(Config{Files: []File{{"EFI/SHORT", sized{strings.NewReader("abc"), 9}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Create(filepath.Join(t.TempDir(), "img"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := v.WriteAt(f, 0); !errors.Is(err, io.ErrUnexpectedEOF) || !strings.Contains(err.Error(), `"EFI/SHORT": source ends after 3 of 9`) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestAlias(t *testing.T) {
+	taken := map[[11]byte]bool{}
+	for _, c := range []struct{ name, want string }{
+		{"readme.md", "README~1MD "}, {"readme.markdown", "README~1MAR"}, {"readme.md5", "README~1MD5"},
+		{"Readme.Md", "README~2MD "}, {".hidden", "HIDDEN~1   "}, {"a b+c.tar.gz", "AB_CTA~1GZ "}, {"日本", "__~1       "}, {". .x", "_~1     X  "},
+	} {
+		got, err := alias(c.name, taken)
+		if err != nil || string(got[:]) != c.want {
+			t.Errorf("%s: got %q, %v; want %q", c.name, got, err, c.want)
+		}
+		taken[got] = true
+	}
+	if _, ok := exactShort("BOOTX64.EFI"); !ok {
+		t.Error("BOOTX64.EFI needs no alias")
+	}
+}
