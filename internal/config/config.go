@@ -92,20 +92,20 @@ func (c *Config) Select(list string) []string {
 
 func (c *Config) matches(g group) bool {
 	for key, values := range g.When {
-		if !slices.Contains(values, c.text(key)) {
+		if !slices.Contains(values, c.Text(key)) {
 			return false
 		}
 	}
 	for key, values := range g.Unless {
-		if slices.Contains(values, c.text(key)) {
+		if slices.Contains(values, c.Text(key)) {
 			return false
 		}
 	}
 	return true
 }
 
-// text is a value as -o takes it.
-func (c *Config) text(key string) string {
+// Text is a value as -o takes it.
+func (c *Config) Text(key string) string {
 	o, _ := c.item.option(key)
 	return o.Format(c.values[key].value)
 }

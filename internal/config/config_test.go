@@ -140,7 +140,7 @@ func TestRefuses(t *testing.T) {
 		layers config.Layers
 		want   []string // every one of these lines
 	}{
-		"misspelt item":   {item: "debain", want: []string{`item: unknown item "debain"`, `did you mean "debian"?`}},
+		"misspelt item":   {item: "debain", want: []string{`unknown item "debain"`, `did you mean "debian"?`}},
 		"no such file":    {item: "./mine.yaml", want: []string{"read item: open ./mine.yaml: no such file"}},
 		"misspelt option": {layers: config.Layers{Options: []string{"hostnmae=x"}}, want: []string{`-o hostnmae: unknown option "hostnmae" of item debian; did you mean "hostname"?`}},
 		"secret as -o":    {layers: config.Layers{Options: []string{"password=hunter2"}}, want: []string{`-o password: "password" is a secret`}},

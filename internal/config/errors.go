@@ -12,7 +12,7 @@ import (
 // Error is one thing wrong with the input. Load and Open report all that they
 // find, joined.
 type Error struct {
-	Source string // the file, "-o suite=x", "-n (inline)", "type vm"
+	Source string // the file, "-o suite=x", "-n (inline)"; may be empty
 	// Line and Column count from 1 (columns in characters); 0 when there is
 	// no text to point into.
 	Line, Column int
@@ -27,7 +27,10 @@ func (e *Error) Error() string {
 	if e.Line > 0 {
 		fmt.Fprintf(&b, ":%d:%d", e.Line, e.Column)
 	}
-	b.WriteString(": " + e.Msg)
+	if e.Source != "" {
+		b.WriteString(": ")
+	}
+	b.WriteString(e.Msg)
 	if e.Nearest != "" {
 		fmt.Fprintf(&b, "; did you mean %q?", e.Nearest)
 	}

@@ -71,7 +71,7 @@ func (r *Registry) item(name string, files files) (Item, error) {
 	}
 	it, ok := r.items[name]
 	if !ok {
-		return Item{}, &Error{Source: "item", Msg: fmt.Sprintf("unknown item %q, vic knows %s (a path such as ./%s.yaml names your own)",
+		return Item{}, &Error{Msg: fmt.Sprintf("unknown item %q, vic knows %s (a path such as ./%s.yaml names your own)",
 			name, strings.Join(slices.Sorted(maps.Keys(r.items)), ", "), name),
 			Nearest: Nearest(name, slices.Collect(maps.Keys(r.items)))}
 	}

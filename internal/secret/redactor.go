@@ -101,3 +101,13 @@ func (r *Redactor) match(b []byte) (n int, wait bool) {
 	}
 	return 0, wait
 }
+
+// Redact replaces the secrets in a text.
+func (s Set) Redact(text string) string {
+	var out bytes.Buffer
+	r := NewRedactor(&out, s)
+	if err := r.pass([]byte(text), true); err != nil {
+		return Redacted // cannot happen: a bytes.Buffer takes everything
+	}
+	return out.String()
+}

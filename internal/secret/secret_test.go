@@ -286,6 +286,9 @@ func TestRedactorFindsSplitSecrets(t *testing.T) {
 		"ends in the beginning: abc": "ends in the beginning: abc",
 		"ends in the shorter: abcde": "ends in the shorter: [secret]e",
 	} {
+		if got := set.Redact(in); got != want {
+			t.Errorf("%q: Redact gives %q, want %q", in, got, want)
+		}
 		for size := 1; size <= len(in)+1; size++ {
 			var out bytes.Buffer
 			r := secret.NewRedactor(&out, set)

@@ -1,0 +1,176 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
+
+	"github.com/victorinix/vic/internal/event"
+)
+
+// events is where a verb sends its events. With asJSON they are lines on
+// stdout; otherwise they are rendered on stderr, with bars when a person looks
+// at it. Secrets are hidden either way. The function returned ends the
+// rendering; it reports what could not be written.
+func (a *app) events(asJSON bool) (event.Sink, func() error) {
+	if asJSON {
+		enc := event.NewEncoder(a.stdout)
+		return a.hideSecrets(enc), func() error {
+			if err := enc.Err(); err != nil {
+				return fmt.Errorf("write events: %w", err)
+			}
+			return nil
+		}
+	}
+	r := newRenderer(a.stderr, a.terminal)
+	return a.hideSecrets(r), r.close
+}
+
+func (a *app) hideSecrets(to event.Sink) event.Sink {
+	return event.SinkFunc(func(e event.Event) {
+		e.Step, e.Message = a.secrets.Redact(e.Step), a.secrets.Redact(e.Message)
+		to.Emit(e)
+	})
+}
+
+// renderer tells people about events. Steps that have ended are lines:
+//
+//	format     mkfs.ext4 root  1.2s
+//	copy       payload: no space left on device
+//
+// On a terminal, steps that are under way are bars below them; elsewhere they
+// are a line when they start. Safe for concurrent use.
+type renderer struct {
+	mu     sync.Mutex
+	out    io.Writer     // lines
+	bars   *mpb.Progress // nil without a terminal
+	active map[stepKey]*step
+	now    func() time.Time
+	err    error // the first that out returned
+}
+
+type stepKey struct {
+	phase event.Phase
+	step  string
+}
+
+type step struct {
+	begun time.Time
+	bar   *mpb.Bar // nil without a terminal
+}
+
+func newRenderer(w io.Writer, terminal bool) *renderer {
+	r := &renderer{out: w, active: map[stepKey]*step{}, now: time.Now}
+	if terminal {
+		r.bars = mpb.New(mpb.WithOutput(w), mpb.WithWidth(40), mpb.WithAutoRefresh())
+		r.out = r.bars // writes above the bars
+	}
+	return r
+}
+
+// Emit implements event.Sink.
+func (r *renderer) Emit(e event.Event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	key := stepKey{e.Phase, e.Step}
+	switch e.State {
+	case event.Start:
+		r.begin(key)
+		if r.bars == nil && e.Step != "" {
+			r.line(key, note(e.Message))
+		}
+	case event.Progress:
+		r.progress(key, e)
+	case event.Done:
+		took := r.end(key)
+		if r.bars != nil || e.Step == "" || e.Message != "" || took >= time.Second {
+			r.line(key, note(e.Message)+duration(took))
+		}
+	case event.Failed:
+		r.end(key)
+		r.line(key, ": "+e.Message)
+	}
+}
+
+func note(message string) string {
+	if message == "" {
+		return ""
+	}
+	return ": " + message
+}
+
+func duration(d time.Duration) string {
+	if d < 100*time.Millisecond {
+		return ""
+	}
+	return fmt.Sprintf("  %.1fs", d.Seconds())
+}
+
+func (r *renderer) line(key stepKey, rest string) {
+	name := key.step
+	if name == "" {
+		name = "done"
+		if len(rest) > 0 && rest[0] == ':' {
+			name, rest = rest[2:], ""
+		}
+	}
+	if _, err := fmt.Fprintf(r.out, "%-9s  %s%s\n", key.phase, name, rest); err != nil && r.err == nil {
+		r.err = err
+	}
+}
+
+func (r *renderer) begin(key stepKey) *step {
+	s := &step{begun: r.now()}
+	if r.bars != nil && key.step != "" {
+		s.bar = r.bars.AddBar(0, mpb.BarRemoveOnComplete(),
+			mpb.PrependDecorators(decor.Name(fmt.Sprintf("%-9s  %-24.24s ", key.phase, key.step))),
+			mpb.AppendDecorators(decor.NewPercentage("%d"), decor.Name("  "), decor.Elapsed(decor.ET_STYLE_GO)))
+	}
+	r.active[key] = s
+	return s
+}
+
+func (r *renderer) progress(key stepKey, e event.Event) {
+	s := r.active[key]
+	if s == nil { // joined late
+		s = r.begin(key)
+	}
+	if s.bar != nil && e.Total > 0 {
+		s.bar.SetTotal(e.Total, false)
+		s.bar.SetCurrent(min(e.Done, e.Total))
+	}
+}
+
+// end forgets a step and says how long it took.
+func (r *renderer) end(key stepKey) time.Duration {
+	s := r.active[key]
+	if s == nil {
+		return 0
+	}
+	delete(r.active, key)
+	if s.bar != nil {
+		s.bar.Abort(true)
+		s.bar.Wait()
+	}
+	return r.now().Sub(s.begun)
+}
+
+// close takes the bars that are left away.
+func (r *renderer) close() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for key := range r.active {
+		r.end(key)
+	}
+	if r.bars != nil {
+		r.bars.Wait()
+	}
+	if r.err != nil {
+		return fmt.Errorf("show progress: %w", r.err)
+	}
+	return nil
+}
