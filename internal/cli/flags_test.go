@@ -91,11 +91,42 @@ func TestLoadChecksSecrets(t *testing.T) {
 	}
 }
 
-func TestArchiveFlagsAreCheckedFirst(t *testing.T) {
+// archive parses the flags as a verb does.
+func archive(t *testing.T, args ...string) *archiveFlags {
+	t.Helper()
+	var f archiveFlags
+	cmd := &cobra.Command{Use: "try", RunE: func(*cobra.Command, []string) error { return nil }}
+	f.add(cmd)
+	cmd.SetArgs(args)
+	if err := cmd.Execute(); err != nil {
+		t.Fatal(err)
+	}
+	return &f
+}
+
+func TestArchiveFlags(t *testing.T) {
+	t.Setenv("VIC_MIRROR", "http://from.env.example/debian")
 	t.Setenv("HOME", "/home/anna")
 	t.Setenv("XDG_CACHE_HOME", "")
-	f := archiveFlags{mirror: "deb.example", keyring: "/none.gpg", lock: "/none.json"}
-	err := f.check()
+	f := archive(t, "--offline")
+	if err := f.check(); err != nil || f.mirror != "http://from.env.example/debian" || !f.offline {
+		t.Errorf("got %+v, %v", f, err)
+	}
+	if dir, err := f.cacheDir(); err != nil || dir != "/home/anna/.cache/vic" {
+		t.Errorf("got %q, %v", dir, err)
+	}
+	if dir, err := archive(t, "--cache", "/var/cache/../vic").cacheDir(); err != nil || dir != "/var/vic" {
+		t.Errorf("got %q, %v", dir, err)
+	}
+	t.Setenv("HOME", "")
+	var exit *exitError
+	if _, err := f.cacheDir(); !errors.As(err, &exit) || exit.Hint == "" {
+		t.Errorf("no home, no hint: %v", err)
+	}
+}
+
+func TestArchiveFlagsAreCheckedFirst(t *testing.T) {
+	err := archive(t, "--mirror", "deb.example", "--keyring", "/none.gpg", "--lock", "/none.json").check()
 	var exit *exitError
 	if !errors.As(err, &exit) || exit.Code != exitUsage {
 		t.Fatalf("got %v", err)
@@ -104,15 +135,5 @@ func TestArchiveFlagsAreCheckedFirst(t *testing.T) {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("missing %q in:\n%v", want, err)
 		}
-	}
-	if err := (&archiveFlags{mirror: "http://deb.example/debian"}).check(); err != nil {
-		t.Error(err)
-	}
-	if dir, err := (&archiveFlags{}).cacheDir(); err != nil || dir != "/home/anna/.cache/vic" {
-		t.Errorf("got %q, %v", dir, err)
-	}
-	t.Setenv("HOME", "")
-	if _, err := (&archiveFlags{}).cacheDir(); !errors.As(err, &exit) || exit.Hint == "" {
-		t.Errorf("no home, no hint: %v", err)
 	}
 }

@@ -188,7 +188,11 @@ func (it Item) checkCondition(file, list string, cond map[string][]string) error
 				Nearest: Nearest(key, it.optionNames())}
 		}
 		for _, v := range values {
-			if _, err := o.parse(v); err != nil {
+			parsed, err := o.parse(v)
+			if err == nil && o.Format(parsed) != v {
+				err = fmt.Errorf("the value %s is written %s there", v, o.Format(parsed))
+			}
+			if err != nil {
 				return &Error{Source: file, Msg: fmt.Sprintf("list %q depends on option %q: %v", list, key, err)}
 			}
 		}

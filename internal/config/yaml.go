@@ -1,6 +1,8 @@
 package config
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -28,6 +30,11 @@ type entry struct {
 func parse(source string, text []byte) (ast.Node, error) {
 	if len(text) > maxYAML {
 		return nil, &Error{Source: source, Msg: fmt.Sprintf("is %d bytes long, at most %d are read", len(text), maxYAML)}
+	}
+	if json.Valid(text) {
+		// YAML forbids tabs in indentation. Outside of strings, where JSON
+		// allows none, one is as good as a space and keeps the columns.
+		text = bytes.ReplaceAll(text, []byte("\t"), []byte(" "))
 	}
 	file, err := parser.ParseBytes(text, 0)
 	if err != nil {
