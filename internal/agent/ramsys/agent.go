@@ -1,0 +1,266 @@
+package ramsys
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/victorinix/vic/internal/agent/ramsys/hotplug"
+	"github.com/victorinix/vic/internal/agent/ramsys/kmod"
+	"github.com/victorinix/vic/internal/agent/ramsys/network"
+	"github.com/victorinix/vic/internal/event"
+	"github.com/victorinix/vic/internal/request"
+)
+
+// reportFd is the pipe on which the agent reports to init.
+const reportFd = 3
+
+// runAgent is the main function of the agent. Once it has sent the outcome, it
+// stays for the sake of the network and of devices that are plugged in: for
+// the person at the rescue shell. Init ends it.
+func runAgent(cfg Config) error {
+	unix.CloseOnExec(reportFd)
+	debug.SetMemoryLimit(memory("MemTotal") / 4)
+	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM)
+	defer stop()
+	rep := newReporter(os.NewFile(reportFd, "reports"))
+	o, err := agent(ctx, cfg, rep)
+	if err != nil {
+		o = outcomeOf("", err)
+	}
+	if err := rep.send(report{Outcome: &o}); err != nil {
+		return fmt.Errorf("report to init: %w", err)
+	}
+	<-ctx.Done()
+	return nil
+}
+
+// agent brings the machine to where it can run a request, and runs it.
+func agent(ctx context.Context, cfg Config, sink event.Sink) (outcome, error) {
+	line, err := os.ReadFile("/proc/cmdline")
+	if err != nil {
+		return outcome{}, err
+	}
+	cmdline := ParseCmdline(string(line))
+	warn(sink, cmdline.Warnings)
+	hw, err := startHotplug(ctx, cmdline, sink)
+	if err != nil {
+		return outcome{}, err
+	}
+	env, err := startNetwork(ctx, cmdline, sink)
+	if err != nil {
+		return outcome{}, err
+	}
+	if err := openSystem(ctx, cmdline.System, hw, env.Online, sink); err != nil {
+		return outcome{}, err
+	}
+	if cmdline.Net == NetWait {
+		if err := env.Online(ctx); err != nil {
+			return outcome{}, err
+		}
+	}
+	sink.Emit(event.Event{Phase: event.Enter, State: event.Done, Message: fmt.Sprintf(
+		"agent ready %s after the kernel started, %s of memory available", seconds(uptime()), size(memory("MemAvailable")))})
+	return runRequest(ctx, cfg, env)
+}
+
+// runRequest runs the request, if there is one.
+func runRequest(ctx context.Context, cfg Config, env Env) (outcome, error) {
+	if _, err := os.Stat(env.RequestPath); errors.Is(err, fs.ErrNotExist) {
+		return outcome{Finish: request.FinishStay, Idle: true}, nil
+	}
+	if cfg.Run == nil {
+		return outcome{}, errors.New("run the request: this vic-init was built without an installer")
+	}
+	var told atomic.Bool
+	sink := env.Sink
+	env.Sink = event.SinkFunc(func(e event.Event) {
+		told.Store(e.State == event.Failed && e.Exit != 0)
+		sink.Emit(e)
+	})
+	o := outcomeOf(cfg.Run(ctx, env))
+	o.Told = o.Error != "" && told.Load()
+	return o, nil
+}
+
+// hardware loads modules, for devices and for whoever needs one by name.
+type hardware struct {
+	loader  *kmod.Loader
+	watcher *hotplug.Watcher
+	early   *kmod.Tree // nil: no modules in the initramfs
+	settled <-chan struct{}
+}
+
+// modulesDir is where the modules of the running kernel are: first those of
+// the initramfs, then, below the overlay, those of the system too.
+func modulesDir() string { return filepath.Join("/usr/lib/modules", release()) }
+
+// startHotplug starts to load the modules of all devices. It does not wait.
+func startHotplug(ctx context.Context, c Cmdline, sink event.Sink) (hardware, error) {
+	socket, err := hotplug.Listen()
+	if err != nil {
+		return hardware{}, err
+	}
+	loader := &kmod.Loader{Insert: kmod.Finit, Params: c.ModuleParams, Parallel: runtime.NumCPU()}
+	hw := hardware{loader: loader, watcher: hotplug.Start(ctx, hotplug.Config{
+		Sys: "/sys", Loader: loader, Skip: c.Blacklist, Socket: socket,
+		Report: func(loaded []string, err error) { reportModules(sink, loaded, err) },
+	})}
+	hw.early, err = kmod.Open(modulesDir())
+	if errors.Is(err, fs.ErrNotExist) {
+		warn(sink, []string{"the initramfs has no modules for Linux " + release()})
+		return hw, nil
+	}
+	if err == nil {
+		hw.settled = hw.watcher.Plug(ctx, hw.early)
+	}
+	return hw, err
+}
+
+// need loads a module by name; one that is built in, or that is nowhere, is
+// left to fail where it is used.
+func (hw hardware) need(ctx context.Context) func(module string) error {
+	return func(module string) error {
+		if hw.early == nil {
+			return nil
+		}
+		_, err := hw.loader.Load(ctx, hw.early, module)
+		return err
+	}
+}
+
+func reportModules(sink event.Sink, loaded []string, err error) {
+	if len(loaded) > 0 {
+		sink.Emit(event.Event{Phase: event.Enter, Step: "modules", State: event.Done, Message: strings.Join(loaded, " ")})
+	}
+	if err != nil {
+		sink.Emit(event.Event{Phase: event.Enter, Step: "modules", State: event.Failed, Message: strings.ReplaceAll(err.Error(), "\n", "; ")})
+	}
+}
+
+func warn(sink event.Sink, warnings []string) {
+	for _, w := range warnings {
+		sink.Emit(event.Event{Phase: event.Enter, Step: "warning", State: event.Done, Message: w})
+	}
+}
+
+// startNetwork starts the network beside everything else.
+func startNetwork(ctx context.Context, c Cmdline, sink event.Sink) (Env, error) {
+	env := Env{RequestPath: request.Path, SecretsPath: request.SecretsPath, Sink: sink, Cmdline: c,
+		Online: func(context.Context) error { return errors.New("the network is needed, but vic.net=no") },
+		Leases: func() []network.Lease { return nil },
+	}
+	if c.Net == NetNo {
+		return env, nil
+	}
+	n, err := network.Start(ctx, network.Config{
+		Sys: "/sys", ResolvConf: runDir + "/resolv.conf",
+		Report: func(iface string, l *network.Lease, err error) { reportNetwork(sink, iface, l, err) },
+	})
+	if err != nil {
+		return env, err
+	}
+	env.Online = func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeoutCause(ctx, onlinePatience, fmt.Errorf("no DHCP server answered for %v", onlinePatience))
+		defer cancel()
+		return n.Wait(ctx)
+	}
+	env.Leases = n.Leases
+	return env, nil
+}
+
+// onlinePatience allows for switches that take half a minute to open a port
+// (spanning tree), and for slow NICs.
+const onlinePatience = 90 * time.Second
+
+func reportNetwork(sink event.Sink, iface string, l *network.Lease, err error) {
+	ev := event.Event{Phase: event.Enter, Step: "network", State: event.Done}
+	if err != nil {
+		ev.Message = "warning: " + err.Error()
+	} else {
+		ev.Message = l.String()
+	}
+	sink.Emit(ev)
+}
+
+// openSystem finds, verifies and mounts the system erofs, and loads what the
+// devices need from it.
+func openSystem(ctx context.Context, src Source, hw hardware, online func(context.Context) error, sink event.Sink) error {
+	if src.URL != "" {
+		if err := online(ctx); err != nil {
+			return fmt.Errorf("download %s: %w", src.URL, err)
+		}
+	}
+	start := event.Event{Phase: event.Enter, Step: "system", State: event.Start}
+	sink.Emit(start)
+	img, err := findSystem(ctx, src, throttled(sink, start))
+	if err != nil {
+		return err
+	}
+	message := "none: only the rescue commands of the initramfs"
+	if img.path != "" {
+		if err := mountSystem(img, hw.need(ctx)); err != nil {
+			return err
+		}
+		message = img.path + " verified and mounted"
+		if err := rescan(ctx, &hw); err != nil {
+			return err
+		}
+	}
+	sink.Emit(event.Event{Phase: event.Enter, Step: "system", State: event.Done, Message: message})
+	if hw.settled != nil {
+		<-hw.settled
+	}
+	return mountEFI(ctx, hw)
+}
+
+// rescan loads modules from the tree that has those of the system too.
+func rescan(ctx context.Context, hw *hardware) error {
+	all, err := kmod.Open(modulesDir())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		hw.early, hw.settled = all, hw.watcher.Plug(ctx, all)
+	}
+	return err
+}
+
+func mountEFI(ctx context.Context, hw hardware) error {
+	if _, err := os.Stat("/sys/firmware/efi"); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return errors.Join(hw.need(ctx)("efivarfs"), mountEFIVars())
+}
+
+// throttled emits progress at most ten times a second.
+func throttled(sink event.Sink, ev event.Event) func(done, total int64) {
+	var last time.Time
+	return func(done, total int64) {
+		if now := time.Now(); now.Sub(last) >= 100*time.Millisecond {
+			last = now
+			ev.State, ev.Done, ev.Total = event.Progress, done, total
+			sink.Emit(ev)
+		}
+	}
+}
+
+// uptime is the time since the kernel started.
+func uptime() time.Duration {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
+		return 0
+	}
+	return time.Duration(ts.Nano())
+}

@@ -1,0 +1,178 @@
+package kmod
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Match finds the modules of each modalias, in the order of modules.alias.
+// Modaliases that no module claims are not in the result.
+func (t *Tree) Match(modaliases []string) (map[string][]string, error) {
+	if len(modaliases) == 0 {
+		return nil, nil
+	}
+	f, err := os.Open(filepath.Join(t.dir, "modules.alias"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	found, err := match(f, modaliases)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", f.Name(), err)
+	}
+	return found, nil
+}
+
+// match reads lines of "alias PATTERN MODULE".
+func match(r io.Reader, modaliases []string) (map[string][]string, error) {
+	q := newQuestions(modaliases)
+	found := map[string][]string{}
+	s := bufio.NewScanner(r)
+	s.Buffer(make([]byte, 0, 64<<10), 64<<10)
+	for s.Scan() {
+		rest, ok := bytes.CutPrefix(s.Bytes(), []byte("alias "))
+		if !ok {
+			continue
+		}
+		pattern, module, ok := bytes.Cut(rest, []byte(" "))
+		if !ok {
+			continue
+		}
+		for _, alias := range q.candidates(pattern) {
+			if glob(pattern, alias) {
+				name := normal(string(module))
+				if !slices.Contains(found[alias], name) {
+					found[alias] = append(found[alias], name)
+				}
+			}
+		}
+	}
+	return found, s.Err()
+}
+
+// questions are modaliases by bus, which is all that most patterns have to be
+// compared with: "pci:v00001AF4d..." is on "pci".
+type questions struct {
+	byBus map[string][]string
+	all   []string
+}
+
+func newQuestions(modaliases []string) questions {
+	q := questions{byBus: map[string][]string{}, all: slices.Clone(modaliases)}
+	slices.Sort(q.all)
+	q.all = slices.Compact(q.all)
+	for _, a := range q.all {
+		bus, _, _ := strings.Cut(a, ":")
+		q.byBus[bus] = append(q.byBus[bus], a)
+	}
+	return q
+}
+
+// candidates returns the modaliases that pattern may match. A bus that is
+// itself a pattern ("acpi*:PNP0C0A:*"), or has a dash, which equals an
+// underscore, is compared with all.
+func (q questions) candidates(pattern []byte) []string {
+	for i, c := range pattern {
+		switch c {
+		case ':':
+			return q.byBus[string(pattern[:i])]
+		case '*', '?', '[', '\\', '-', '_':
+			return q.all
+		}
+	}
+	return q.all
+}
+
+// glob is fnmatch(3) without flags, with '-' equal to '_' outside of brackets,
+// as modprobe(8) compares. A malformed bracket matches nothing.
+func glob(pattern []byte, s string) bool {
+	p, i := 0, 0
+	star, mark := -1, 0 // the last '*', and what it has swallowed up to
+	for i < len(s) {
+		if p < len(pattern) && pattern[p] == '*' {
+			star, mark = p, i
+			p++
+			continue
+		}
+		if n := matchOne(pattern[p:], s[i]); n > 0 {
+			p += n
+			i++
+			continue
+		}
+		if star < 0 {
+			return false
+		}
+		mark++
+		p, i = star+1, mark
+	}
+	for p < len(pattern) && pattern[p] == '*' {
+		p++
+	}
+	return p == len(pattern)
+}
+
+// matchOne compares one byte with the head of a pattern and returns the length
+// of that head, or 0.
+func matchOne(pattern []byte, c byte) int {
+	if len(pattern) == 0 {
+		return 0
+	}
+	switch pattern[0] {
+	case '?':
+		return 1
+	case '[':
+		return matchBracket(pattern, c)
+	case '\\':
+		if len(pattern) > 1 && dash(pattern[1]) == dash(c) {
+			return 2
+		}
+		return 0
+	}
+	if dash(pattern[0]) == dash(c) {
+		return 1
+	}
+	return 0
+}
+
+func dash(c byte) byte {
+	if c == '-' {
+		return '_'
+	}
+	return c
+}
+
+// matchBracket compares c with a bracket expression: "[abc]", "[a-f0-9]", "[!x]".
+func matchBracket(pattern []byte, c byte) int {
+	i, in := 1, false
+	negated := len(pattern) > 1 && (pattern[1] == '!' || pattern[1] == '^')
+	if negated {
+		i++
+	}
+	for first := i; i < len(pattern); i++ {
+		lo := pattern[i]
+		if lo == ']' && i > first {
+			if in != negated {
+				return i + 1
+			}
+			return 0
+		}
+		hi := lo
+		if i+2 < len(pattern) && pattern[i+1] == '-' && pattern[i+2] != ']' {
+			hi = pattern[i+2]
+			i += 2
+		}
+		in = in || lo <= c && c <= hi
+	}
+	return 0
+}

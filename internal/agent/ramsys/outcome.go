@@ -1,0 +1,99 @@
+package ramsys
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"syscall"
+
+	"github.com/victorinix/vic/internal/event"
+	"github.com/victorinix/vic/internal/request"
+)
+
+// outcome is what came of the request.
+type outcome struct {
+	// Finish is one of request.Finish*; stay also when there was no request.
+	Finish string `json:"finish"`
+	Idle   bool   `json:"idle,omitempty"` // there was no request
+	Error  string `json:"error,omitempty"`
+	Exit   int    `json:"exit,omitempty"` // as in the design
+	// Told says that the last event already was about the error.
+	Told bool `json:"told,omitempty"`
+}
+
+// outcomeOf is the outcome of a Run.
+func outcomeOf(finish string, err error) outcome {
+	if err == nil && finish != request.FinishPoweroff && finish != request.FinishReboot && finish != request.FinishStay {
+		err = fmt.Errorf("the request ended with the unknown finish %q", finish)
+	}
+	if err == nil {
+		return outcome{Finish: finish}
+	}
+	return outcome{Error: err.Error(), Exit: exitCode(err)}
+}
+
+// exitCode is the exit code that an error carries, or 1.
+func exitCode(err error) int {
+	var coded interface{ ExitCode() int }
+	if errors.As(err, &coded) && coded.ExitCode() > 0 {
+		return coded.ExitCode()
+	}
+	return 1
+}
+
+// crashed is the outcome of an agent that ended without one.
+func crashed(status syscall.WaitStatus) outcome {
+	why := fmt.Sprintf("exit status %d", status.ExitStatus())
+	switch {
+	case status.Signaled() && status.Signal() == syscall.SIGKILL:
+		why = "killed, perhaps for want of memory"
+	case status.Signaled():
+		why = status.Signal().String()
+	}
+	return outcome{Error: "the agent ended unexpectedly: " + why, Exit: 1}
+}
+
+// report is one line of the pipe from the agent to init: events, and at last
+// the outcome.
+type report struct {
+	Event   *event.Event `json:"event,omitempty"`
+	Outcome *outcome     `json:"outcome,omitempty"`
+}
+
+// reporter is the agent's end of the pipe.
+type reporter struct {
+	mu  sync.Mutex
+	enc *json.Encoder
+}
+
+func newReporter(w io.Writer) *reporter { return &reporter{enc: json.NewEncoder(w)} }
+
+// Emit implements event.Sink. The pipe only breaks when init is gone, and with
+// it the machine.
+func (r *reporter) Emit(ev event.Event) { _ = r.send(report{Event: &ev}) }
+
+func (r *reporter) send(rep report) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.enc.Encode(rep)
+}
+
+// receive is init's end: it hands events to sink and returns at the outcome
+// (true), or at the end of the pipe (false). Events that follow an outcome are
+// read by calling it again.
+func receive(dec *json.Decoder, sink event.Sink) (outcome, bool) {
+	for {
+		var rep report
+		if err := dec.Decode(&rep); err != nil {
+			return outcome{}, false
+		}
+		if rep.Event != nil {
+			sink.Emit(*rep.Event)
+		}
+		if rep.Outcome != nil {
+			return *rep.Outcome, true
+		}
+	}
+}

@@ -1,0 +1,70 @@
+package ramsys
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"strings"
+)
+
+// Source says where the system erofs is. At most one of PartLabel and URL is
+// set; with neither it is in the initramfs.
+type Source struct {
+	PartLabel string
+	URL       string
+	SHA256    string // lower-case hex; for a PartLabel it may come from the manifest
+}
+
+// parseSource reads the value of vic.system=: "PARTLABEL=vic-system" or
+// "http://host/system.erofs#sha256=...".
+func parseSource(v string) (Source, error) {
+	where, hash, hashed := strings.Cut(v, "#sha256=")
+	if hashed && !isSHA256(hash) {
+		return Source{}, fmt.Errorf("%q is no SHA-256 in lower-case hex", hash)
+	}
+	if label, ok := strings.CutPrefix(where, "PARTLABEL="); ok && label != "" {
+		return Source{PartLabel: label, SHA256: hash}, nil
+	}
+	u, err := url.Parse(where)
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
+		return Source{}, fmt.Errorf("%q is neither PARTLABEL=... nor a URL", where)
+	}
+	if !hashed {
+		return Source{}, fmt.Errorf("%q has no #sha256=: what comes over a network is only trusted by its hash", where)
+	}
+	return Source{URL: where, SHA256: hash}, nil
+}
+
+func isSHA256(s string) bool {
+	b, err := hex.DecodeString(s)
+	return err == nil && len(b) == 32 && s == strings.ToLower(s)
+}
+
+// manifest is /vic/system.json: what the builder says of the system erofs.
+type manifest struct {
+	SHA256 string `json:"sha256"`
+	Size   int64  `json:"size"` // bytes
+}
+
+// readManifest returns a zero manifest when there is none.
+func readManifest(path string) (manifest, error) {
+	var m manifest
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return m, nil
+	}
+	if err != nil {
+		return m, err
+	}
+	if err := json.Unmarshal(b, &m); err != nil {
+		return m, fmt.Errorf("decode %s: %w", path, err)
+	}
+	if !isSHA256(m.SHA256) || m.Size <= 0 {
+		return m, fmt.Errorf("decode %s: size %d and sha256 %q do not describe a file", path, m.Size, m.SHA256)
+	}
+	return m, nil
+}
