@@ -1,0 +1,189 @@
+package install
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/victorinix/vic/efi"
+	"github.com/victorinix/vic/internal/plan"
+	"github.com/victorinix/vic/internal/tool"
+)
+
+// efiNames are the names of one architecture's boot loaders (UEFI 2.10
+// §3.5.1.1 for the fallback).
+type efiNames struct{ systemdBoot, fallback string }
+
+func namesFor(arch string) (efiNames, error) {
+	switch arch {
+	case "amd64":
+		return efiNames{"systemd-bootx64.efi", "BOOTX64.EFI"}, nil
+	case "arm64":
+		return efiNames{"systemd-bootaa64.efi", "BOOTAA64.EFI"}, nil
+	}
+	return efiNames{}, fmt.Errorf("no EFI boot loader for architecture %q", arch)
+}
+
+const loaderConf = "timeout 3\n"
+
+// systemdBoot does what bootctl-install(1) does, except for the firmware's
+// variables and the random seed, which need the machine to be booted by UEFI.
+// bootctl update, which the package runs at updates, takes over from here.
+func (t target) systemdBoot(a plan.SystemdBoot) (note string, err error) {
+	names, err := namesFor(a.Arch)
+	if err != nil {
+		return "", err
+	}
+	from := "/usr/lib/systemd/boot/efi/" + names.systemdBoot
+	// As bootctl does: the signed one where there is one. It starts the same
+	// without Secure Boot.
+	if signed := from + ".signed"; t.exists(signed) {
+		from = signed
+	}
+	for _, to := range []string{"EFI/systemd/" + names.systemdBoot, "EFI/BOOT/" + names.fallback} {
+		if err := t.copyFile(from, path.Join(a.ESP, to)); err != nil {
+			return "", err
+		}
+	}
+	conf := file{mode: 0o644, content: strings.NewReader(loaderConf)}
+	if err := t.put(path.Join(a.ESP, "loader/loader.conf"), conf); err != nil {
+		return "", err
+	}
+	// With this file kernel-install(8) and bootctl know the boot loader's
+	// layout before the first entry exists.
+	srel := file{mode: 0o644, content: strings.NewReader("type1\n")}
+	if err := t.put(path.Join(a.ESP, "loader/entries.srel"), srel); err != nil {
+		return "", err
+	}
+	if err := t.mkdir(path.Join(a.ESP, "loader/entries")); err != nil {
+		return "", fmt.Errorf("make loader entries: %w", err)
+	}
+	return from, nil
+}
+
+func (t target) copyFile(from, to string) error {
+	in, err := t.open(from, unix.O_RDONLY)
+	if err != nil {
+		return fmt.Errorf("copy to %s: %w", to, err)
+	}
+	defer in.Close()
+	return t.put(to, file{mode: 0o644, content: in})
+}
+
+// initramfs makes the initramfs. The hooks that packages have put into
+// /etc/initramfs/post-update.d then write the boot loader's entry.
+func (t target) initramfs(ctx context.Context, release string) error {
+	if !t.exists("/boot/vmlinuz-" + release) {
+		return fmt.Errorf("make initramfs: the payload has no /boot/vmlinuz-%s", release)
+	}
+	err := t.inside(ctx, func() error {
+		_, err := t.run(ctx, tool.Cmd{Name: "update-initramfs", Args: []string{"-c", "-k", release}})
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("make initramfs: %w", err)
+	}
+	return nil
+}
+
+// grub installs GRUB into the BIOS boot partition and the first sector.
+func (t target) grub(ctx context.Context, a plan.GRUB) (note string, err error) {
+	d, err := findDisk(a.Disk, t.machine)
+	if err != nil {
+		return "", err
+	}
+	selections, note := grubSelections(d)
+	err = t.inside(ctx, func() error {
+		for _, c := range grubCommands(d.Device, selections) {
+			if _, err := t.run(ctx, c); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return "", fmt.Errorf("install GRUB: %w", err)
+	}
+	return note, nil
+}
+
+func grubCommands(device, selections string) []tool.Cmd {
+	return []tool.Cmd{
+		{Name: "grub-install", Args: []string{"--target=i386-pc", "--boot-directory=/boot", "--no-floppy", device}},
+		{Name: "update-grub"},
+		{Name: "debconf-set-selections", Stdin: strings.NewReader(selections)},
+	}
+}
+
+// grubSelections answers grub-pc's questions, so that an update of the package
+// installs GRUB on this disk again. That takes a name that udev gives to the
+// disk at every boot; a disk that has none is left out, because /dev/sda may
+// be another disk tomorrow.
+func grubSelections(d plan.Disk) (selections, note string) {
+	name := stableName(d)
+	if name == "" {
+		return "grub-pc grub-pc/install_devices multiselect \n" +
+				"grub-pc grub-pc/install_devices_empty boolean true\n",
+			fmt.Sprintf("warning: %s has no name in /dev/disk/by-id that stays: after an update of grub-pc, run grub-install by hand", d)
+	}
+	return "grub-pc grub-pc/install_devices multiselect " + name + "\n" +
+		"grub-pc grub-pc/install_devices_empty boolean false\n", ""
+}
+
+// stableName is the link that the rules of udev (60-persistent-storage.rules)
+// make for a disk, as far as its identity alone tells; else empty.
+func stableName(d plan.Disk) string {
+	name := path.Base(d.Device)
+	switch {
+	case strings.HasPrefix(name, "vd") && plainID(d.Serial):
+		return "/dev/disk/by-id/virtio-" + d.Serial
+	case strings.HasPrefix(name, "nvme") && plainID(d.WWN):
+		return "/dev/disk/by-id/nvme-" + d.WWN
+	case strings.HasPrefix(name, "sd") && strings.HasPrefix(d.WWN, "0x") && plainID(d.WWN):
+		return "/dev/disk/by-id/wwn-" + d.WWN
+	case strings.HasPrefix(name, "sd") && strings.HasPrefix(d.WWN, "naa.") && plainID(d.WWN):
+		return "/dev/disk/by-id/wwn-0x" + strings.TrimPrefix(d.WWN, "naa.")
+	}
+	return ""
+}
+
+// plainID says that udev keeps every character of an identity in a link's name.
+func plainID(s string) bool {
+	for _, r := range s {
+		if (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z') && !strings.ContainsRune("-._+:#=@", r) {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// bootEntry adds the firmware's boot entry. What goes wrong is a warning: the
+// loader at the fallback path starts as well.
+func bootEntry(a plan.BootEntry, v efi.Variables) (note string) {
+	if v == nil {
+		return "warning: no boot entry: the firmware has no EFI variables; the fallback path boots"
+	}
+	p := a.Partition
+	guid, err := efi.ParseGUID(p.GUID.String())
+	if err != nil {
+		return "warning: no boot entry: " + err.Error()
+	}
+	num, err := efi.AddBootEntry(v, efi.Entry{
+		Label: a.Label,
+		Partition: efi.HardDrive{
+			Number: uint32(p.Number), Start: p.FirstLBA, Size: p.LastLBA - p.FirstLBA + 1,
+			Partition: guid,
+		},
+		Path: a.Loader,
+	}, true)
+	if err != nil {
+		return "warning: no boot entry, the fallback path boots: " + err.Error()
+	}
+	return fmt.Sprintf("Boot%04X", num)
+}
+
+var errMissing = errors.New("missing or empty")

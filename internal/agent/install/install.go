@@ -1,0 +1,226 @@
+// Package install executes a plan: it turns the steps that internal/plan has
+// computed into effects on the machine, in their order and from nothing but
+// their values.
+//
+// It decides nothing: what to do is in the plan, and a step that cannot be done
+// as it is written ends the run. What goes wrong before the first write leaves
+// the disk as it was, and the exit code says so.
+//
+//	verify ──> partition ──> format ──> copy ──> inject ──> boot ──> finish
+//	  exit 3, 4   │                       exit 5
+//	              └─ the identity of the disk is read again before each write
+//
+// Whatever the end, nothing stays mounted below plan.Root.
+package install
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/victorinix/vic/efi"
+	"github.com/victorinix/vic/internal/event"
+	"github.com/victorinix/vic/internal/plan"
+	"github.com/victorinix/vic/internal/secret"
+	"github.com/victorinix/vic/internal/tool"
+)
+
+// Exit codes of a run that did not succeed; see the design.
+const (
+	ExitRefused = 3 // refused before anything was touched
+	ExitIntact  = 4 // failed, and nothing was written to the disk
+	ExitPartial = 5 // failed after the first write
+)
+
+// Config is one run.
+type Config struct {
+	Plan    plan.Plan
+	Secrets secret.Set
+	Sink    event.Sink // nil: event.Discard
+	// Tools runs programs here, and with Cmd.Root inside the target.
+	Tools tool.Runner
+	// Phases limits the run; empty means all.
+	Phases []event.Phase
+	// Machine is the block devices and mounts that are worked on.
+	Machine Machine
+	// Variables are the firmware's; nil when it is no UEFI.
+	Variables efi.Variables
+	// Root is where the target is mounted; empty means plan.Root.
+	Root string
+}
+
+// Error says where a run ended. Exit is one of the codes above.
+type Error struct {
+	Exit  int
+	Phase event.Phase
+	Step  string
+	Err   error
+}
+
+func (e *Error) Error() string { return fmt.Sprintf("%s: %s: %v", e.Phase, e.Step, e.Err) }
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// refusal is an error that says that this machine is not what the plan was
+// made for, as opposed to something that broke.
+type refusal struct{ error }
+
+func (r refusal) Unwrap() error { return r.error }
+
+func refuse(format string, args ...any) error { return refusal{fmt.Errorf(format, args...)} }
+
+// Run executes the plan. On success the result is complete, and the event that
+// ends the phase "finish" carries it. Every error is an *Error.
+func Run(ctx context.Context, c Config) (event.Result, error) {
+	r := run{Config: c, result: c.Plan.Result}
+	if r.Sink == nil {
+		r.Sink = event.Discard
+	}
+	if r.Root == "" {
+		r.Root = plan.Root
+	}
+	err := r.steps(ctx)
+	if err == nil {
+		return r.result, nil
+	}
+	// Not with ctx: what is mounted goes away also when the run is cancelled.
+	if lost := unmountAll(context.WithoutCancel(ctx), r.Machine, r.Root); lost != nil {
+		err.Err = errors.Join(err.Err, lost)
+	}
+	r.Sink.Emit(event.Event{Phase: err.Phase, Step: err.Step, State: event.Failed, Message: err.Err.Error(), Exit: err.Exit})
+	return r.result, err
+}
+
+// run is a Config that is being executed.
+type run struct {
+	Config
+	result  event.Result
+	written bool // something may have been written to the disk
+}
+
+// steps executes the steps of the wanted phases.
+func (r *run) steps(ctx context.Context) *Error {
+	steps := r.wanted()
+	for i, s := range steps {
+		if i == 0 || steps[i-1].Phase != s.Phase {
+			r.Sink.Emit(event.Event{Phase: s.Phase, State: event.Start})
+		}
+		if err := r.step(ctx, s); err != nil {
+			return err
+		}
+		if i == len(steps)-1 || steps[i+1].Phase != s.Phase {
+			r.phaseDone(s.Phase)
+		}
+	}
+	return nil
+}
+
+func (r *run) wanted() []plan.Step {
+	if len(r.Phases) == 0 {
+		return r.Plan.Steps
+	}
+	var steps []plan.Step
+	for _, s := range r.Plan.Steps {
+		if slices.Contains(r.Phases, s.Phase) {
+			steps = append(steps, s)
+		}
+	}
+	return steps
+}
+
+func (r *run) phaseDone(p event.Phase) {
+	e := event.Event{Phase: p, State: event.Done}
+	if p == event.Finish {
+		e.Result = &r.result
+	}
+	r.Sink.Emit(e)
+}
+
+func (r *run) step(ctx context.Context, s plan.Step) *Error {
+	r.Sink.Emit(event.Event{Phase: s.Phase, Step: s.Name, State: event.Start})
+	err := context.Cause(ctx)
+	var note string
+	if err == nil {
+		note, err = r.do(ctx, s)
+	}
+	if err != nil {
+		return &Error{Exit: r.exit(err), Phase: s.Phase, Step: s.Name, Err: err}
+	}
+	r.Sink.Emit(event.Event{Phase: s.Phase, Step: s.Name, State: event.Done, Message: note})
+	return nil
+}
+
+func (r *run) exit(err error) int {
+	var no refusal
+	switch {
+	case r.written:
+		return ExitPartial
+	case errors.As(err, &no):
+		return ExitRefused
+	}
+	return ExitIntact
+}
+
+// progress reports the bytes that a step has done.
+func (r *run) progress(s plan.Step, total int64) func(done int64) {
+	return func(done int64) {
+		r.Sink.Emit(event.Event{Phase: s.Phase, Step: s.Name, State: event.Progress, Done: done, Total: total})
+	}
+}
+
+// do executes one action. The note is for people; a warning begins with
+// "warning: ".
+func (r *run) do(ctx context.Context, s plan.Step) (note string, err error) {
+	switch a := s.Action.(type) {
+	case plan.CheckMemory:
+		return "", checkMemory(a, "/proc/meminfo")
+	case plan.CheckSecrets:
+		return "", checkSecrets(a, r.Secrets)
+	case plan.CheckTools:
+		return "", checkTools(a, r.Machine)
+	case plan.CheckDisk:
+		return checkDisk(a, r.Machine)
+	case plan.CheckPayload:
+		return "", checkPayload(ctx, a, r.Machine, r.progress(s, a.Payload.Size))
+	case plan.WipeDisk, plan.WriteTable, plan.Mkfs:
+		return "", r.format(ctx, a)
+	case plan.Unmount:
+		return "", unmount(ctx, a, r.Machine, r.Root)
+	}
+	r.written = true
+	return r.fill(ctx, s)
+}
+
+// fill executes the actions on the mounted target.
+func (r *run) fill(ctx context.Context, s plan.Step) (note string, err error) {
+	in := target{root: r.Root, tools: r.Tools, machine: r.Machine, table: r.Plan.Table, disk: r.Plan.Disk}
+	switch a := s.Action.(type) {
+	case plan.Mount:
+		return "", mount(a, r.Machine, r.Root)
+	case plan.CopyPayload:
+		return copyPayload(ctx, a, r.Machine, r.Root, r.progress(s, a.Payload.TreeSize))
+	case plan.WriteFile:
+		return "", in.writeFile(a)
+	case plan.Symlink:
+		return "", in.symlink(a)
+	case plan.AddUser:
+		return "", in.addUser(ctx, a.User, r.Secrets)
+	case plan.HostKeys:
+		r.result.HostKeys, err = in.hostKeys(ctx)
+		return "", err
+	case plan.Locale:
+		return "", in.locale(ctx, a.Name)
+	case plan.SystemdBoot:
+		return in.systemdBoot(a)
+	case plan.Initramfs:
+		return "", in.initramfs(ctx, a.Release)
+	case plan.GRUB:
+		return in.grub(ctx, a)
+	case plan.CheckBoot:
+		return "", in.checkBoot(a, r.Plan.Result.RootUUID)
+	case plan.BootEntry:
+		return bootEntry(a, r.Variables), nil
+	}
+	return "", fmt.Errorf("no way to execute %q", s.Action.Kind())
+}
