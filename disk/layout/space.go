@@ -17,13 +17,22 @@ type space struct {
 //	0    1       2 ...              ... n-1-e  ...      n-1
 //	MBR  header  entries | usable sectors |  entries  backup header
 func newSpace(g Geometry) (*space, error) {
-	entries := uint64(maxEntries * entrySize / g.SectorSize)
-	first := 2 + entries
-	if g.Size < int64(2*first)*int64(g.SectorSize) {
+	first, last, ok := Usable(g)
+	if !ok {
 		return nil, errNoRoom
 	}
-	sectors := uint64(g.Size) / uint64(g.SectorSize)
-	return &space{g.SectorSize, []run{{first, sectors - entries - 2}}}, nil
+	return &space{g.SectorSize, []run{{first, last}}}, nil
+}
+
+// Usable returns the first and the last sector that partitions may have; not
+// ok when the device has none.
+func Usable(g Geometry) (first, last uint64, ok bool) {
+	entries := uint64(maxEntries * entrySize / g.SectorSize)
+	first = 2 + entries
+	if g.Size < int64(2*first)*int64(g.SectorSize) {
+		return 0, 0, false
+	}
+	return first, uint64(g.Size)/uint64(g.SectorSize) - first, true
 }
 
 var (

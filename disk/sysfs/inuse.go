@@ -1,0 +1,169 @@
+package sysfs
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// Mount is a line of /proc/self/mountinfo, proc_pid_mountinfo(5).
+type Mount struct {
+	ID     string
+	Dev    string // "8:1"
+	Target string
+	Type   string
+	Source string
+}
+
+// Mounts reads the mount table, oldest first.
+func (r Root) Mounts() ([]Mount, error) {
+	f, err := os.Open(r.join("proc/self/mountinfo"))
+	if err != nil {
+		return nil, fmt.Errorf("read mounts: %w", err)
+	}
+	defer f.Close()
+	var list []Mount
+	for s := bufio.NewScanner(f); ; {
+		if !s.Scan() {
+			return list, s.Err()
+		}
+		left, right, ok := strings.Cut(s.Text(), " - ")
+		l, rest := strings.Fields(left), strings.Fields(right)
+		if !ok || len(l) < 5 || len(rest) < 2 {
+			return nil, fmt.Errorf("read mounts: unexpected line %q", s.Text())
+		}
+		list = append(list, Mount{ID: l[0], Dev: l[2], Target: unescape(l[4]), Type: rest[0], Source: unescape(rest[1])})
+	}
+}
+
+// unescape undoes the kernel's \040 for space, tab, newline and backslash.
+var unescape = strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`, `\043`, "#").Replace
+
+// Partitions lists the kernel names of a disk's partitions.
+func (r Root) Partitions(disk string) ([]string, error) {
+	names, err := r.Names("sys/block", disk)
+	if err != nil {
+		return nil, fmt.Errorf("list partitions of %s: %w", disk, err)
+	}
+	return slices.DeleteFunc(names, func(n string) bool {
+		return !r.exists("sys/block", disk, n, "partition")
+	}), nil
+}
+
+// InUse says what holds a disk, a partition of it, or a device made from one:
+// "/dev/sda1 mounted on /", "/dev/sda2 is swap", "/dev/sda3 held by dm-0
+// (LVM)". The list is empty when nothing does.
+func (r Root) InUse(disk string) ([]string, error) {
+	u := usage{root: r}
+	if err := u.load(); err != nil {
+		return nil, err
+	}
+	parts, err := r.Partitions(disk)
+	if err != nil {
+		return nil, err
+	}
+	if err := u.device(disk, filepath.Join("sys/block", disk)); err != nil {
+		return nil, err
+	}
+	for _, p := range parts {
+		if err := u.device(p, filepath.Join("sys/block", disk, p)); err != nil {
+			return nil, err
+		}
+	}
+	return u.found, nil
+}
+
+// usage collects what holds devices.
+type usage struct {
+	root   Root
+	mounts []Mount
+	swaps  []string          // kernel names
+	loops  map[string]string // backing file -> loop device
+	seen   []string
+	found  []string
+}
+
+func (u *usage) load() (err error) {
+	if u.mounts, err = u.root.Mounts(); err != nil {
+		return err
+	}
+	swaps, err := u.root.Text("proc/swaps")
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("read swaps: %w", err)
+	}
+	for i, line := range strings.Split(swaps, "\n") {
+		if f := strings.Fields(line); i > 0 && len(f) > 0 {
+			u.swaps = append(u.swaps, u.kernelName(unescape(f[0])))
+		}
+	}
+	loops, err := filepath.Glob(u.root.join("sys/block/loop*/loop/backing_file"))
+	if err != nil {
+		return err
+	}
+	u.loops = map[string]string{}
+	for _, l := range loops {
+		if b, err := os.ReadFile(l); err == nil { // gone again otherwise
+			u.loops[strings.TrimSpace(string(b))] = filepath.Base(filepath.Dir(filepath.Dir(l)))
+		}
+	}
+	return nil
+}
+
+// kernelName turns a path in /dev into a kernel name, following links.
+func (u *usage) kernelName(path string) string {
+	if target, err := filepath.EvalSymlinks(u.root.join(path)); err == nil {
+		path = target
+	}
+	return filepath.Base(path)
+}
+
+// device looks for users of one device, then of those made from it.
+func (u *usage) device(name, dir string) error {
+	if slices.Contains(u.seen, name) {
+		return nil
+	}
+	u.seen = append(u.seen, name)
+	path := "/dev/" + strings.ReplaceAll(name, "!", "/")
+	dev, err := u.root.Text(dir, "dev")
+	if err != nil {
+		return fmt.Errorf("read device number of %s: %w", name, err)
+	}
+	for _, m := range u.mounts {
+		// btrfs has a device number of its own.
+		if m.Dev == dev || strings.HasPrefix(m.Source, "/dev/") && u.kernelName(m.Source) == name {
+			u.found = append(u.found, path+" mounted on "+m.Target)
+		}
+	}
+	if slices.Contains(u.swaps, name) {
+		u.found = append(u.found, path+" is swap")
+	}
+	holders, err := u.root.Names(dir, "holders")
+	if err != nil {
+		return fmt.Errorf("list holders of %s: %w", name, err)
+	}
+	if loop := u.loops[path]; loop != "" {
+		holders = append(holders, loop)
+	}
+	for _, h := range holders {
+		u.found = append(u.found, path+" held by "+u.describe(h))
+		if err := u.device(h, filepath.Join("sys/block", h)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// describe adds what kind of device a holder is.
+func (u *usage) describe(name string) string {
+	id, err := u.root.Text("sys/block", name, "dm/uuid")
+	if err != nil {
+		return name
+	}
+	kind, _, _ := strings.Cut(id, "-")
+	return name + " (" + or(kind, "dm") + ")"
+}
