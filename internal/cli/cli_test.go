@@ -5,6 +5,8 @@ import (
 	"context"
 	"flag"
 	"os"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -102,5 +104,25 @@ func TestOptionReferenceIsUpToDate(t *testing.T) {
 	}
 	if diff := cmp.Diff(string(want), string(got)); diff != "" {
 		t.Errorf("docs/options.md is old: go test ./internal/cli -update\n%s", diff)
+	}
+}
+
+// The item in the option reference has to work when it is copied.
+func TestItemInTheReferenceLoads(t *testing.T) {
+	_, rest, _ := strings.Cut(optionsIntro, "```yaml\n")
+	text, _, found := strings.Cut(rest, "```")
+	if !found {
+		t.Fatal("there is no item in the reference")
+	}
+	file := filepath.Join(t.TempDir(), "web.yaml")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := testApp(t).registry.Load(file, config.Layers{Options: []string{"kernel=cloud"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.String("hostname") != "web1" || !slices.Contains(c.Select("packages"), "cloud-guest-utils") || len(c.Item().Secrets) != 2 {
+		t.Errorf("got %+v", c)
 	}
 }

@@ -50,6 +50,27 @@ default, this machine, ` + "`~/.config/vic/env.yaml`, `-n FILE` or `-n YAML`, `-
 - Secrets are given with ` + "`-s NAME=@FILE`, `-s NAME=env:VAR` or `-s NAME=VALUE`" + `,
   several separated by commas. A value that contains a comma is given by file or
   variable. They are no options, and never part of a configuration.
+
+## Items of your own
+
+Wherever an item is expected, the path of a YAML file (it contains a slash, or
+ends in .yaml) names one of your own. It extends an item:
+
+` + "```yaml" + `
+from: debian
+description: a web server
+options:            # values, as in -n
+  hostname: web1
+  packages: [nginx]
+secrets:            # added to those of debian
+  tls-key: {description: key of the certificate, required: true}
+lists:              # added to those of debian
+  packages:
+    - when: {kernel: [cloud]}
+      names: [cloud-guest-utils]
+` + "```" + `
+
+@FILE in such a file, and in -n FILE, is relative to the file that it stands in.
 `
 
 // optionsMarkdown is docs/options.md.

@@ -79,10 +79,7 @@ func (r *renderer) Emit(e event.Event) {
 	key := stepKey{e.Phase, e.Step}
 	switch e.State {
 	case event.Start:
-		r.begin(key)
-		if r.bars == nil && e.Step != "" {
-			r.line(key, note(e.Message))
-		}
+		r.begin(key, e.Message)
 	case event.Progress:
 		r.progress(key, e)
 	case event.Done:
@@ -123,9 +120,14 @@ func (r *renderer) line(key stepKey, rest string) {
 	}
 }
 
-func (r *renderer) begin(key stepKey) *step {
+// begin shows that a step is under way. A phase by itself shows nothing.
+func (r *renderer) begin(key stepKey, message string) *step {
 	s := &step{begun: r.now()}
-	if r.bars != nil && key.step != "" {
+	switch {
+	case key.step == "":
+	case r.bars == nil:
+		r.line(key, note(message))
+	default:
 		s.bar = r.bars.AddBar(0, mpb.BarRemoveOnComplete(),
 			mpb.PrependDecorators(decor.Name(fmt.Sprintf("%-9s  %-24.24s ", key.phase, key.step))),
 			mpb.AppendDecorators(decor.NewPercentage("%d"), decor.Name("  "), decor.Elapsed(decor.ET_STYLE_GO)))
@@ -136,8 +138,8 @@ func (r *renderer) begin(key stepKey) *step {
 
 func (r *renderer) progress(key stepKey, e event.Event) {
 	s := r.active[key]
-	if s == nil { // joined late
-		s = r.begin(key)
+	if s == nil { // a step that did not say that it starts
+		s = r.begin(key, "")
 	}
 	if s.bar != nil && e.Total > 0 {
 		s.bar.SetTotal(e.Total, false)

@@ -39,6 +39,7 @@ func TestPlainProgress(t *testing.T) {
 partition  write GPT  1.5s
 copy       payload
 copy       payload: 10 files  1.5s
+inject     users
 inject     users: no space left on device
 finish     power off
 `

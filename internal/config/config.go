@@ -70,7 +70,7 @@ func (c *Config) Duration(key string) time.Duration { return get[time.Duration](
 func (c *Config) List(key string) []string { return slices.Clone(get[[]string](c, key)) }
 
 // Source says which layer set the value, for people: "type linux-distro",
-// "items/debian.yaml:4", "this machine", "~/env.yaml:3", "-n (inline):1", "-o".
+// "item installer", "my.yaml:4", "this machine", "~/env.yaml:3", "-n (inline):1", "-o".
 func (c *Config) Source(key string) string { return c.values[key].source }
 
 // Explicit tells whether a person set the value, rather than a default.

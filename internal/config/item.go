@@ -156,7 +156,11 @@ func (it *Item) setDefaults(r *Registry, file string, options ast.Node, files fi
 		return err
 	}
 	l := loader{registry: r, item: *it, files: files, values: it.defaults}
-	l.mapping(mapping{source: file, dir: filepath.Dir(file), explicit: false}, list)
+	m := mapping{source: file, dir: filepath.Dir(file)}
+	if files == nil { // built in: people know its name, not its file
+		m.label = "item " + it.Name
+	}
+	l.mapping(m, list)
 	for i, o := range it.Options {
 		if s, ok := it.defaults[o.Name]; ok {
 			it.Options[i].Default = s.value

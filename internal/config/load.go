@@ -145,6 +145,7 @@ func (l *loader) inline(arg string) {
 // mapping is a YAML mapping of option values.
 type mapping struct {
 	source   string
+	label    string // what Config.Source says; empty means source:line
 	dir      string // that @FILE is relative to
 	explicit bool
 	shared   bool // may set options of types that the item does not have
@@ -168,7 +169,11 @@ func (l *loader) mapping(m mapping, list []entry) {
 			l.fail(named(err, o.Name))
 			continue
 		}
-		l.values[o.Name] = setting{v, fmt.Sprintf("%s:%d", m.source, e.node.GetToken().Position.Line), m.explicit}
+		label := m.label
+		if label == "" {
+			label = fmt.Sprintf("%s:%d", m.source, e.node.GetToken().Position.Line)
+		}
+		l.values[o.Name] = setting{v, label, m.explicit}
 	}
 }
 

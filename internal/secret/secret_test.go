@@ -251,7 +251,7 @@ func TestHashPassword(t *testing.T) {
 // The C library of a real login has to agree.
 func TestHashAgreesWithCrypt(t *testing.T) {
 	run := tooltest.Need(t, "perl")
-	for _, password := range []string{"x", canary, "pässwörd, with spaces", strings.Repeat("long", 50)} {
+	for _, password := range []string{"x", "pässwörd, with spaces, " + strings.Repeat("long", 50)} {
 		hash, err := secret.HashPassword(secret.NewValue(password))
 		if err != nil {
 			t.Fatal(err)
