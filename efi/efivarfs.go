@@ -49,28 +49,50 @@ func (e efivarfs) Set(n VariableName, data []byte, a Attributes) error {
 	if strings.Contains(n.Name, "/") {
 		return fmt.Errorf("write EFI variable %s: name has a slash", n)
 	}
-	restore, err := clearImmutable(e.path(n))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	path := e.path(n)
+	restore, err := clearImmutable(path)
+	created := errors.Is(err, fs.ErrNotExist)
+	if err != nil && !created {
 		return fmt.Errorf("write EFI variable %s: %w", n, err)
 	}
-	created := err != nil
 	b := append(binary.LittleEndian.AppendUint32(nil, uint32(a)), data...)
-	if err := writeOnce(e.path(n), b); err != nil {
-		if created {
-			// Opening has made an empty file for a variable that does not exist.
-			err = errors.Join(err, ignoreNotExist(os.Remove(e.path(n))))
-		} else {
-			err = errors.Join(err, restore())
+	after := restore
+	if err = writeOnce(path, b); err != nil {
+		err = explain(err)
+		if created { // opening it has made an empty file for no variable
+			after = func() error { return removeFile(path) }
 		}
-		return fmt.Errorf("write EFI variable %s (%d bytes): %w", n, len(data), explain(err))
 	}
-	if created {
-		return nil
+	if after != nil {
+		err = also(err, after())
 	}
-	if err := restore(); err != nil {
-		return fmt.Errorf("write EFI variable %s: %w", n, err)
+	if err != nil {
+		return fmt.Errorf("write EFI variable %s (%d bytes): %w", n, len(data), err)
 	}
 	return nil
+}
+
+// removeFile removes a file that may be immutable or gone already.
+func removeFile(path string) error {
+	restore, err := clearImmutable(path)
+	if err != nil {
+		return ignoreNotExist(err)
+	}
+	if err := ignoreNotExist(os.Remove(path)); err != nil {
+		return also(err, restore())
+	}
+	return nil
+}
+
+// also puts a second error behind the first, on one line.
+func also(err, second error) error {
+	switch {
+	case second == nil:
+		return err
+	case err == nil:
+		return second
+	}
+	return fmt.Errorf("%w; then %w", err, second)
 }
 
 // writeOnce hands b to the firmware with a single write(2), as efivarfs wants
@@ -81,7 +103,7 @@ func writeOnce(path string, b []byte) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, f.Close()) }()
+	defer func() { err = also(err, f.Close()) }()
 	if _, err := f.Write(b); err != nil {
 		return err
 	}
@@ -96,12 +118,11 @@ func writeOnce(path string, b []byte) (err error) {
 }
 
 func (e efivarfs) Delete(n VariableName) error {
-	restore, err := clearImmutable(e.path(n))
-	if err != nil {
+	if _, err := os.Lstat(e.path(n)); err != nil {
 		return fmt.Errorf("delete EFI variable %s: %w", n, err)
 	}
-	if err := os.Remove(e.path(n)); err != nil {
-		return fmt.Errorf("delete EFI variable %s: %w", n, explain(errors.Join(err, restore())))
+	if err := removeFile(e.path(n)); err != nil {
+		return fmt.Errorf("delete EFI variable %s: %w", n, explain(err))
 	}
 	return nil
 }
