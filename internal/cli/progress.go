@@ -128,12 +128,29 @@ func (r *renderer) begin(key stepKey, message string) *step {
 	case r.bars == nil:
 		r.line(key, note(message))
 	default:
-		s.bar = r.bars.AddBar(0, mpb.BarRemoveOnComplete(),
+		s.bar = r.bars.AddBar(0, mpb.BarRemoveOnComplete(), mpb.BarFillerMiddleware(whenKnown),
 			mpb.PrependDecorators(decor.Name(fmt.Sprintf("%-9s  %-24.24s ", key.phase, key.step))),
-			mpb.AppendDecorators(decor.NewPercentage("%d"), decor.Name("  "), decor.Elapsed(decor.ET_STYLE_GO)))
+			mpb.AppendDecorators(decor.Any(percent), decor.Elapsed(decor.ET_STYLE_GO)))
 	}
 	r.active[key] = s
 	return s
+}
+
+// whenKnown draws a bar only when it is known how much there is to do.
+func whenKnown(bar mpb.BarFiller) mpb.BarFiller {
+	return mpb.BarFillerFunc(func(w io.Writer, s decor.Statistics) error {
+		if s.Total <= 0 {
+			return nil
+		}
+		return bar.Fill(w, s)
+	})
+}
+
+func percent(s decor.Statistics) string {
+	if s.Total <= 0 {
+		return ""
+	}
+	return fmt.Sprintf("%3.0f%%  ", float64(s.Current)/float64(s.Total)*100)
 }
 
 func (r *renderer) progress(key stepKey, e event.Event) {
