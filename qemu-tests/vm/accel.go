@@ -135,7 +135,7 @@ func probeArgs(arch, accel, file string) []string {
 		}
 		return append(a, "-machine", "virt", "-cpu", cpu, "-kernel", file)
 	}
-	return append(a, "-machine", "q35", "-device", "isa-debug-exit",
+	return append(a, "-machine", "q35", "-device", "isa-debug-exit,iobase=0xf4,iosize=1",
 		"-drive", opts("if=none,id=disk,format=raw,readonly=on", "file", file),
 		"-device", "virtio-blk-pci,drive=disk")
 }
