@@ -39,24 +39,20 @@ func (s *solver) choose(c *candidate, why string) error {
 
 // undo takes back everything chosen after the mark.
 func (s *solver) undo(mark int) {
-	for len(s.trail) > mark {
-		c := s.trail[len(s.trail)-1]
-		s.trail = s.trail[:len(s.trail)-1]
+	for _, c := range slices.Backward(s.trail[mark:]) {
 		delete(s.chosen, c.name)
 		delete(s.reason, c)
-		drop(s.provided, func(p provision) bool { return p.by == c })
-		drop(s.enemies, func(e enemy) bool { return e.by == c })
-	}
-}
-
-func drop[T any](m map[string][]T, match func(T) bool) {
-	for name, list := range m {
-		if list = slices.DeleteFunc(list, match); len(list) == 0 {
-			delete(m, name)
-		} else {
-			m[name] = list
+		// Both parsed when c was chosen.
+		provides, _ := parseProvides(c)
+		for name := range provides {
+			s.provided[name] = slices.DeleteFunc(s.provided[name], func(p provision) bool { return p.by == c })
+		}
+		hostile, _ := parseEnemies(c)
+		for _, e := range hostile {
+			s.enemies[e.rel.name] = slices.DeleteFunc(s.enemies[e.rel.name], func(e enemy) bool { return e.by == c })
 		}
 	}
+	s.trail = s.trail[:mark]
 }
 
 // checkEnemies looks both ways: does c exclude a chosen package, does a chosen
@@ -116,6 +112,7 @@ func (s *solver) clash(c *candidate, why string, other *candidate, e enemy) erro
 // blame remembers the choice to unlearn: the package in the way itself, if it
 // was one among several.
 func (s *solver) blame(c *candidate) {
+	s.clashes++
 	if s.culprit == nil && s.optional[c] {
 		s.culprit = c
 	}

@@ -26,6 +26,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -200,7 +201,7 @@ func Open(ctx context.Context, cfg Config) (*Archive, error) {
 		err = a.load(ctx)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open Debian archive %s of %s: %w", cfg.Suite, cfg.Mirror, err)
+		return nil, fmt.Errorf("open Debian archive %s of %s: %w", cfg.Suite, strings.TrimSuffix(a.fetcher.url(""), "/"), err)
 	}
 	return a, nil
 }

@@ -52,8 +52,9 @@ func Extract(r io.ReaderAt, size int64, sink func(h *tar.Header, r io.Reader) er
 	}
 	defer data.Close()
 	x := extractor{kinds: map[string]byte{}, sink: sink, left: limit, limit: limit}
-	// The tar's own headers count too: a file of endless headers is a bomb.
-	bounded := &boundedReader{r: data, left: limit + limit/4 + 64<<20}
+	// The tar's own headers count too: a file of endless headers is a bomb. A
+	// file of 1 KiB with a long name takes 4 KiB.
+	bounded := &boundedReader{r: data, left: 4 * limit}
 	return x.all(tar.NewReader(bounded))
 }
 

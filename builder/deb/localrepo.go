@@ -37,7 +37,7 @@ func (a *Archive) LocalRepository(ctx context.Context, dir string, pkgs []Packag
 	if err := writeAtomic(filepath.Join(dir, "Packages"), []byte(index.String())); err != nil {
 		return fmt.Errorf("make local repository: %w", err)
 	}
-	return nil
+	return a.writeRelease(dir, []byte(index.String()))
 }
 
 // debName is NAME_VERSION_ARCH.deb, with the epoch's colon escaped as apt does.

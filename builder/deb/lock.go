@@ -84,8 +84,9 @@ func (p *Package) locked() LockedPackage {
 
 // paragraph is the package's paragraph for an index, with its own file name.
 func (l *LockedPackage) paragraph(filename string) stanza {
-	return stanza(fmt.Sprintf("Package: %s\nVersion: %s\nArchitecture: %s\n%s\nFilename: %s\nSize: %d\nSHA256: %s",
-		l.Name, l.Version, l.Arch, strings.Join(l.Control, "\n"), filename, l.Size, l.SHA256))
+	lines := append([]string{"Package: " + l.Name, "Version: " + l.Version, "Architecture: " + l.Arch}, l.Control...)
+	lines = append(lines, "Filename: "+filename, fmt.Sprintf("Size: %d", l.Size), "SHA256: "+l.SHA256)
+	return stanza(strings.Join(lines, "\n"))
 }
 
 // Write encodes the lock; the same lock gives the same bytes.

@@ -3,6 +3,7 @@ package deb
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 )
@@ -76,9 +77,12 @@ const maxRestarts = 64
 func (x *index) resolve(ctx context.Context, goals []alternatives, recommends bool) ([]*candidate, error) {
 	banned := map[*candidate]bool{}
 	var first error
+	steps := 0
 	for range maxRestarts {
 		s := newSolver(ctx, x, banned, recommends)
+		s.steps = steps
 		err := s.solve(goals)
+		steps = s.steps
 		if err == nil {
 			return s.trail, nil
 		}
@@ -108,7 +112,11 @@ type solver struct {
 	culprit  *candidate // an optional one that a failure is due to
 	provided map[string][]provision
 	enemies  map[string][]enemy
-	steps    int
+	// impossible are candidates that depend on what the archive does not have,
+	// whatever else is chosen.
+	impossible map[*candidate]error
+	clashes    int // how often a choice made earlier was in the way
+	steps      int
 }
 
 // enemy is a Conflicts or Breaks of a chosen package.
@@ -122,7 +130,7 @@ func newSolver(ctx context.Context, x *index, banned map[*candidate]bool, recomm
 	return &solver{
 		ctx: ctx, x: x, banned: banned, recommends: recommends,
 		chosen: map[string]*candidate{}, reason: map[*candidate]string{}, optional: map[*candidate]bool{},
-		provided: map[string][]provision{}, enemies: map[string][]enemy{},
+		provided: map[string][]provision{}, enemies: map[string][]enemy{}, impossible: map[*candidate]error{},
 	}
 }
 
@@ -156,7 +164,7 @@ func (s *solver) solve(goals []alternatives) error {
 
 // maxSteps bounds the search in an archive made to defeat it; a desktop takes
 // some ten thousand.
-const maxSteps = 2_000_000
+const maxSteps = 500_000
 
 // satisfy makes sure that one of alts is there. by is the package that wants
 // it, nil for the request itself.
@@ -193,7 +201,10 @@ func (s *solver) satisfy(alts alternatives, by *candidate, why string) error {
 // install chooses c with all that it depends on, or leaves everything as it
 // was.
 func (s *solver) install(c *candidate, why string, optional bool) error {
-	mark := len(s.trail)
+	if err := s.impossible[c]; err != nil {
+		return err
+	}
+	mark, clashes := len(s.trail), s.clashes
 	if optional {
 		s.optional[c] = true
 	}
@@ -203,6 +214,9 @@ func (s *solver) install(c *candidate, why string, optional bool) error {
 	}
 	if err != nil {
 		s.undo(mark)
+		if s.clashes == clashes && s.ctx.Err() == nil {
+			s.impossible[c] = err
+		}
 	}
 	return err
 }
@@ -285,14 +299,19 @@ func (s *solver) candidates(r relation) []*candidate {
 	}
 	var list []*candidate
 	for _, c := range s.x.byName[r.name] {
-		if r.allows(c.version) && !s.banned[c] {
+		if r.allows(c.version) {
 			list = append(list, c)
 		}
 	}
 	for _, p := range s.x.provides[r.name] {
-		if p.by.name != r.name && p.allowedBy(r) && !s.banned[p.by] {
+		if p.by.name != r.name && p.allowedBy(r) {
 			list = append(list, p.by)
 		}
 	}
-	return list
+	return slices.DeleteFunc(list, func(c *candidate) bool {
+		if s.banned[c] {
+			s.clashes++
+		}
+		return s.banned[c]
+	})
 }
