@@ -118,7 +118,6 @@ type header struct {
 	self, alternate, entries int64 // LBA
 	count                    int64
 	entriesCRC               uint32
-	guid                     uuid.UUID
 }
 
 // readHeader reads and checks the header at an LBA.

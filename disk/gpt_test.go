@@ -83,7 +83,7 @@ func TestWriteGPTRefuses(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v", name, err)
 		}
-		if bytes.ContainsFunc(tt.d.data, func(r rune) bool { return r != 0 }) {
+		if !bytes.Equal(tt.d.data, make([]byte, tt.d.Size())) {
 			t.Errorf("%s: the device was written to", name)
 		}
 	}

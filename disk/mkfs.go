@@ -15,7 +15,7 @@ import (
 
 // MkfsCommand is the command that makes an entry's file system on device. The
 // same arguments on a cleared device of the same size give the same bytes;
-// epoch is the time of all inodes, zero is the clock's.
+// epoch is the time of all inodes of an ext4, zero is the clock's.
 func MkfsCommand(e layout.Entry, device string, sectorSize int, epoch time.Time) (tool.Cmd, error) {
 	if e.Filesystem == nil {
 		return tool.Cmd{}, fmt.Errorf("make file system on %s: partition %s has none", device, e.Name)
@@ -33,7 +33,7 @@ func MkfsCommand(e layout.Entry, device string, sectorSize int, epoch time.Time)
 	if err != nil {
 		return c, fmt.Errorf("make file system on %s: %w", device, err)
 	}
-	if !epoch.IsZero() {
+	if !epoch.IsZero() && c.Name == "mkfs.ext4" {
 		s := strconv.FormatInt(epoch.Unix(), 10)
 		// The second is for e2fsprogs before 1.47.1.
 		c.Env = []string{"SOURCE_DATE_EPOCH=" + s, "E2FSPROGS_FAKE_TIME=" + s}
@@ -60,13 +60,15 @@ func mkfsExt4(f layout.Filesystem) (tool.Cmd, error) {
 }
 
 // mkfsVfat: the number of hidden sectors, which boot code uses, is where the
-// partition starts, also when device is an image.
+// partition starts, also when device is an image. --invariant fixes the time of
+// the label, since dosfstools 4.2 does not know SOURCE_DATE_EPOCH; it has to
+// come before -i, which it would set too.
 func mkfsVfat(e layout.Entry, sectorSize int) (tool.Cmd, error) {
 	id := strings.ReplaceAll(e.Filesystem.UUID, "-", "")
 	if n, err := strconv.ParseUint(id, 16, 32); err != nil || n == 0 || len(id) != 8 {
 		return tool.Cmd{}, fmt.Errorf("volume id %q: expected ABCD-1234", e.Filesystem.UUID)
 	}
-	args := []string{"-S", strconv.Itoa(sectorSize), "-i", id}
+	args := []string{"--invariant", "-S", strconv.Itoa(sectorSize), "-i", id}
 	if e.FirstLBA <= 0xffffffff {
 		args = append(args, "-h", strconv.FormatUint(e.FirstLBA, 10))
 	}

@@ -44,8 +44,9 @@ func reread(ctx context.Context, path string, t layout.Table) error {
 	// Something that looks at new devices, such as udev, may have a
 	// partition open for a moment: busy.
 	err = poll(ctx, func() error { return unix.IoctlSetInt(int(f.Fd()), unix.BLKRRPART, 0) }, unix.EBUSY)
-	switch {
-	case errors.Is(err, unix.EINVAL): // a device that is not scanned, such as a plain loop device
+	// EINVAL: a device that is not scanned, such as a plain loop device. A
+	// kernel that was built without GPT finds nothing.
+	if err == nil && errors.Is(known(name, t), errNotShown) || errors.Is(err, unix.EINVAL) {
 		err = replacePartitions(f, name, t)
 	}
 	if err != nil {
@@ -74,8 +75,18 @@ func poll(ctx context.Context, f func() error, again error) error {
 
 var errNotShown = errors.New("the kernel does not show the new partitions")
 
-// shown says whether the kernel's view is the table's.
+// shown says whether the kernel's view is the table's, and /dev the kernel's.
 func shown(name string, t layout.Table) error {
+	for _, e := range t.Entries {
+		if _, err := os.Stat(PartitionPath("/dev/"+name, e.Number)); err != nil {
+			return fmt.Errorf("%w: %w", errNotShown, err)
+		}
+	}
+	return known(name, t)
+}
+
+// known says whether the kernel's view is the table's.
+func known(name string, t layout.Table) error {
 	root := sysfs.Root("/")
 	names, err := root.Partitions(name)
 	if err != nil {
@@ -96,9 +107,6 @@ func shown(name string, t layout.Table) error {
 		}
 		if start*512 != int64(e.FirstLBA)*int64(t.SectorSize) || size*512 != e.Size(t.SectorSize) {
 			return fmt.Errorf("%w: %s has %d sectors from %d", errNotShown, part, size, start)
-		}
-		if _, err := os.Stat("/dev/" + part); err != nil {
-			return fmt.Errorf("%w: %w", errNotShown, err)
 		}
 	}
 	return nil
