@@ -13,14 +13,14 @@ const Schema = "vic.env/1"
 // lists are ordered by kind, bus path and port, never by name or ifindex.
 type Facts struct {
 	Schema string `json:"schema"`
-	Scan   Scan   `json:"scan"`
+	Scan   Report `json:"scan"`
 	HW     HW     `json:"hw"`
 	OS     OS     `json:"os"`
 	State  State  `json:"state"`
 }
 
-// Scan says how the facts were found.
-type Scan struct {
+// Report says how the facts were found.
+type Report struct {
 	Gaps []Gap `json:"gaps"`
 }
 
@@ -44,7 +44,7 @@ type HW struct {
 
 // Firmware says how the machine boots.
 type Firmware struct {
-	Type       string `json:"type"`                 // "uefi" or "bios"
+	Type       string `json:"type"`                 // "uefi", "bios", or "devicetree" (no UEFI on such a board)
 	SecureBoot *bool  `json:"secureBoot,omitempty"` // UEFI only
 	VarsWrite  *bool  `json:"varsWritable,omitempty"`
 }
@@ -72,7 +72,7 @@ type DMI struct {
 // dm or md devices, no optical drives.
 type Disk struct {
 	Name       string `json:"name"`             // kernel name: sda, nvme0n1
-	Path       string `json:"path"`             // bus path below /sys/devices
+	Path       string `json:"path"`             // where it is plugged in, as udev's ID_PATH: pci-0000:00:1f.2-ata-1
 	Serial     string `json:"serial,omitempty"` // as udev's ID_SERIAL_SHORT
 	WWN        string `json:"wwn,omitempty"`    // "0x5000...", "eui...."
 	Model      string `json:"model,omitempty"`

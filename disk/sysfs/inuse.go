@@ -16,8 +16,11 @@ type Mount struct {
 	ID     string
 	Dev    string // "8:1"
 	Target string
-	Type   string
-	Source string
+	// Options are the mount's own, such as ro or rw; the file system's may
+	// differ.
+	Options string
+	Type    string
+	Source  string
 }
 
 // Mounts reads the mount table, oldest first.
@@ -34,10 +37,10 @@ func (r Root) Mounts() ([]Mount, error) {
 		}
 		left, right, ok := strings.Cut(s.Text(), " - ")
 		l, rest := strings.Fields(left), strings.Fields(right)
-		if !ok || len(l) < 5 || len(rest) < 2 {
+		if !ok || len(l) < 6 || len(rest) < 2 {
 			return nil, fmt.Errorf("read mounts: unexpected line %q", s.Text())
 		}
-		list = append(list, Mount{ID: l[0], Dev: l[2], Target: unescape(l[4]), Type: rest[0], Source: unescape(rest[1])})
+		list = append(list, Mount{ID: l[0], Dev: l[2], Target: unescape(l[4]), Options: l[5], Type: rest[0], Source: unescape(rest[1])})
 	}
 }
 

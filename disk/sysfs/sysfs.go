@@ -73,3 +73,15 @@ func (r Root) exists(elem ...string) bool {
 	_, err := os.Stat(r.join(elem...))
 	return err == nil
 }
+
+// Path is where a file of the scanned system is in this one.
+func (r Root) Path(elem ...string) string { return r.join(elem...) }
+
+// ReadFile reads a file.
+func (r Root) ReadFile(elem ...string) ([]byte, error) { return os.ReadFile(r.join(elem...)) }
+
+// Readlink reads a link.
+func (r Root) Readlink(elem ...string) (string, error) { return os.Readlink(r.join(elem...)) }
+
+// Stat is os.Stat.
+func (r Root) Stat(elem ...string) (fs.FileInfo, error) { return os.Stat(r.join(elem...)) }
