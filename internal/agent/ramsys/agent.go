@@ -53,6 +53,9 @@ func agent(ctx context.Context, cfg Config, sink event.Sink) (outcome, error) {
 		return outcome{}, err
 	}
 	cmdline := ParseCmdline(string(line))
+	if cmdline.Debug {
+		sink.Emit(event.Event{Phase: event.Enter, Step: "agent", State: event.Done, Message: "started " + seconds(uptime()) + " after the kernel"})
+	}
 	warn(sink, cmdline.Warnings)
 	hw, err := startHotplug(ctx, cmdline, sink)
 	if err != nil {
@@ -115,7 +118,7 @@ func startHotplug(ctx context.Context, c Cmdline, sink event.Sink) (hardware, er
 	loader := &kmod.Loader{Insert: kmod.Finit, Params: c.ModuleParams, Parallel: runtime.NumCPU()}
 	hw := hardware{loader: loader, watcher: hotplug.Start(ctx, hotplug.Config{
 		Sys: "/sys", Loader: loader, Skip: c.Blacklist, Socket: socket,
-		Report: func(loaded []string, err error) { reportModules(sink, loaded, err) },
+		Report: func(b hotplug.Batch) { reportModules(sink, c.Debug, b) },
 	})}
 	hw.early, err = kmod.Open(modulesDir())
 	if errors.Is(err, fs.ErrNotExist) {
@@ -140,12 +143,17 @@ func (hw hardware) need(ctx context.Context) func(module string) error {
 	}
 }
 
-func reportModules(sink event.Sink, loaded []string, err error) {
-	if len(loaded) > 0 {
-		sink.Emit(event.Event{Phase: event.Enter, Step: "modules", State: event.Done, Message: strings.Join(loaded, " ")})
+func reportModules(sink event.Sink, debug bool, b hotplug.Batch) {
+	ev := event.Event{Phase: event.Enter, Step: "modules", State: event.Done, Message: strings.Join(b.Loaded, " ")}
+	if debug {
+		ev.Message = fmt.Sprintf("%d devices, %v to match, %v to load: %s", b.Modaliases,
+			b.Match.Round(time.Millisecond), b.Load.Round(time.Millisecond), ev.Message)
 	}
-	if err != nil {
-		sink.Emit(event.Event{Phase: event.Enter, Step: "modules", State: event.Failed, Message: strings.ReplaceAll(err.Error(), "\n", "; ")})
+	if len(b.Loaded) > 0 {
+		sink.Emit(ev)
+	}
+	if b.Err != nil {
+		warn(sink, strings.Split(b.Err.Error(), "\n"))
 	}
 }
 

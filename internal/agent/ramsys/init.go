@@ -28,9 +28,13 @@ type system struct {
 // runInit is the life of PID 1.
 func runInit(cfg Config) {
 	defer lastResort()
+	began := uptime()
 	problem := errors.Join(mountAll(early()), prepareTree())
 	s := start()
 	s.print("\n%s\n%s\n\n", title(cfg.Version), machine("/sys"))
+	if s.cmdline.Debug {
+		s.print("init: started %s after the kernel, ready to start the agent at %s\n", seconds(began), seconds(uptime()))
+	}
 	if problem != nil {
 		s.print("%v\n", problem)
 	}

@@ -29,8 +29,17 @@ type Config struct {
 	Skip map[string]bool
 	// Socket receives uevents; nil: only coldplug.
 	Socket *Socket
-	// Report gets the outcome of every batch that loaded something or failed.
-	Report func(loaded []string, err error)
+	// Report gets every batch that loaded something or failed.
+	Report func(Batch)
+}
+
+// Batch is what came of a number of devices that were seen at once.
+type Batch struct {
+	Modaliases int // not seen before
+	Loaded     []string
+	Err        error
+	Match      time.Duration // to find the modules in the index
+	Load       time.Duration
 }
 
 // Watcher loads modules until its context ends.
@@ -105,7 +114,9 @@ func (w *Watcher) load(ctx context.Context, tree *kmod.Tree, seen map[string]boo
 	for _, a := range batch {
 		seen[a] = true
 	}
+	start := time.Now()
 	found, err := tree.Match(batch)
+	matched := time.Now()
 	var names []string
 	for _, a := range batch {
 		for _, n := range found[a] {
@@ -116,7 +127,7 @@ func (w *Watcher) load(ctx context.Context, tree *kmod.Tree, seen map[string]boo
 	}
 	loaded, loadErr := w.cfg.Loader.Load(ctx, tree, names...)
 	if err = errors.Join(err, loadErr); len(loaded) > 0 || err != nil {
-		w.cfg.Report(loaded, err)
+		w.cfg.Report(Batch{len(batch), loaded, err, matched.Sub(start), time.Since(matched)})
 	}
 }
 
@@ -151,7 +162,7 @@ func (w *Watcher) receive(ctx context.Context) <-chan []string {
 			case errors.Is(err, os.ErrClosed):
 				return
 			case err != nil:
-				w.cfg.Report(nil, err)
+				w.cfg.Report(Batch{Err: err})
 				return
 			case ev.Action == "add" && ev.Vars["MODALIAS"] != "":
 				batch = []string{ev.Vars["MODALIAS"]}
