@@ -19,16 +19,23 @@ func (s *scanner) disks(ctx context.Context) []Disk {
 	s.gap("/sys/block", err)
 	links := s.diskLinks()
 	list := []Disk{}
+	var tables []<-chan answer
 	for _, name := range names {
-		if d, ok := s.disk(ctx, name); ok {
+		if d, ok := s.disk(name); ok {
 			d.Links = links[name]
 			list = append(list, d)
+			tables = append(tables, s.askTable("/dev/"+name, d.SectorSize))
 		}
+	}
+	for i, table := range tables {
+		a := wait(ctx, table)
+		list[i].TableGUID = a.guid
+		s.gap("/dev/"+list[i].Name, a.err)
 	}
 	return list
 }
 
-func (s *scanner) disk(ctx context.Context, name string) (Disk, bool) {
+func (s *scanner) disk(name string) (Disk, bool) {
 	id, err := s.root.Disk(name)
 	if err != nil { // unplugged since
 		s.gap("/sys/block/"+name, err)
@@ -47,33 +54,43 @@ func (s *scanner) disk(ctx context.Context, name string) (Disk, bool) {
 	}
 	d.InUse, err = s.root.InUse(name)
 	s.gap("/sys/block/"+name+"/holders", err)
-	node := "/dev/" + name
-	d.TableGUID, err = s.tableGUID(ctx, node, id.SectorSize)
-	s.gap(node, err)
 	return d, true
 }
 
-// tableGUID reads the GUID of a disk's GPT, from whichever header is whole. A
-// disk that does not answer is left alone when ctx ends; the read then ends
-// with the program.
-func (s *scanner) tableGUID(ctx context.Context, node string, sectorSize int) (string, error) {
-	type answer struct {
-		guid string
-		err  error
-	}
+// answer is what reading a disk's table gave.
+type answer struct {
+	guid string
+	err  error
+}
+
+// askTable reads the GUID of a disk's GPT, all disks at once: one that hangs
+// must not cost the others their time.
+func (s *scanner) askTable(node string, sectorSize int) <-chan answer {
 	done := make(chan answer, 1)
 	go func() {
 		guid, err := readTableGUID(s.root.Path(node), int64(sectorSize))
 		done <- answer{guid, err}
 	}()
+	return done
+}
+
+// wait leaves a disk alone that has not answered when ctx ends. Its read ends
+// with the program.
+func wait(ctx context.Context, table <-chan answer) answer {
 	select {
-	case a := <-done:
-		return a.guid, a.err
+	case a := <-table:
+		return a
 	case <-ctx.Done():
-		return "", context.Cause(ctx)
+	}
+	select {
+	case a := <-table:
+		return a
+	default:
+		return answer{err: context.Cause(ctx)}
 	}
 }
 
+// readTableGUID takes the GUID from whichever header is whole.
 func readTableGUID(path string, sectorSize int64) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 
 var (
 	pciName  = regexp.MustCompile(`^[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-9a-f]$`)
+	treeName = regexp.MustCompile(`^[0-9a-f]{5,}\.[a-zA-Z]`) // a device tree node: fe340000.mmc
 	usbName  = regexp.MustCompile(`^[0-9]+-([0-9.]+:[0-9]+\.[0-9]+)$`)
 	scsiName = regexp.MustCompile(`^[0-9]+:([0-9]+:[0-9]+:[0-9]+)$`)
 	ataName  = regexp.MustCompile(`^ata([0-9]+)$`)
@@ -20,15 +21,15 @@ var (
 // kernel gives out in the order of discovery (virtio3, host0, usb2) are not in
 // it, so it stays the same from boot to boot. devPath is below /sys/devices.
 func (r Root) BusPath(devPath string) string {
-	var pci, ata, scsi string
+	var platform, pci, ata, scsi string
 	var parts []string
 	elems := strings.Split(devPath, "/")
 	for i, e := range elems {
 		switch {
 		case pciName.MatchString(e):
 			pci = "pci-" + e
-		case i > 0 && elems[i-1] == "platform" && pci == "" && !strings.HasPrefix(e, "pci"):
-			parts = append(parts, "platform-"+e)
+		case i == 1 && elems[0] == "platform", elems[0] == "platform" && treeName.MatchString(e):
+			platform = "platform-" + e // the innermost, behind buses such as soc
 		case ataName.MatchString(e):
 			ata = "ata-" + r.ataPort(strings.Join(elems[:i+1], "/"), e)
 		case usbName.MatchString(e):
@@ -46,7 +47,7 @@ func (r Root) BusPath(devPath string) string {
 	if ata != "" {
 		scsi = ata
 	}
-	return joined(devPath, append(append([]string{pci}, parts...), scsi))
+	return joined(devPath, append(append([]string{platform, pci}, parts...), scsi))
 }
 
 // keepOne replaces the part with that prefix: behind hubs only the last one

@@ -58,13 +58,14 @@ func (r Root) Names(elem ...string) ([]string, error) {
 // DevPath is the path below /sys/devices that a link such as /sys/block/sda
 // or /sys/class/net/eth0 points to.
 func (r Root) DevPath(elem ...string) (string, error) {
-	target, err := os.Readlink(r.join(elem...))
+	link := r.join(elem...)
+	target, err := os.Readlink(link)
 	if err != nil {
 		return "", err
 	}
-	_, path, ok := strings.Cut(target, "devices/")
-	if !ok {
-		return "", fmt.Errorf("read %s: it does not point into devices: %s", r.join(elem...), target)
+	path, err := filepath.Rel(r.join("sys/devices"), filepath.Join(filepath.Dir(link), target))
+	if err != nil || strings.HasPrefix(path, "..") {
+		return "", fmt.Errorf("read %s: it does not point into /sys/devices: %s", link, target)
 	}
 	return path, nil
 }
