@@ -12,7 +12,8 @@ import (
 // depmod(8) does when a kernel package is installed: the text of modules.dep,
 // modules.alias, modules.softdep and modules.weakdep, by file name. A kernel
 // package that has only been unpacked has none of them. All modules are
-// decompressed for it, which takes seconds: callers keep the result.
+// decompressed for it (14 s of processor time for Debian's generic kernel), so
+// callers keep the result beside the package and add it to the tree.
 func Depmod(modules fs.FS) (map[string][]byte, error) {
 	files, err := moduleFilesOf(modules)
 	if err != nil {

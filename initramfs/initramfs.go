@@ -89,7 +89,7 @@ func Write(w io.Writer, c Config) (Contents, error) {
 		return contents, fmt.Errorf("write initramfs: the busybox has no command %s to be /init", initCommand)
 	}
 	files := append(skeleton(), c.busybox()...)
-	modules, missing, err := c.moduleFiles()
+	modules, missing, err := ModuleFiles(c)
 	if err != nil {
 		return contents, err
 	}

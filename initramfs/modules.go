@@ -10,11 +10,7 @@ import (
 // ModuleFiles are the modules that c chooses, with their dependencies, index
 // and firmware, as files below usr/lib, for another image than the initramfs;
 // missing are the names of firmware that c.Firmware does not have.
-func ModuleFiles(c Config) (files []File, missing []string, err error) { return c.moduleFiles() }
-
-// moduleFiles are the chosen modules, their index and their firmware, and the
-// names of firmware that is not there.
-func (c Config) moduleFiles() (files []File, missing []string, err error) {
+func ModuleFiles(c Config) (files []File, missing []string, err error) {
 	if c.Modules == nil {
 		if len(c.Sets) > 0 {
 			return nil, nil, fmt.Errorf("select module sets %v: no kernel modules given", c.Sets)
