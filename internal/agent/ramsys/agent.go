@@ -36,8 +36,8 @@ func runAgent(cfg Config) error {
 	defer stop()
 	rep := newReporter(os.NewFile(reportFd, "reports"))
 	o, err := agent(ctx, cfg, rep)
-	if err != nil {
-		o = outcomeOf("", err)
+	if err != nil { // before Run
+		o = outcome{Error: err.Error(), Exit: exitUntouched}
 	}
 	if err := rep.send(report{Outcome: &o}); err != nil {
 		return fmt.Errorf("report to init: %w", err)

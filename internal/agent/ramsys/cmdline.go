@@ -51,6 +51,19 @@ func keys() []key {
 	}
 }
 
+// CmdlineHelp lists the vic.* keys, one a line.
+func CmdlineHelp() string {
+	var b strings.Builder
+	for _, k := range keys() {
+		usage := k.name
+		if k.values != "" {
+			usage += "=" + k.values
+		}
+		fmt.Fprintf(&b, "  %-45s %s\n", usage, k.doc)
+	}
+	return b.String()
+}
+
 // ParseCmdline reads /proc/cmdline. What it does not understand becomes a
 // warning: a machine that boots with a typing error is better than one that
 // does not.

@@ -187,12 +187,20 @@ func TestOutcomes(t *testing.T) {
 		{outcomeOf("", coded{0}), outcome{Error: "coded", Exit: 1}},
 		{outcomeOf("", errors.New("x")), outcome{Error: "x", Exit: 1}},
 		{outcomeOf("explode", nil), outcome{Error: `the request ended with the unknown finish "explode"`, Exit: 1}},
-		{crashed(2 << 8), outcome{Error: "the agent ended unexpectedly: exit status 2", Exit: 1}},
-		{crashed(9), outcome{Error: "the agent ended unexpectedly: killed, perhaps for want of memory", Exit: 1}},
-		{crashed(11), outcome{Error: "the agent ended unexpectedly: segmentation fault", Exit: 1}},
+		{crashed(2<<8, false), outcome{Error: "the agent ended unexpectedly: exit status 2", Exit: 1}},
+		{crashed(9, false), outcome{Error: "the agent ended unexpectedly: killed, perhaps for want of memory", Exit: 1}},
+		{crashed(11, true), outcome{Error: "the agent ended unexpectedly: segmentation fault", Exit: 5}},
 	} {
 		if tt.got != tt.want {
 			t.Errorf("got %+v, want %+v", tt.got, tt.want)
+		}
+	}
+}
+
+func TestWrites(t *testing.T) {
+	for phase, want := range map[event.Phase]bool{event.Enter: false, event.Verify: false, event.Partition: true, event.Copy: true, event.Finish: true, "": false, "new": false} {
+		if writes(phase) != want {
+			t.Errorf("writes(%q) = %v", phase, !want)
 		}
 	}
 }

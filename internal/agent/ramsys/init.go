@@ -88,18 +88,18 @@ func title(version string) string {
 // the machine. It returns how: request.FinishPoweroff or FinishReboot.
 func (s system) live() string {
 	if reason := os.Getenv(panicEnv); reason != "" {
-		return s.next(outcome{Error: reason, Exit: 1})
+		return s.next(outcome{Error: reason, Exit: exitInternal})
 	}
 	log, err := createEventLog(runDir + "/events.jsonl")
 	if err != nil {
-		return s.next(outcome{Error: err.Error(), Exit: 1})
+		return s.next(outcome{Error: err.Error(), Exit: exitUntouched})
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	flush := tell(ctx, s.consoles, log)
 	result, err := s.startAgent(event.NewEncoder(log))
 	if err != nil {
-		return s.next(outcome{Error: err.Error(), Exit: 1})
+		return s.next(outcome{Error: err.Error(), Exit: exitUntouched})
 	}
 	select {
 	case sig := <-s.signals:
@@ -138,10 +138,13 @@ func (s system) startAgent(sink event.Sink) (<-chan outcome, error) {
 	}
 	result := make(chan outcome, 1)
 	guard(func() {
-		dec := json.NewDecoder(r)
-		o, ok := receive(dec, sink)
+		dec, written := json.NewDecoder(r), false
+		o, ok := receive(dec, event.SinkFunc(func(ev event.Event) {
+			written = written || writes(ev.Phase)
+			sink.Emit(ev)
+		}))
 		if !ok {
-			o = crashed(<-p.Done())
+			o = crashed(<-p.Done(), written)
 			o.Error += excerpt(agentLog)
 		}
 		if o.Error != "" && !o.Told {

@@ -76,7 +76,7 @@ func links() map[string]string {
 // prepareTree makes the links and folders that the initramfs need not carry.
 func prepareTree() error {
 	var errs []error
-	for _, dir := range []string{runDir, "/etc", "/root", "/mnt", "/var/tmp", "/bbin"} {
+	for _, dir := range []string{runDir, "/etc", "/root", "/mnt", "/var/tmp", commandDir} {
 		errs = append(errs, os.MkdirAll(dir, 0o755))
 	}
 	for link, target := range links() {
@@ -84,5 +84,5 @@ func prepareTree() error {
 			errs = append(errs, err)
 		}
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, writeCommands(commandDir, commandDir+"/vic-init"))...)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"syscall"
 
@@ -40,11 +41,24 @@ func exitCode(err error) int {
 	if errors.As(err, &coded) && coded.ExitCode() > 0 {
 		return coded.ExitCode()
 	}
-	return 1
+	return exitInternal
+}
+
+// The exit codes of failures that Run has no part in (see the design).
+const (
+	exitInternal  = 1
+	exitUntouched = 4 // failed, and nothing was written to the target disk
+	exitResumable = 5 // failed after the first write
+)
+
+// writes reports whether the target disk is written to in a phase.
+func writes(phase event.Phase) bool {
+	phases := event.Phases()
+	return slices.Index(phases, phase) >= slices.Index(phases, event.Partition)
 }
 
 // crashed is the outcome of an agent that ended without one.
-func crashed(status syscall.WaitStatus) outcome {
+func crashed(status syscall.WaitStatus, written bool) outcome {
 	why := fmt.Sprintf("exit status %d", status.ExitStatus())
 	switch {
 	case status.Signaled() && status.Signal() == syscall.SIGKILL:
@@ -52,7 +66,11 @@ func crashed(status syscall.WaitStatus) outcome {
 	case status.Signaled():
 		why = status.Signal().String()
 	}
-	return outcome{Error: "the agent ended unexpectedly: " + why, Exit: 1}
+	o := outcome{Error: "the agent ended unexpectedly: " + why, Exit: exitInternal}
+	if written {
+		o.Exit = exitResumable
+	}
+	return o
 }
 
 // report is one line of the pipe from the agent to init: events, and at last

@@ -34,7 +34,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -53,6 +56,9 @@ type Config struct {
 	// one, it need not have emitted an event about it. With a nil Run every
 	// request fails.
 	Run func(ctx context.Context, env Env) (finish string, err error)
+	// Vic is the command vic that people type in the RAM system; nil: there
+	// is none. It gets the words after "vic".
+	Vic func(args []string) error
 }
 
 // Env is what Run works with.
@@ -71,28 +77,62 @@ type Env struct {
 const agentArg = "agent"
 
 // Main is the main function of vic-init. As PID 1 it does not return. Without
-// being it, it is the agent, or the commands poweroff and reboot, which ask
-// PID 1.
+// being it, it is the agent, or one of the commands below.
 func Main(cfg Config) error {
-	switch command := word(os.Args, 1); {
-	case os.Getpid() == 1:
+	if os.Getpid() == 1 {
 		runInit(cfg)
-		return nil
+	}
+	command, args := "", []string(nil)
+	if len(os.Args) > 1 {
+		command, args = os.Args[1], scriptArgs(os.Args[2:])
+	}
+	switch {
 	case command == agentArg && os.Getppid() == 1:
 		return runAgent(cfg)
-	case command == request.FinishPoweroff:
+	case command == "vic" && cfg.Vic != nil:
+		return cfg.Vic(args)
+	case command == request.FinishPoweroff, command == "shutdown" && !slices.Contains(args, "-r"):
 		return signalInit(unix.SIGTERM)
-	case command == request.FinishReboot:
+	case command == request.FinishReboot, command == "shutdown":
 		return signalInit(unix.SIGINT)
 	}
-	return errors.New("vic-init is PID 1 of vic's RAM system; there, `vic-init poweroff` and `vic-init reboot` end it")
+	return errors.New("this is PID 1 of vic's RAM system; there, the commands poweroff and reboot end it.\n\n" +
+		"Kernel command line:\n" + CmdlineHelp())
 }
 
-func word(words []string, i int) string {
-	if i < len(words) {
-		return words[i]
+// commandDir has the rescue commands, and the commands that are vic-init's.
+const commandDir = "/bbin"
+
+// commands are the names under which vic-init can be called. They are scripts
+// for it, not links to it: the busybox forgets by which link it was called.
+//
+//	#!/bbin/vic-init poweroff
+func commands() []string {
+	return []string{request.FinishPoweroff, request.FinishReboot, "shutdown", "vic"}
+}
+
+// scriptArgs are the arguments of a command: without the script's own name,
+// which the kernel puts in front of them.
+func scriptArgs(args []string) []string {
+	if len(args) > 0 && filepath.Dir(args[0]) == commandDir {
+		return args[1:]
 	}
-	return ""
+	return args
+}
+
+// writeCommands makes the scripts. A u-root shutdown would not unmount
+// anything, and is replaced.
+func writeCommands(dir, program string) error {
+	var errs []error
+	for _, name := range commands() {
+		path := filepath.Join(dir, name)
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+			continue
+		}
+		errs = append(errs, os.WriteFile(path, []byte("#!"+program+" "+name+"\n"), 0o755))
+	}
+	return errors.Join(errs...)
 }
 
 func signalInit(sig unix.Signal) error {

@@ -40,7 +40,7 @@ func tell(ctx context.Context, consoles []*console, log *eventLog) (flush func()
 	})
 }
 
-const endHelp = "`vic-init poweroff` and `vic-init reboot` end this machine.\n"
+const endHelp = "The commands poweroff and reboot end this machine.\n"
 
 const rescueHelp = `
 This is a rescue shell. All events are in /run/vic/events.jsonl, the kernel's

@@ -3,6 +3,7 @@ package kmod
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -49,49 +50,60 @@ func match(r io.Reader, modaliases []string) (map[string][]string, error) {
 		if !ok {
 			continue
 		}
-		for _, alias := range q.candidates(pattern) {
-			if glob(pattern, alias) {
-				name := normal(string(module))
-				if !slices.Contains(found[alias], name) {
-					found[alias] = append(found[alias], name)
-				}
+		for _, a := range q.candidates(pattern) {
+			name := normal(string(module))
+			if glob(pattern, a.alias) && !slices.Contains(found[a.alias], name) {
+				found[a.alias] = append(found[a.alias], name)
 			}
 		}
 	}
 	return found, s.Err()
 }
 
-// questions are modaliases by bus, which is all that most patterns have to be
-// compared with: "pci:v00001AF4d..." is on "pci".
-type questions struct {
-	byBus map[string][]string
-	all   []string
+// question is a modalias to find modules for.
+type question struct {
+	alias string
+	key   string // with underscores for dashes
 }
+
+// questions are sorted by key, so that those which begin as a pattern does are
+// found by binary search: nearly all patterns are done with at that.
+type questions []question
 
 func newQuestions(modaliases []string) questions {
-	q := questions{byBus: map[string][]string{}, all: slices.Clone(modaliases)}
-	slices.Sort(q.all)
-	q.all = slices.Compact(q.all)
-	for _, a := range q.all {
-		bus, _, _ := strings.Cut(a, ":")
-		q.byBus[bus] = append(q.byBus[bus], a)
+	var q questions
+	for _, a := range modaliases {
+		q = append(q, question{a, normal(a)})
 	}
-	return q
+	slices.SortFunc(q, func(a, b question) int {
+		return cmp.Or(strings.Compare(a.key, b.key), strings.Compare(a.alias, b.alias))
+	})
+	return slices.Compact(q)
 }
 
-// candidates returns the modaliases that pattern may match. A bus that is
-// itself a pattern ("acpi*:PNP0C0A:*"), or has a dash, which equals an
-// underscore, is compared with all.
-func (q questions) candidates(pattern []byte) []string {
-	for i, c := range pattern {
-		switch c {
-		case ':':
-			return q.byBus[string(pattern[:i])]
-		case '*', '?', '[', '\\', '-', '_':
-			return q.all
+// candidates returns the questions that begin with what stands before the
+// first wildcard of pattern.
+func (q questions) candidates(pattern []byte) questions {
+	head := pattern
+	if i := bytes.IndexAny(pattern, `*?[\`); i >= 0 {
+		head = pattern[:i]
+	}
+	first, _ := slices.BinarySearchFunc(q, head, func(a question, head []byte) int { return compareKey(a.key, head) })
+	last := first
+	for last < len(q) && len(q[last].key) >= len(head) && compareKey(q[last].key[:len(head)], head) == 0 {
+		last++
+	}
+	return q[first:last]
+}
+
+// compareKey compares a key with bytes that may have dashes for underscores.
+func compareKey(key string, b []byte) int {
+	for i := range min(len(key), len(b)) {
+		if c := cmp.Compare(key[i], dash(b[i])); c != 0 {
+			return c
 		}
 	}
-	return q.all
+	return cmp.Compare(len(key), len(b))
 }
 
 // glob is fnmatch(3) without flags, with '-' equal to '_' outside of brackets,

@@ -3,6 +3,7 @@ package kmod
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -187,6 +188,12 @@ func FuzzGlob(f *testing.F) {
 	f.Add(`\`, "")
 	f.Fuzz(func(t *testing.T, pattern, s string) {
 		got := glob([]byte(pattern), s)
+		if !strings.ContainsAny(pattern, " \n") {
+			found, err := match(strings.NewReader("alias "+pattern+" module\n"), []string{s})
+			if err == nil && (len(found) > 0) != got {
+				t.Errorf("pattern %q, modalias %q: match finds %v, glob says %v", pattern, s, found, got)
+			}
+		}
 		if strings.ContainsAny(pattern+s, "/-_!^[\\") || !ascii(pattern+s) {
 			return
 		}
@@ -246,6 +253,33 @@ alias a-b* dashed
 		got, err := match(strings.NewReader(aliases), []string{q})
 		if err != nil || !slices.Equal(got[q], want) {
 			t.Errorf("%s: got %v, %v; modprobe says %v", q, got[q], err, want)
+		}
+	}
+}
+
+// BenchmarkMatch asks for the devices of a machine in an index as large as that
+// of a generic kernel.
+func BenchmarkMatch(b *testing.B) {
+	var index strings.Builder
+	for i := range 27000 {
+		switch i % 3 {
+		case 0:
+			fmt.Fprintf(&index, "alias pci:v%08Xd%08Xsv*sd*bc*sc*i* module%d\n", i%97, i, i)
+		case 1:
+			fmt.Fprintf(&index, "alias usb:v%04Xp%04Xd*dc*dsc*dp*ic*isc*ip*in* module%d\n", i%97, i, i)
+		case 2:
+			fmt.Fprintf(&index, "alias acpi*:PNP%04X:* module%d\n", i, i)
+		}
+	}
+	var devices []string
+	for i := range 100 {
+		devices = append(devices, fmt.Sprintf("pci:v%08Xd%08Xsv00000001sd00000001bc02sc00i00", i%97, i*30))
+	}
+	b.ReportAllocs()
+	b.SetBytes(int64(index.Len()))
+	for b.Loop() {
+		if found, err := match(strings.NewReader(index.String()), devices); err != nil || len(found) == 0 {
+			b.Fatal(found, err)
 		}
 	}
 }
