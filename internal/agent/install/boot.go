@@ -2,7 +2,6 @@ package install
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path"
 	"strings"
@@ -72,22 +71,6 @@ func (t target) copyFile(from, to string) error {
 	}
 	defer in.Close()
 	return t.put(to, file{mode: 0o644, content: in})
-}
-
-// initramfs makes the initramfs. The hooks that packages have put into
-// /etc/initramfs/post-update.d then write the boot loader's entry.
-func (t target) initramfs(ctx context.Context, release string) error {
-	if !t.exists("/boot/vmlinuz-" + release) {
-		return fmt.Errorf("make initramfs: the payload has no /boot/vmlinuz-%s", release)
-	}
-	err := t.inside(ctx, func() error {
-		_, err := t.run(ctx, tool.Cmd{Name: "update-initramfs", Args: []string{"-c", "-k", release}})
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("make initramfs: %w", err)
-	}
-	return nil
 }
 
 // grub installs GRUB into the BIOS boot partition and the first sector.
@@ -185,5 +168,3 @@ func bootEntry(a plan.BootEntry, v efi.Variables) (note string) {
 	}
 	return fmt.Sprintf("Boot%04X", num)
 }
-
-var errMissing = errors.New("missing or empty")

@@ -9,15 +9,13 @@ import (
 	"path"
 	"strings"
 
-	"github.com/google/uuid"
 	"golang.org/x/sys/unix"
 
 	"github.com/victorinix/vic/disk/layout"
 	"github.com/victorinix/vic/internal/plan"
 )
 
-// biosBoot is the type of the partition that holds GRUB's core image.
-var biosBoot = uuid.MustParse("21686148-6449-6e6f-744e-656564454649")
+var errMissing = errors.New("missing or empty")
 
 // checkBoot reads back what the firmware and the boot loaders will read. All
 // that is missing is reported, not only the first.
@@ -123,7 +121,7 @@ func (t target) checkGRUB(rootUUID, release string) error {
 	}
 	var core *layout.Entry
 	for i, e := range t.table.Entries {
-		if e.Type == biosBoot {
+		if e.Type == layout.TypeBIOSBoot {
 			core = &t.table.Entries[i]
 		}
 	}
@@ -169,8 +167,13 @@ func (t target) checkMBR(device string, coreLBA uint64) error {
 	return nil
 }
 
+// coreSkip is the part of the core image that grub-install changes when it
+// writes it: the first sector lists where the rest is, the second begins with
+// the length of the error correction that follows.
+const coreSkip = 1024
+
 // checkCore compares what is in the partition with the file that grub-install
-// has left. The first sector differs: it lists where the rest is.
+// has left.
 func (t target) checkCore(device string) error {
 	want, err := t.read("/boot/grub/i386-pc/core.img")
 	if err != nil {
@@ -180,7 +183,7 @@ func (t target) checkCore(device string) error {
 	if err != nil {
 		return err
 	}
-	if len(want) <= 512 || !bytes.Equal(got[512:], want[512:]) {
+	if len(want) <= coreSkip || !bytes.Equal(got[coreSkip:], want[coreSkip:]) {
 		return fmt.Errorf("%s: it does not hold GRUB's core image", device)
 	}
 	return nil
