@@ -47,11 +47,19 @@ func TestWriteGPT(t *testing.T) {
 	}
 }
 
+const smallSize = 64 << 20
+
+// smallTable is quick to write into memory.
+func smallTable(t testing.TB) layout.Table {
+	t.Helper()
+	return testTable(t, strings.ReplaceAll(testLayout, "300M", "8M"), smallSize, 512)
+}
+
 func TestWriteGPTIsReproducible(t *testing.T) {
 	var images [2]*memory
 	for i := range images {
-		images[i] = newMemory(testSize, 512)
-		if err := WriteGPT(t.Context(), images[i], testTable(t, testLayout, testSize, 512)); err != nil {
+		images[i] = newMemory(smallSize, 512)
+		if err := WriteGPT(t.Context(), images[i], smallTable(t)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -61,7 +69,7 @@ func TestWriteGPTIsReproducible(t *testing.T) {
 }
 
 func TestWriteGPTRefuses(t *testing.T) {
-	table := testTable(t, testLayout, testSize, 512)
+	table := smallTable(t)
 	outside := table
 	outside.Entries = append([]layout.Entry{}, table.Entries...)
 	outside.Entries[0].FirstLBA = 33
@@ -73,10 +81,10 @@ func TestWriteGPTRefuses(t *testing.T) {
 		table layout.Table
 		want  string
 	}{
-		"other size":   {newMemory(1<<20, 512), table, "the table is for 536870912 bytes in sectors of 512, the device has 1048576"},
-		"other sector": {newMemory(testSize, 4096), table, "in sectors of 4096"},
-		"outside":      {newMemory(testSize, 512), outside, "sectors 33 to 4095 are not within 34 to"},
-		"label":        {newMemory(testSize, 512), long, "too long"},
+		"other size":   {newMemory(1<<20, 512), table, "the table is for 67108864 bytes in sectors of 512, the device has 1048576"},
+		"other sector": {newMemory(smallSize, 4096), table, "in sectors of 4096"},
+		"outside":      {newMemory(smallSize, 512), outside, "sectors 33 to 4095 are not within 34 to"},
+		"label":        {newMemory(smallSize, 512), long, "too long"},
 	}
 	for name, tt := range tests {
 		err := WriteGPT(t.Context(), tt.d, tt.table)
@@ -175,9 +183,9 @@ func TestReadGPTHostile(t *testing.T) {
 		"negative":        func(b []byte) { binary.LittleEndian.PutUint64(b[72:], 1<<63) },
 		"not itself":      func(b []byte) { binary.LittleEndian.PutUint64(b[24:], 2) },
 	}
-	table := testTable(t, strings.ReplaceAll(testLayout, "300M", "8M"), 64<<20, 512)
+	table := smallTable(t)
 	for name, change := range tests {
-		m := newMemory(64<<20, 512)
+		m := newMemory(smallSize, 512)
 		if err := WriteGPT(t.Context(), m, table); err != nil {
 			t.Fatal(err)
 		}
@@ -187,7 +195,7 @@ func TestReadGPTHostile(t *testing.T) {
 		if err != nil || same(got, table) != "" {
 			t.Errorf("%s: the backup was not used: %v", name, err)
 		}
-		last := int64(64<<20/512 - 1)
+		last := int64(smallSize/512 - 1)
 		change(m.data[last*512:])
 		reseal(m, last)
 		if _, err := ReadGPT(m); !errors.Is(err, ErrNoGPT) {
@@ -197,8 +205,8 @@ func TestReadGPTHostile(t *testing.T) {
 }
 
 func FuzzReadGPT(f *testing.F) {
-	m := newMemory(64<<20, 512)
-	if err := WriteGPT(f.Context(), m, testTable(f, strings.ReplaceAll(testLayout, "300M", "8M"), 64<<20, 512)); err != nil {
+	m := newMemory(smallSize, 512)
+	if err := WriteGPT(f.Context(), m, smallTable(f)); err != nil {
 		f.Fatal(err)
 	}
 	f.Add(m.data[512:604], m.data[1024:1024+1024])

@@ -53,8 +53,10 @@ func TestMkfsCommand(t *testing.T) {
 // TestMkfs makes real file systems, twice, and has them checked.
 func TestMkfs(t *testing.T) {
 	runner := tooltest.Need(t, "mkfs.ext4", "mkfs.vfat", "fsck.ext4", "fsck.vfat", "blkid")
-	for _, sectorSize := range []int{512, 4096} {
-		for _, e := range testTable(t, testLayout, testSize, sectorSize).Entries[1:] {
+	// The smallest that are FAT32.
+	for sectorSize, esp := range map[int]string{512: "40M", 4096: "260M"} {
+		text := strings.ReplaceAll(testLayout, "300M", esp)
+		for _, e := range testTable(t, text, 300<<20, sectorSize).Entries[1:] {
 			var images [2][]byte
 			for i := range images {
 				path := image(t, e.Size(sectorSize))
@@ -70,6 +72,9 @@ func TestMkfs(t *testing.T) {
 					t.Errorf("%v\n%s", err, out.Stdout)
 				}
 				out := run(t, "blkid", "-p", "-o", "export", path)
+				if e.Filesystem.Format == "vfat" && !strings.Contains(out, "VERSION=FAT32") {
+					t.Errorf("not a FAT32: %s", out)
+				}
 				if !strings.Contains(out, "UUID="+e.Filesystem.UUID+"\n") || !strings.Contains(out, "TYPE="+e.Filesystem.Format) {
 					t.Errorf("blkid: %s", out)
 				}
