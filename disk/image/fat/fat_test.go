@@ -229,3 +229,31 @@ func TestAlias(t *testing.T) {
 		t.Error("BOOTX64.EFI needs no alias")
 	}
 }
+
+// Whatever the names are, New refuses them or gives each its own short name.
+func FuzzNames(f *testing.F) {
+	f.Add("readme.md", "README.MD~1", "readme.mdx")
+	f.Add("LONGNA~1", "long name", "a/b")
+	f.Fuzz(func(t *testing.T, a, b, c string) {
+		var files []File
+		for _, p := range []string{a, b, c} {
+			files = append(files, File{p, strings.NewReader(p)})
+		}
+		v, err := New(Config{Files: files})
+		if err != nil {
+			return
+		}
+		for _, d := range v.dirs {
+			seen := map[[11]byte]bool{}
+			for _, e := range d.entries {
+				if seen[e.short] || e.short[0] == ' ' {
+					t.Errorf("%q has the short name %q of another file, or an empty one", e.name, e.short)
+				}
+				seen[e.short] = true
+			}
+			if got := int64(len(v.encodeDir(d))); got < d.size() || got%v.geo.clusterBytes() != 0 {
+				t.Errorf("directory has %d bytes, %d were planned", got, d.size())
+			}
+		}
+	})
+}
