@@ -49,7 +49,10 @@ func (p testPE) bytes() []byte {
 	le.PutUint32(coff[coffSymbols:], p.symbols)
 	le.PutUint16(coff[coffOptSize:], 240)
 	opt := coff[coffSize:]
+	le.PutUint16(coff[coffFlags:], 0x0002) // executable
 	le.PutUint16(opt, magicPE32Plus)
+	le.PutUint32(opt[16:], 4096) // entry point
+	le.PutUint16(opt[44:], 1)    // image version: a kernel that stubs start with LoadImage
 	le.PutUint32(opt[optSectAlign:], p.sectAlign)
 	le.PutUint32(opt[optFileAlign:], 512)
 	le.PutUint32(opt[optHeaderSize:], p.headers)
@@ -62,13 +65,14 @@ func (p testPE) bytes() []byte {
 	virtual := uint32(4096)
 	for i, s := range p.sections {
 		h := sectionHeader{Name: s.name, VirtualSize: uint32(len(s.data)), VirtualPos: virtual,
-			RawSize: uint32(roundUp(int64(len(s.data)), 512)), RawPos: uint32(len(b)), Flags: sectionRead}
+			RawSize: uint32(roundUp(int64(len(s.data)), 512)), RawPos: uint32(len(b)), Flags: sectionRead | sectionCode | 0x20000000}
 		h.put(opt[240+i*sectionHeaderSize:])
 		b = append(b, s.data...)
 		b = append(b, make([]byte, int(h.RawPos+h.RawSize)-len(b))...)
 		opt = b[testPEHeader+4+coffSize:]
 		virtual = uint32(roundUp(int64(virtual)+int64(len(s.data)), int64(p.sectAlign)))
 	}
+	le.PutUint32(b[testPEHeader+4+coffSize+optImageSize:], virtual)
 	return append(b, p.tail...)
 }
 
