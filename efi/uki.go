@@ -48,7 +48,7 @@ type UKI struct {
 	Uname string
 }
 
-// Source errors that callers can tell apart with errors.Is.
+// Errors that callers can tell apart with errors.Is.
 var (
 	// ErrMachine: stub and kernel are for different machines, or for one that
 	// vic does not know.
