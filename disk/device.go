@@ -156,10 +156,10 @@ func InUse(root, name string) ([]string, error) {
 	if err != nil || len(users) > 0 || filepath.Clean(root) != "/" {
 		return users, err
 	}
-	f, err := os.OpenFile("/dev/"+name, os.O_RDONLY|unix.O_EXCL, 0)
+	f, err := os.OpenFile(sysfs.Node(name), os.O_RDONLY|unix.O_EXCL, 0)
 	switch {
 	case errors.Is(err, syscall.EBUSY):
-		return []string{"/dev/" + name + " held by the kernel"}, nil
+		return []string{sysfs.Node(name) + " held by the kernel"}, nil
 	case err != nil:
 		return nil, fmt.Errorf("ask for exclusive access: %w", err)
 	}

@@ -38,7 +38,7 @@ func MkfsCommand(e layout.Entry, device string, sectorSize int, epoch time.Time)
 		// The second is for e2fsprogs before 1.47.1.
 		c.Env = []string{"SOURCE_DATE_EPOCH=" + s, "E2FSPROGS_FAKE_TIME=" + s}
 	}
-	c.Args = append(append(c.Args, e.Filesystem.ExtraArgs...), device)
+	c.Args = append(c.Args, device)
 	return c, nil
 }
 
@@ -56,7 +56,17 @@ func mkfsExt4(f layout.Filesystem) (tool.Cmd, error) {
 		args = append(args, "-L", f.Label)
 	}
 	seed := uuid.NewSHA1(id, []byte("hash_seed"))
-	return tool.Cmd{Name: "mkfs.ext4", Args: append(args, "-E", "lazy_itable_init=1,hash_seed="+seed.String())}, nil
+	extended := "lazy_itable_init=1,hash_seed=" + seed.String()
+	var extra []string
+	for i := 0; i < len(f.ExtraArgs); i++ {
+		if f.ExtraArgs[i] == "-E" && i+1 < len(f.ExtraArgs) { // mke2fs only takes the last
+			i++
+			extended += "," + f.ExtraArgs[i]
+			continue
+		}
+		extra = append(extra, f.ExtraArgs[i])
+	}
+	return tool.Cmd{Name: "mkfs.ext4", Args: append(append(args, "-E", extended), extra...)}, nil
 }
 
 // mkfsVfat: the number of hidden sectors, which boot code uses, is where the
@@ -78,7 +88,7 @@ func mkfsVfat(e layout.Entry, sectorSize int) (tool.Cmd, error) {
 	if e.Filesystem.Label != "" {
 		args = append(args, "-n", e.Filesystem.Label)
 	}
-	return tool.Cmd{Name: "mkfs.vfat", Args: args}, nil
+	return tool.Cmd{Name: "mkfs.vfat", Args: append(args, e.Filesystem.ExtraArgs...)}, nil
 }
 
 // fatBits is 32, as firmware expects of an ESP, when there can be the 65525

@@ -17,7 +17,7 @@ import (
 func TestMkfsCommand(t *testing.T) {
 	vfat := layout.Entry{Number: 2, FirstLBA: 4096, LastLBA: 4096 + 1<<20 - 1, Filesystem: &layout.Filesystem{Format: "vfat", UUID: "ABCD-1234", Label: "ESP"}}
 	ext4 := layout.Entry{Number: 3, FirstLBA: 1 << 21, LastLBA: 1 << 22, Filesystem: &layout.Filesystem{
-		Format: "ext4", UUID: "5d0f3c6e-6c0b-4c65-9d31-6b3f1c2a7e10", ExtraArgs: []string{"-m", "1"}}}
+		Format: "ext4", UUID: "5d0f3c6e-6c0b-4c65-9d31-6b3f1c2a7e10", ExtraArgs: []string{"-E", "stride=8", "-m", "1"}}}
 	small := vfat
 	small.LastLBA = small.FirstLBA + 2047
 	own := vfat
@@ -31,7 +31,7 @@ func TestMkfsCommand(t *testing.T) {
 		{vfat, 4096, "mkfs.vfat --invariant -S 4096 -i ABCD1234 -h 4096 -F 32 -n ESP /dev/vda2"},
 		{small, 512, "mkfs.vfat --invariant -S 512 -i ABCD1234 -h 4096 -F 16 -n ESP /dev/vda2"},
 		{own, 512, "mkfs.vfat --invariant -S 512 -i ABCD1234 -h 4096 -F 16 /dev/vda2"},
-		{ext4, 512, "mkfs.ext4 -F -q -b 4096 -U 5d0f3c6e-6c0b-4c65-9d31-6b3f1c2a7e10 -E lazy_itable_init=1,hash_seed=9b4a6176-1a9e-517e-9c45-6755eea2ca79 -m 1 /dev/vda2"},
+		{ext4, 512, "mkfs.ext4 -F -q -b 4096 -U 5d0f3c6e-6c0b-4c65-9d31-6b3f1c2a7e10 -E lazy_itable_init=1,hash_seed=9b4a6176-1a9e-517e-9c45-6755eea2ca79,stride=8 -m 1 /dev/vda2"},
 	}
 	for _, tt := range tests {
 		c, err := MkfsCommand(tt.e, "/dev/vda2", tt.sectorSize, time.Unix(1700000000, 0))

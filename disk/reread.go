@@ -21,7 +21,8 @@ const rereadTimeout = 10 * time.Second
 
 // Reread makes the kernel forget the partitions that it knows of a disk, and
 // take those of the table that is on it now. It returns when every partition
-// of t has a node in /dev and the right size.
+// of t has a node in /dev and the right size. The disk must not be open
+// exclusively, as Open does for writing: close it first.
 func Reread(ctx context.Context, path string, t layout.Table) error {
 	if err := reread(ctx, path, t); err != nil {
 		return fmt.Errorf("reread partitions of %s: %w", path, err)
@@ -55,6 +56,11 @@ func reread(ctx context.Context, path string, t layout.Table) error {
 	return poll(ctx, func() error { return shown(name, t) }, errNotShown)
 }
 
+// partitionName is the kernel name of a partition.
+func partitionName(disk string, n int) string {
+	return filepath.Base(PartitionPath("/dev/"+disk, n))
+}
+
 // poll tries f until it succeeds, or fails with another error than again, or
 // ctx ends.
 func poll(ctx context.Context, f func() error, again error) error {
@@ -78,7 +84,7 @@ var errNotShown = errors.New("the kernel does not show the new partitions")
 // shown says whether the kernel's view is the table's, and /dev the kernel's.
 func shown(name string, t layout.Table) error {
 	for _, e := range t.Entries {
-		if _, err := os.Stat(PartitionPath("/dev/"+name, e.Number)); err != nil {
+		if _, err := os.Stat(PartitionPath(sysfs.Node(name), e.Number)); err != nil {
 			return fmt.Errorf("%w: %w", errNotShown, err)
 		}
 	}
@@ -96,7 +102,7 @@ func known(name string, t layout.Table) error {
 		return fmt.Errorf("%w: it has %d instead of %d", errNotShown, len(names), len(t.Entries))
 	}
 	for _, e := range t.Entries {
-		part := filepath.Base(PartitionPath("/dev/"+name, e.Number))
+		part := partitionName(name, e.Number)
 		start, err := root.Number("sys/block", name, part, "start")
 		if err != nil {
 			return fmt.Errorf("%w: %w", errNotShown, err)

@@ -43,9 +43,15 @@ func Wipe(ctx context.Context, d Device, ranges []Range) error {
 		return r.Offset < 0 || r.Size <= 0 || r.Offset > d.Size()-r.Size
 	})
 	inner = slices.Compact(sorted(inner))
-	for _, r := range append(inner, Range{0, d.Size()}) {
-		if err := wipeRange(ctx, d, r); err != nil {
-			return fmt.Errorf("wipe bytes %d to %d: %w", r.Offset, r.Offset+r.Size, err)
+	whole := Range{0, d.Size()}
+	for _, list := range [][]Range{inner, {whole}} {
+		for _, r := range list {
+			if err := wipeRange(ctx, d, r); err != nil {
+				return fmt.Errorf("wipe bytes %d to %d: %w", r.Offset, r.Offset+r.Size, err)
+			}
+		}
+		if err := d.Sync(); err != nil {
+			return fmt.Errorf("wipe: %w", err)
 		}
 	}
 	if c, ok := d.(interface{ dropCache() error }); ok {
@@ -53,7 +59,7 @@ func Wipe(ctx context.Context, d Device, ranges []Range) error {
 			return err
 		}
 	}
-	return verifyWiped(d, append(inner, Range{0, d.Size()}))
+	return verifyWiped(d, append(inner, whole))
 }
 
 func sorted(list []Range) []Range {
@@ -80,10 +86,7 @@ func wipeRange(ctx context.Context, d Device, r Range) error {
 	if err := zero(ctx, d, r.Offset+r.Size-n, n); err != nil {
 		return err
 	}
-	if err := zero(ctx, d, r.Offset, n); err != nil {
-		return err
-	}
-	return d.Sync()
+	return zero(ctx, d, r.Offset, n)
 }
 
 func zero(ctx context.Context, d Device, off, size int64) error {

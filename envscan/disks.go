@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"github.com/google/uuid"
+
+	"github.com/victorinix/vic/disk/sysfs"
 )
 
 func (s *scanner) disks(ctx context.Context) []Disk {
@@ -24,13 +26,13 @@ func (s *scanner) disks(ctx context.Context) []Disk {
 		if d, ok := s.disk(name); ok {
 			d.Links = links[name]
 			list = append(list, d)
-			tables = append(tables, s.askTable("/dev/"+name, d.SectorSize))
+			tables = append(tables, s.askTable(sysfs.Node(name), d.SectorSize))
 		}
 	}
 	for i, table := range tables {
 		a := wait(ctx, table)
 		list[i].TableGUID = a.guid
-		s.gap("/dev/"+list[i].Name, a.err)
+		s.gap(sysfs.Node(list[i].Name), a.err)
 	}
 	return list
 }

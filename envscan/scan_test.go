@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -17,6 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/victorinix/vic/disk/sysfs"
+	"github.com/victorinix/vic/internal/tool/tooltest"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -243,6 +246,38 @@ func TestThisMachine(t *testing.T) {
 	}
 	if f.HW.Arch == "" || f.HW.Memory.Total == 0 || f.HW.CPU.Count == 0 || f.OS.Kernel == "" || f.HW.Firmware.Type == "" {
 		t.Errorf("%+v", f)
+	}
+	if os.Geteuid() == 0 || len(f.HW.Disk) == 0 {
+		return
+	}
+	node := Gap{Path: sysfs.Node(f.HW.Disk[0].Name), Why: "permission denied", Need: "root"}
+	if !slices.Contains(f.Scan.Gaps, node) {
+		t.Errorf("no gap for %s: %+v", node.Path, f.Scan.Gaps)
+	}
+}
+
+// TestUnprivileged runs TestThisMachine as nobody.
+func TestUnprivileged(t *testing.T) {
+	tooltest.Root(t)
+	self, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	exe := filepath.Join(dir, "test")
+	if err := os.WriteFile(exe, self, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range []string{dir, filepath.Dir(dir)} {
+		if err := os.Chmod(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.CommandContext(t.Context(), exe, "-test.run=^TestThisMachine$", "-test.v")
+	cmd.Dir = "/"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "--- PASS: TestThisMachine") {
+		t.Errorf("%v\n%s", err, out)
 	}
 }
 

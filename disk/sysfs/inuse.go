@@ -58,6 +58,9 @@ func (r Root) Partitions(disk string) ([]string, error) {
 	}), nil
 }
 
+// Node is the path of a device in /dev: the kernel writes ! for / in names.
+func Node(name string) string { return "/dev/" + strings.ReplaceAll(name, "!", "/") }
+
 // InUse says what holds a disk, a partition of it, or a device made from one:
 // "/dev/sda1 mounted on /", "/dev/sda2 is swap", "/dev/sda3 held by dm-0
 // (LVM)". The list is empty when nothing does.
@@ -131,7 +134,7 @@ func (u *usage) device(name, dir string) error {
 		return nil
 	}
 	u.seen = append(u.seen, name)
-	path := "/dev/" + strings.ReplaceAll(name, "!", "/")
+	path := Node(name)
 	dev, err := u.root.Text(dir, "dev")
 	if err != nil {
 		return fmt.Errorf("read device number of %s: %w", name, err)
