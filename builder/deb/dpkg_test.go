@@ -12,6 +12,7 @@ import (
 	"sort"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/victorinix/vic/internal/tool"
@@ -111,7 +112,7 @@ func compareWithDpkgDeb(t *testing.T, dpkg tool.Runner, file string) {
 		t.Fatal(err)
 	}
 	var ours bytes.Buffer
-	if err := tree.WriteTar(&ours, testNow); err != nil {
+	if err := tree.WriteTar(&ours, time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(describe(t, bytes.NewReader(out.Stdout)), describe(t, &ours)); diff != "" {

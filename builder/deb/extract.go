@@ -77,12 +77,29 @@ func readControl(r io.Reader) (stanza, error) {
 		if path.Clean("/"+h.Name) != "/control" || h.Typeflag != tar.TypeReg {
 			continue
 		}
+		if err := checkSparse(h); err != nil {
+			return "", err
+		}
+		if h.Size > maxControl {
+			return "", fmt.Errorf("%w: control file of %d bytes", ErrHostile, h.Size)
+		}
 		text, err := io.ReadAll(tr)
 		if err != nil {
 			return "", err
 		}
 		return oneStanza(text)
 	}
+}
+
+// checkSparse refuses sparse files, which unpack to any size from nothing, and
+// which dpkg does not read either.
+func checkSparse(h *tar.Header) error {
+	for key := range h.PAXRecords {
+		if strings.HasPrefix(key, "GNU.sparse.") {
+			return fmt.Errorf("%w: sparse file", ErrHostile)
+		}
+	}
+	return nil
 }
 
 // unpackedLimit derives how many bytes the files may have. Installed-Size is in
@@ -179,6 +196,9 @@ func (x *extractor) check(name string, h *tar.Header) error {
 }
 
 func (x *extractor) checkType(h *tar.Header) error {
+	if err := checkSparse(h); err != nil {
+		return err
+	}
 	switch h.Typeflag {
 	case tar.TypeReg, tar.TypeDir, tar.TypeChar, tar.TypeBlock, tar.TypeFifo:
 		return nil

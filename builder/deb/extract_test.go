@@ -96,6 +96,27 @@ func TestExtractBoundsHeaders(t *testing.T) {
 	}
 }
 
+// Sparse files are gigabytes that take no room in the archive: as a file, and as
+// the control file, which is read before any limit is known.
+func TestExtractRefusesSparseFiles(t *testing.T) {
+	sparse := func(name string) []byte {
+		h := makeTar(t, []tarFile{{name: name, pax: map[string]string{"VIC.sparse.major": "0", "VIC.sparse.minor": "1",
+			"VIC.sparse.name": name, "VIC.sparse.size": "99999999999", "VIC.sparse.numblocks": "1", "VIC.sparse.map": "99999999999,0"}}})
+		return bytes.ReplaceAll(h, []byte("VIC."), []byte("GNU."))
+	}
+	version := arFile{"debian-binary", []byte("2.0\n")}
+	control := arFile{"control.tar", makeTar(t, []tarFile{{name: "./control", data: plainControl + "\n"}})}
+	for _, deb := range [][]byte{
+		makeAr(version, control, arFile{"data.tar", sparse("./usr/a")}),
+		makeAr(version, arFile{"control.tar", sparse("./control")}, arFile{"data.tar", makeTar(t, nil)}),
+	} {
+		_, _, err := extractAll(deb)
+		if !errors.Is(err, ErrHostile) {
+			t.Errorf("got %v", err)
+		}
+	}
+}
+
 func TestExtractRefusesMalformedArchives(t *testing.T) {
 	control := arFile{"control.tar", makeTar(t, []tarFile{{name: "./control", data: plainControl + "\n"}})}
 	data := arFile{"data.tar", makeTar(t, []tarFile{{name: "./a"}})}

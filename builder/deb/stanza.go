@@ -85,37 +85,47 @@ func validFieldName(s string) bool {
 	return true
 }
 
-// stanzas walks the paragraphs of a file that lines of nothing but blanks
+// stanzas walks the paragraphs of a file, which lines of nothing but blanks
 // separate.
 func stanzas(text []byte) iter.Seq[stanza] {
 	return func(yield func(stanza) bool) {
-		all := string(text)
-		for len(all) > 0 {
-			end, next := paragraphEnd(all)
-			if p := strings.Trim(all[:end], "\r\n"); strings.TrimSpace(p) != "" {
-				if !yield(stanza(p)) {
-					return
-				}
+		rest := string(text)
+		for rest != "" {
+			line, after := cutLine(rest)
+			if blank(line) {
+				rest = after
+				continue
 			}
-			all = all[next:]
+			end := paragraphEnd(rest)
+			if !yield(stanza(strings.TrimRight(rest[:end], "\r\n"))) {
+				return
+			}
+			rest = rest[end:]
 		}
 	}
 }
 
-// paragraphEnd finds the first blank line: where it starts, and where the line
-// after it starts.
-func paragraphEnd(s string) (end, next int) {
-	for pos := 0; ; {
-		i := strings.IndexByte(s[pos:], '\n')
-		if i < 0 {
-			return len(s), len(s)
+// paragraphEnd is where the first blank line starts.
+func paragraphEnd(s string) int {
+	for rest := s; rest != ""; {
+		line, after := cutLine(rest)
+		if blank(line) {
+			return len(s) - len(rest)
 		}
-		pos += i + 1
-		eol := strings.IndexByte(s[pos:], '\n')
-		if eol >= 0 && (eol == 0 || eol < 8 && strings.TrimSpace(s[pos:pos+eol]) == "") {
-			return pos, pos + eol + 1
-		}
+		rest = after
 	}
+	return len(s)
+}
+
+func cutLine(s string) (line, rest string) {
+	if i := strings.IndexByte(s, '\n'); i >= 0 {
+		return s[:i], s[i+1:]
+	}
+	return s, ""
+}
+
+func blank(line string) bool {
+	return line == "" || line[0] <= ' ' && strings.TrimSpace(line) == ""
 }
 
 // oneStanza reads a file of exactly one paragraph.

@@ -302,15 +302,15 @@ type program struct {
 }
 
 func readProgram(full string) (program, error) {
-	f, err := elf.Open(full)
-	var bad *elf.FormatError
-	if errors.As(err, &bad) {
-		return program{}, fmt.Errorf("%s is not an ELF program; scripts from packages are not run", full)
-	}
+	file, err := os.Open(full)
 	if err != nil {
 		return program{}, err
 	}
-	defer f.Close()
+	defer file.Close()
+	f, err := elf.NewFile(file)
+	if err != nil {
+		return program{}, fmt.Errorf("%s is not an ELF program (scripts from packages are not run): %w", full, err)
+	}
 	var p program
 	for _, seg := range f.Progs {
 		if seg.Type != elf.PT_INTERP || seg.Filesz > maxPath {
