@@ -77,32 +77,3 @@ func (t target) publicKeys() ([]string, error) {
 	}
 	return keys, nil
 }
-
-// locale has the target generate a locale.
-func (t target) locale(ctx context.Context, name string) error {
-	if slices.Contains([]string{"", "C", "POSIX", "C.UTF-8"}, name) {
-		return nil
-	}
-	base, charset, found := strings.Cut(name, ".")
-	if !found {
-		charset = "ISO-8859-1"
-	}
-	if !t.exists("/usr/bin/localedef") || !t.exists("/usr/share/i18n/locales/"+base) {
-		return fmt.Errorf("generate locale %s: the payload cannot: add the package locales, or take C.UTF-8", name)
-	}
-	if strings.EqualFold(charset, "utf8") {
-		charset = "UTF-8"
-	}
-	// locale-gen(8) makes again, at updates, what this file lists.
-	if err := t.put("/etc/locale.gen", file{mode: 0o644, content: strings.NewReader(name + " " + charset + "\n")}); err != nil {
-		return err
-	}
-	err := t.inside(ctx, func() error {
-		_, err := t.run(ctx, tool.Cmd{Name: "localedef", Args: []string{"-i", base, "-f", charset, "-A", "/usr/share/locale/locale.alias", name}})
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("generate locale %s: %w", name, err)
-	}
-	return nil
-}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/victorinix/vic/internal/plan"
 	"github.com/victorinix/vic/internal/request"
@@ -199,13 +200,16 @@ func checkPayload(ctx context.Context, a plan.CheckPayload, m Machine, progress 
 	return nil
 }
 
-// hashBuffer is read at a time; progress is reported each time.
-const hashBuffer = 1 << 20
+// hashBuffer is read at a time; progress is reported every hashReport.
+const (
+	hashBuffer = 1 << 20
+	hashReport = 250 * time.Millisecond
+)
 
 // hashSource reads size bytes. What was read leaves the page cache at once:
 // the machine may have less memory than the payload has bytes.
 func hashSource(ctx context.Context, src Source, size int64, progress func(int64)) (string, error) {
-	h, buf := sha256.New(), make([]byte, hashBuffer)
+	h, buf, last := sha256.New(), make([]byte, hashBuffer), time.Now()
 	for done := int64(0); done < size; {
 		if err := context.Cause(ctx); err != nil {
 			return "", err
@@ -217,7 +221,10 @@ func hashSource(ctx context.Context, src Source, size int64, progress func(int64
 		h.Write(buf[:n])
 		done += int64(n)
 		src.Forget(done)
-		progress(done)
+		if done == size || time.Since(last) >= hashReport {
+			last = time.Now()
+			progress(done)
+		}
 	}
 	return fmt.Sprintf("%x", h.Sum(nil)), nil
 }
