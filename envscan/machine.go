@@ -141,6 +141,9 @@ func (s *scanner) os() OS {
 		Container: s.container(),
 		RAM:       s.exists("/vic/request.json"),
 	}
+	if o.Hostname == "(none)" { // the kernel's word for none
+		o.Hostname = ""
+	}
 	text, err := s.root.Text("etc/os-release")
 	if os.IsNotExist(err) {
 		text = s.text("/usr/lib/os-release")

@@ -28,6 +28,7 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 func virtioVM() tree {
 	tr := base("21 1 0:2 / / rw - rootfs rootfs rw\n22 21 0:20 / /sys/firmware/efi/efivars ro,nosuid - efivarfs efivarfs ro\n")
 	tr["vic/request.json"] = "{}"
+	tr["proc/sys/kernel/hostname"] = "(none)\n"
 	tr["sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"] = "\x06\x00\x00\x00\x01"
 	tr["sys/class/dmi/id/sys_vendor"] = "QEMU\n"
 	tr["sys/class/dmi/id/product_name"] = "Standard PC (Q35 + ICH9, 2009)\n"
