@@ -39,7 +39,7 @@ func runInit(cfg Config) {
 		s.print("%v\n", problem)
 	}
 	how := s.live()
-	s.print("\nThe machine is about to %s.\n", how)
+	s.print("\nUnmounting everything: %s.\n", how)
 	err := shutdown(how, s.print)
 	s.print("%v\n", err)
 	select {} // PID 1 must not end
@@ -88,18 +88,18 @@ func title(version string) string {
 // the machine. It returns how: request.FinishPoweroff or FinishReboot.
 func (s system) live() string {
 	if reason := os.Getenv(panicEnv); reason != "" {
-		return s.next(outcome{Error: reason, Exit: exitInternal})
+		return s.refuse(reason)
 	}
 	log, err := createEventLog(runDir + "/events.jsonl")
 	if err != nil {
-		return s.next(outcome{Error: err.Error(), Exit: exitUntouched})
+		return s.refuse(err.Error())
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	flush := tell(ctx, s.consoles, log)
 	result, err := s.startAgent(event.NewEncoder(log))
 	if err != nil {
-		return s.next(outcome{Error: err.Error(), Exit: exitUntouched})
+		return s.refuse(err.Error())
 	}
 	select {
 	case sig := <-s.signals:
@@ -187,12 +187,17 @@ func howOf(sig os.Signal) string {
 	return request.FinishPoweroff
 }
 
-// next does what follows from an outcome. Where that is to stay, it keeps a
+// refuse is for failures that no event tells about.
+func (s system) refuse(reason string) string {
+	s.print("\nFAILED %s\n", reason)
+	return s.next(outcome{Error: reason, Exit: exitInternal})
+}
+
+// next does what follows from an outcome that was told. Where that is to stay, it keeps a
 // shell on each console and waits for a signal.
 func (s system) next(o outcome) string {
 	switch {
 	case o.Error != "":
-		s.print("\nFAILED: %s\n", o.Error)
 		if s.cmdline.OnError != OnErrorShell {
 			return s.cmdline.OnError
 		}

@@ -56,6 +56,9 @@ func (r *renderer) render(ev event.Event) string {
 		return r.progress(ev)
 	}
 	begun, had := r.end(ev)
+	if ev.State == event.Failed && ev.Step == "" { // the run is over
+		r.running = nil
+	}
 	line := r.line(ev, ev.Message)
 	if took := ev.Time.Sub(begun.since); had && took >= between {
 		line += " (" + seconds(took) + ")"

@@ -48,6 +48,30 @@ func isSHA256(s string) bool {
 type manifest struct {
 	SHA256 string `json:"sha256"`
 	Size   int64  `json:"size"` // bytes
+	// ChunkSize and Chunks may give the hashes of consecutive chunks (the last
+	// one is shorter), so that all processors can verify at once: by itself,
+	// the hash would be most of the time that the RAM system takes to start.
+	ChunkSize int64    `json:"chunkSize,omitempty"` // bytes
+	Chunks    []string `json:"chunks,omitempty"`
+}
+
+// check refuses a manifest that does not describe a file.
+func (m manifest) check() error {
+	if !isSHA256(m.SHA256) || m.Size <= 0 {
+		return fmt.Errorf("size %d and sha256 %q do not describe a file", m.Size, m.SHA256)
+	}
+	if len(m.Chunks) == 0 {
+		return nil
+	}
+	if m.ChunkSize <= 0 || (m.Size-1)/m.ChunkSize+1 != int64(len(m.Chunks)) {
+		return fmt.Errorf("%d chunks of %d bytes are not %d bytes", len(m.Chunks), m.ChunkSize, m.Size)
+	}
+	for i, c := range m.Chunks {
+		if !isSHA256(c) {
+			return fmt.Errorf("chunk %d has the sha256 %q", i, c)
+		}
+	}
+	return nil
 }
 
 // readManifest returns a zero manifest when there is none.
@@ -63,8 +87,8 @@ func readManifest(path string) (manifest, error) {
 	if err := json.Unmarshal(b, &m); err != nil {
 		return m, fmt.Errorf("decode %s: %w", path, err)
 	}
-	if !isSHA256(m.SHA256) || m.Size <= 0 {
-		return m, fmt.Errorf("decode %s: size %d and sha256 %q do not describe a file", path, m.Size, m.SHA256)
+	if err := m.check(); err != nil {
+		return m, fmt.Errorf("decode %s: %w", path, err)
 	}
 	return m, nil
 }

@@ -32,6 +32,14 @@ func hashOf(b []byte) string { return fmt.Sprintf("%x", sha256.Sum256(b)) }
 func TestVerify(t *testing.T) {
 	good := content(1 << 20)
 	m := manifest{SHA256: hashOf(good), Size: int64(len(good))}
+	chunked := m
+	chunked.ChunkSize = 300_000
+	for start := 0; start < len(good); start += 300_000 {
+		chunked.Chunks = append(chunked.Chunks, hashOf(good[start:min(len(good), start+300_000)]))
+	}
+	if err := chunked.check(); err != nil {
+		t.Fatal(err)
+	}
 	altered := bytes.Clone(good)
 	altered[len(altered)/2] ^= 1
 	for _, tt := range []struct {
@@ -46,6 +54,9 @@ func TestVerify(t *testing.T) {
 		{"last byte", append(bytes.Clone(good[:len(good)-1]), good[len(good)-1]+1), m, "damaged or was altered"},
 		{"short", good[:len(good)-1], m, "it has 1048575 bytes, /vic/system.json says 1048576"},
 		{"long", append(bytes.Clone(good), 0), m, "it has 1048577 bytes"},
+		{"good, by chunks", good, chunked, ""},
+		{"one bit, by chunks", altered, chunked, "(bytes 300000 to 599999): it is damaged or was altered"},
+		{"short, by chunks", good[:len(good)-1], chunked, "it has 1048575 bytes"},
 		{"no manifest", good, manifest{}, "does not say which size and hash"},
 	} {
 		path := filepath.Join(t.TempDir(), "system.erofs")
@@ -62,11 +73,14 @@ func TestVerify(t *testing.T) {
 func TestReadManifest(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "system.json")
-	if m, err := readManifest(path); err != nil || m != (manifest{}) {
+	if m, err := readManifest(path); err != nil || m.SHA256 != "" {
 		t.Errorf("absent: %+v, %v", m, err)
 	}
 	for text, want := range map[string]string{
-		"{":                                      "decode",
+		"{": "decode",
+		`{"size":5,"sha256":"` + someHash + `","chunkSize":2,"chunks":["` + someHash + `"]}`: "1 chunks of 2 bytes are not 5 bytes",
+		`{"size":5,"sha256":"` + someHash + `","chunkSize":0,"chunks":["` + someHash + `"]}`: "are not 5 bytes",
+		`{"size":5,"sha256":"` + someHash + `","chunkSize":5,"chunks":["x"]}`:                "chunk 0 has the sha256",
 		`{"size":1}`:                             "do not describe a file",
 		`{"size":0,"sha256":"` + someHash + `"}`: "do not describe a file",
 	} {

@@ -99,7 +99,7 @@ func (n *Network) watch(ctx context.Context, updates <-chan netlink.LinkUpdate) 
 		stop, running := clients[link.Index]
 		carrier := !gone && up[link.Index] && link.RawFlags&unix.IFF_LOWER_UP != 0
 		switch {
-		case carrier && !running && link.Flags&unix.IFF_LOOPBACK == 0:
+		case carrier && !running && link.RawFlags&unix.IFF_LOOPBACK == 0:
 			clientCtx, cancel := context.WithCancel(ctx)
 			clients[link.Index] = cancel
 			go n.keepLease(clientCtx, u.Link)
