@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -160,10 +161,10 @@ func TestFetchResumesWhatAnEarlierRunLeft(t *testing.T) {
 
 func TestFetchFromMirrorWithoutRanges(t *testing.T) {
 	a := newTestArchive(t, "Package: hello")
-	deaths := 0
+	var requests atomic.Int32
 	a.setHook(func(w http.ResponseWriter, r *http.Request, content []byte) bool {
 		r.Header.Del("Range")
-		if deaths++; deaths == 3 { // after InRelease and Packages
+		if requests.Add(1) == 3 { // after InRelease and Packages
 			return dieAfter(100)(w, r, content)
 		}
 		w.Write(content)
@@ -173,8 +174,8 @@ func TestFetchFromMirrorWithoutRanges(t *testing.T) {
 	if _, err := archive.Fetch(t.Context(), resolveAll(t, archive, "hello")); err != nil {
 		t.Fatal(err)
 	}
-	if deaths != 4 {
-		t.Errorf("%d requests, want 4", deaths)
+	if n := requests.Load(); n != 4 {
+		t.Errorf("%d requests, want 4", n)
 	}
 }
 
@@ -243,11 +244,11 @@ func TestFetchStatusCodes(t *testing.T) {
 func TestFetchStopsMirrorThatSendsTooMuch(t *testing.T) {
 	a := newTestArchive(t, "Package: hello")
 	archive := a.open(a.config())
-	sent := 0
+	var sent atomic.Int64
 	a.setHook(func(w http.ResponseWriter, r *http.Request, _ []byte) bool {
 		for range 100000 {
 			n, err := w.Write(make([]byte, 64<<10))
-			if sent += n; err != nil {
+			if sent.Add(int64(n)); err != nil {
 				break
 			}
 		}
@@ -255,8 +256,8 @@ func TestFetchStopsMirrorThatSendsTooMuch(t *testing.T) {
 	})
 	_, err := archive.Fetch(t.Context(), resolveAll(t, archive, "hello"))
 	wantError(t, err, "more than")
-	if sent > 100<<20 {
-		t.Errorf("took %d bytes", sent)
+	if sent.Load() > 100<<20 {
+		t.Errorf("took %d bytes", sent.Load())
 	}
 }
 

@@ -107,15 +107,16 @@ func (x *index) addStanza(s stanza) error {
 		return fmt.Errorf("package %s: %w", c.name, err)
 	}
 	x.byName[c.name] = append(x.byName[c.name], &c)
-	if provides == "" {
-		return nil
-	}
-	alts, err := parseDepends(provides)
+	return x.addProvides(&c, provides)
+}
+
+func (x *index) addProvides(c *candidate, field string) error {
+	alts, err := parseDepends(field)
 	if err != nil {
 		return fmt.Errorf("package %s: Provides: %w", c.name, err)
 	}
 	for _, a := range alts {
-		x.provides[a[0].name] = append(x.provides[a[0].name], provision{&c, a[0].ver})
+		x.provides[a[0].name] = append(x.provides[a[0].name], provision{c, a[0].ver})
 	}
 	return nil
 }

@@ -63,6 +63,11 @@ func TestLockRoundTripAndBuildFromIt(t *testing.T) {
 		if index[i], err = os.ReadFile(filepath.Join(dir, "Packages")); err != nil {
 			t.Fatal(err)
 		}
+		// mmdebstrap knows the suite from Release alone.
+		release, err := os.ReadFile(filepath.Join(dir, "Release"))
+		if err != nil || !strings.Contains(string(release), "Codename: test\n") || !strings.Contains(string(release), hexSum(index[i])) {
+			t.Errorf("Release: %v\n%s", err, release)
+		}
 	}
 	if !bytes.Equal(index[0], index[1]) {
 		t.Error(cmp.Diff(string(index[0]), string(index[1])))
