@@ -187,9 +187,9 @@ func TestOutcomes(t *testing.T) {
 		{outcomeOf("", coded{0}), outcome{Error: "coded", Exit: 1}},
 		{outcomeOf("", errors.New("x")), outcome{Error: "x", Exit: 1}},
 		{outcomeOf("explode", nil), outcome{Error: `the request ended with the unknown finish "explode"`, Exit: 1}},
-		{crashed(2<<8, false), outcome{Error: "the agent ended unexpectedly: exit status 2", Exit: 1}},
-		{crashed(9, false), outcome{Error: "the agent ended unexpectedly: killed, perhaps for want of memory", Exit: 1}},
-		{crashed(11, true), outcome{Error: "the agent ended unexpectedly: segmentation fault", Exit: 5}},
+		{crashed(2<<8, 1), outcome{Error: "the agent ended unexpectedly: exit status 2", Exit: 1}},
+		{crashed(9, 1), outcome{Error: "the agent ended unexpectedly: killed, perhaps for want of memory", Exit: 1}},
+		{crashed(11, 5), outcome{Error: "the agent ended unexpectedly: segmentation fault", Exit: 5}},
 	} {
 		if tt.got != tt.want {
 			t.Errorf("got %+v, want %+v", tt.got, tt.want)
@@ -197,11 +197,19 @@ func TestOutcomes(t *testing.T) {
 	}
 }
 
-func TestWrites(t *testing.T) {
-	for phase, want := range map[event.Phase]bool{event.Enter: false, event.Verify: false, event.Partition: true, event.Copy: true, event.Finish: true, "": false, "new": false} {
-		if writes(phase) != want {
-			t.Errorf("writes(%q) = %v", phase, !want)
+func TestWitness(t *testing.T) {
+	for phase, want := range map[event.Phase]int{event.Enter: 4, event.Verify: 4, event.Partition: 5, event.Copy: 5, event.Finish: 5, "": 4, "new": 4} {
+		w := &witness{Sink: event.Discard}
+		w.Emit(event.Event{Phase: phase})
+		if got := w.exit(exitUntouched); got != want {
+			t.Errorf("a failure after %q has the exit code %d, want %d", phase, got, want)
 		}
+	}
+	var last event.Event
+	w := &witness{Sink: event.SinkFunc(func(ev event.Event) { last = ev })}
+	w.fail("why", w.exit(exitInternal))
+	if last.State != event.Failed || last.Exit != 1 || last.Message != "why" || w.exit(exitUntouched) != exitUntouched {
+		t.Errorf("got %+v", last)
 	}
 }
 

@@ -97,12 +97,15 @@ func (s system) live() string {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	flush := tell(ctx, s.consoles, log)
-	result, err := s.startAgent(event.NewEncoder(log))
+	sink := &witness{Sink: event.NewEncoder(log)}
+	result, err := s.startAgent(sink)
 	if err != nil {
 		return s.refuse(err.Error())
 	}
 	select {
 	case sig := <-s.signals:
+		sink.fail("interrupted: "+sig.String(), sink.exit(exitUntouched))
+		flush()
 		return howOf(sig)
 	case o := <-result:
 		flush()
@@ -112,7 +115,7 @@ func (s system) live() string {
 
 // startAgent starts the agent, and passes on its events until it ends; the
 // channel gets the outcome.
-func (s system) startAgent(sink event.Sink) (<-chan outcome, error) {
+func (s system) startAgent(sink *witness) (<-chan outcome, error) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return nil, err
@@ -138,17 +141,14 @@ func (s system) startAgent(sink event.Sink) (<-chan outcome, error) {
 	}
 	result := make(chan outcome, 1)
 	guard(func() {
-		dec, written := json.NewDecoder(r), false
-		o, ok := receive(dec, event.SinkFunc(func(ev event.Event) {
-			written = written || writes(ev.Phase)
-			sink.Emit(ev)
-		}))
+		dec := json.NewDecoder(r)
+		o, ok := receive(dec, sink)
 		if !ok {
-			o = crashed(<-p.Done(), written)
+			o = crashed(<-p.Done(), sink.exit(exitInternal))
 			o.Error += excerpt(agentLog)
 		}
 		if o.Error != "" && !o.Told {
-			sink.Emit(event.Event{Phase: event.Finish, State: event.Failed, Message: o.Error, Exit: o.Exit})
+			sink.fail(o.Error, o.Exit)
 		}
 		result <- o
 		for ok {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/victorinix/vic/internal/event"
@@ -51,6 +52,34 @@ const (
 	exitResumable = 5 // failed after the first write
 )
 
+// witness is a sink that knows whether the target disk has been written to.
+type witness struct {
+	event.Sink
+	written atomic.Bool
+}
+
+// Emit implements event.Sink.
+func (w *witness) Emit(ev event.Event) {
+	if writes(ev.Phase) {
+		w.written.Store(true)
+	}
+	w.Sink.Emit(ev)
+}
+
+// exit is the exit code of a failure now, when it would be untouched before
+// the first write.
+func (w *witness) exit(untouched int) int {
+	if w.written.Load() {
+		return exitResumable
+	}
+	return untouched
+}
+
+// fail emits the event that ends a failed run.
+func (w *witness) fail(message string, exit int) {
+	w.Sink.Emit(event.Event{Phase: event.Finish, State: event.Failed, Message: message, Exit: exit})
+}
+
 // writes reports whether the target disk is written to in a phase.
 func writes(phase event.Phase) bool {
 	phases := event.Phases()
@@ -58,7 +87,7 @@ func writes(phase event.Phase) bool {
 }
 
 // crashed is the outcome of an agent that ended without one.
-func crashed(status syscall.WaitStatus, written bool) outcome {
+func crashed(status syscall.WaitStatus, exit int) outcome {
 	why := fmt.Sprintf("exit status %d", status.ExitStatus())
 	switch {
 	case status.Signaled() && status.Signal() == syscall.SIGKILL:
@@ -66,11 +95,7 @@ func crashed(status syscall.WaitStatus, written bool) outcome {
 	case status.Signaled():
 		why = status.Signal().String()
 	}
-	o := outcome{Error: "the agent ended unexpectedly: " + why, Exit: exitInternal}
-	if written {
-		o.Exit = exitResumable
-	}
-	return o
+	return outcome{Error: "the agent ended unexpectedly: " + why, Exit: exit}
 }
 
 // report is one line of the pipe from the agent to init: events, and at last
