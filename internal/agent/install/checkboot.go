@@ -137,7 +137,13 @@ func (t target) checkGRUB(rootUUID, release string) error {
 		t.checkCore(t.machine.Partition(d.Device, core.Number)))
 }
 
+// head reads the first n bytes that are on a device. The kernel caches a disk
+// and its partitions apart, so what grub-install has written through one may
+// not show through the other: the cache goes first.
 func (t target) head(device string, n int) ([]byte, error) {
+	if err := t.machine.Flush(device); err != nil {
+		return nil, fmt.Errorf("flush %s: %w", device, err)
+	}
 	f, err := t.machine.Open(device)
 	if err != nil {
 		return nil, err

@@ -3,6 +3,7 @@ package install
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -79,6 +80,7 @@ func (Host) Partition(device string, number int) string { return disk.PartitionP
 
 // FindPartition implements Machine.
 func (Host) FindPartition(label string) (string, error) {
+	var found []string
 	names, err := filepath.Glob("/sys/class/block/*/uevent")
 	if err != nil {
 		return "", err
@@ -89,10 +91,13 @@ func (Host) FindPartition(label string) (string, error) {
 			return "", err
 		}
 		if slices.Contains(strings.Split(string(b), "\n"), "PARTNAME="+label) {
-			return "/dev/" + filepath.Base(filepath.Dir(name)), nil
+			found = append(found, "/dev/"+filepath.Base(filepath.Dir(name)))
 		}
 	}
-	return "", errors.New("no partition has this label")
+	if len(found) != 1 {
+		return "", fmt.Errorf("one partition has to have this label, these have it: %q", found)
+	}
+	return found[0], nil
 }
 
 // Wipe implements Machine.

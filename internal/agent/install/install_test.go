@@ -58,7 +58,7 @@ func TestRunInstalls(t *testing.T) {
 	want := []string{"wipe /dev/vda", "table /dev/vda", "mkfs.vfat /dev/vda2", "mkfs.ext4 /dev/vda3",
 		"mount /dev/vda3 on " + filepath.Base(s.Root), "mount /dev/vda2 on efi", "mount erofs /dev/vdb",
 		"run useradd --create-home", "run usermod --append --groups sudo ann", "run usermod --lock ann", "run chpasswd -e", "run ssh-keygen -A",
-		"run update-initramfs -c -k 6.12", "run grub-install --target=i386-pc", "run update-grub", "run debconf-set-selections", "flush /dev/vda"}
+		"run update-initramfs -c -k 6.12", "run grub-install --target=i386-pc", "run update-grub", "run debconf-set-selections", "flush /dev/vda", "flush /dev/vda1", "flush /dev/vda"}
 	// ann exists in the payload, so there is no useradd.
 	want = slices.Delete(want, 7, 8)
 	requireOrder(t, s.m.effects, want)

@@ -129,7 +129,7 @@ func mkdirat(parent *os.File, name string, mode uint32, uid, gid int) error {
 		err = unix.Fchownat(fd, name, uid, gid, unix.AT_SYMLINK_NOFOLLOW)
 	}
 	if err == nil {
-		err = unix.Fchmodat(fd, name, mode, unix.AT_SYMLINK_NOFOLLOW)
+		err = unix.Fchmodat(fd, name, mode, 0) // NOFOLLOW takes Linux 6.6
 	}
 	if err != nil {
 		return &os.PathError{Op: "make directory", Path: path.Join(parent.Name(), name), Err: err}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -158,18 +159,21 @@ func payloadPath(src request.Source, m Machine) (string, error) {
 		}
 		return path, nil
 	case src.Serial != "":
-		disks, err := m.Disks()
-		if err != nil {
-			return "", fmt.Errorf("find payload on disk %s: %w", src.Serial, err)
-		}
-		for _, d := range disks {
-			if d.Serial == src.Serial {
-				return d.Device, nil
-			}
-		}
-		return "", fmt.Errorf("find payload on the disk with serial %s: not there; there is %s", src.Serial, list(disks))
+		return payloadDisk(src.Serial, m)
 	}
 	return "", errors.New("find payload: the request does not say where it is")
+}
+
+func payloadDisk(serial string, m Machine) (string, error) {
+	disks, err := m.Disks()
+	if err != nil {
+		return "", fmt.Errorf("find payload on disk %s: %w", serial, err)
+	}
+	same := slices.DeleteFunc(slices.Clone(disks), func(d plan.Disk) bool { return d.Serial != serial })
+	if len(same) != 1 {
+		return "", fmt.Errorf("find payload: one disk has to have the serial %s; there is %s", serial, list(disks))
+	}
+	return same[0].Device, nil
 }
 
 // checkPayload reads the whole payload and compares its hash.
