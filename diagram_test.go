@@ -20,19 +20,19 @@ var leaves = []string{"internal/event", "internal/tool", "internal/request", "di
 var allowed = map[string][]string{
 	"cmd/vic":      {"internal/cli", "internal/config", "internal/plan", "internal/secret", "internal/agent/install", "internal/agent/copytree", "builder", "initramfs", "disk", "efi", "kexec", "envscan", "qemu-tests/vm"},
 	"cmd/vic-init": {"internal/agent", "internal/plan", "internal/secret", "disk", "efi", "kexec", "envscan"},
-	"cmd/vic-env":  {"envscan", "disk/blockid"},
+	"cmd/vic-env":  {"envscan", "disk/sysfs"},
 
 	"internal/cli": {"internal/config", "internal/plan", "internal/secret", "internal/agent/install", "internal/agent/copytree", "builder", "initramfs", "disk", "efi", "kexec", "envscan", "qemu-tests/vm"},
 	// An agent runs plans: it must not be able to build anything.
 	"internal/agent": {"internal/agent", "internal/plan", "internal/secret", "disk", "efi", "kexec", "envscan"},
-	"internal/plan":  {"envscan", "disk/blockid"},
+	"internal/plan":  {"envscan", "disk/sysfs"},
 
 	"builder":       {"builder", "initramfs", "disk", "efi", "internal/config"},
 	"builder/deb":   {},
 	"initramfs":     {"initramfs"},
 	"disk":          {"disk"},
 	"efi":           {"efi"},
-	"envscan":       {"envscan", "disk/blockid"},
+	"envscan":       {"envscan", "disk/sysfs"},
 	"qemu-tests":    {"qemu-tests", "internal/agent", "internal/cli", "internal/config", "internal/plan", "internal/secret", "builder", "initramfs", "disk", "efi", "envscan"},
 	"qemu-tests/vm": {},
 }

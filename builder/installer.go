@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strings"
 
 	"github.com/victorinix/vic/builder/deb"
 	"github.com/victorinix/vic/initramfs"
@@ -78,10 +77,10 @@ type installerBuild struct {
 	out  output
 
 	archive  *deb.Archive
-	packages []deb.Package // all, sorted
+	packages []deb.Package // the kernel's, then the others
 
-	tree    *deb.Tree // everything that was unpacked
-	release string    // of the kernel
+	kernel *kernel
+	tree   *deb.Tree // what the other packages unpack to
 
 	files  []File // of the bundle, described
 	bundle *Bundle
@@ -113,7 +112,12 @@ func (b *installerBuild) resolve(ctx context.Context) (err error) {
 
 // unpack puts the packages' files into one tree.
 func (b *installerBuild) unpack(ctx context.Context) error {
-	paths, err := b.archive.Fetch(ctx, b.packages)
+	var err error
+	if b.kernel, err = openKernel(ctx, b.env, b.archive, b.packages[0]); err != nil {
+		return err
+	}
+	others := b.packages[1:]
+	paths, err := b.archive.Fetch(ctx, others)
 	if err != nil {
 		return err
 	}
@@ -122,30 +126,13 @@ func (b *installerBuild) unpack(ctx context.Context) error {
 		return err
 	}
 	b.tree = deb.NewTree()
-	if err := b.tree.AddDebs(ctx, paths, b.packages, trim); err != nil {
+	if err := b.tree.AddDebs(ctx, paths, others, trim); err != nil {
 		return err
 	}
-	kernels, err := fs.Glob(b.tree.FS(), "boot/vmlinuz-*")
-	if err != nil || len(kernels) != 1 {
-		return fmt.Errorf("kernel package has %d files boot/vmlinuz-*, one is needed", len(kernels))
-	}
-	b.release = strings.TrimPrefix(kernels[0], "boot/vmlinuz-")
-	return b.kernel(kernels[0])
-}
-
-func (b *installerBuild) kernel(name string) error {
-	e, ok := b.tree.Lookup(name)
-	if !ok {
-		return fmt.Errorf("%s is not in the kernel package", name)
-	}
-	err := b.out.write(KernelFile, func(f *os.File) error {
-		_, err := f.Write(e.Data)
-		return err
-	})
-	if err != nil {
+	if err := b.out.copyFile(KernelFile, b.kernel.image()); err != nil {
 		return err
 	}
-	return b.described(KernelFile, []Part{{Origin: "kernel:" + b.release, Size: 1, Raw: int64(len(e.Data)), Files: 1}})
+	return b.described(KernelFile, []Part{{Origin: "kernel:" + b.kernel.Release, Size: 1, Raw: b.kernel.Size, Files: 1}})
 }
 
 // described adds a finished file to the bundle.
@@ -153,10 +140,6 @@ func (b *installerBuild) described(name string, weights []Part) error {
 	f, err := b.out.file(name, weights)
 	b.files = append(b.files, f)
 	return err
-}
-
-func (b *installerBuild) modules() (fs.FS, error) {
-	return fs.Sub(b.tree.FS(), "usr/lib/modules/"+b.release)
 }
 
 func (b *installerBuild) firmware() (fs.FS, error) {
@@ -168,16 +151,12 @@ func (b *installerBuild) firmware() (fs.FS, error) {
 
 // system makes system.erofs: programs with their libraries, modules, firmware.
 func (b *installerBuild) system(ctx context.Context) error {
-	modules, err := b.modules()
-	if err != nil {
-		return err
-	}
 	firmware, err := b.firmware()
 	if err != nil {
 		return err
 	}
 	sets := append([]string{earlyModules}, b.spec.Modules...)
-	files, _, err := initramfs.ModuleFiles(initramfs.Config{Modules: modules, Release: b.release, Sets: sets, Firmware: firmware})
+	files, _, err := initramfs.ModuleFiles(initramfs.Config{Modules: b.kernel.modules(), Release: b.kernel.Release, Sets: sets, Firmware: firmware})
 	if err != nil {
 		return err
 	}
@@ -220,7 +199,7 @@ func (b *installerBuild) writeSystem(ctx context.Context, image *deb.Tree) error
 	if err := tar.Close(); err != nil {
 		return fmt.Errorf("write %s: %w", tar.Name(), err)
 	}
-	if err := makeErofs(ctx, b.env, erofsSmall, tar.Name(), b.out.path(SystemFile)); err != nil {
+	if err := makeErofs(ctx, b.env, tar.Name(), b.out.path(SystemFile)); err != nil {
 		return err
 	}
 	weights, err := treeWeights(image, b.packages)
@@ -246,7 +225,7 @@ func (b *installerBuild) initramfs(context.Context) error {
 	if err != nil {
 		return err
 	}
-	cfg, err := b.initramfsConfig(initramfs.Regular("vic/system.json", 0o644, append(ref, '\n')))
+	cfg, err := b.initramfsConfig(append(systemLinks(), initramfs.Regular("vic/system.json", 0o644, append(ref, '\n')))...)
 	if err != nil {
 		return err
 	}
@@ -265,6 +244,16 @@ func (b *installerBuild) initramfs(context.Context) error {
 	return b.described(InitramfsFile, weights)
 }
 
+// systemLinks make the programs of the system image, which is mounted on /usr,
+// appear where their dynamic loader and scripts expect them.
+func systemLinks() []initramfs.File {
+	var links []initramfs.File
+	for _, dir := range []string{"bin", "sbin", "lib64"} {
+		links = append(links, initramfs.Symlink(dir, "usr/"+dir))
+	}
+	return links
+}
+
 func (b *installerBuild) initramfsConfig(files ...initramfs.File) (initramfs.Config, error) {
 	init, err := programs.Init(b.spec.Arch)
 	if err != nil {
@@ -274,12 +263,8 @@ func (b *installerBuild) initramfsConfig(files ...initramfs.File) (initramfs.Con
 	if err != nil {
 		return initramfs.Config{}, err
 	}
-	modules, err := b.modules()
-	if err != nil {
-		return initramfs.Config{}, err
-	}
 	return initramfs.Config{
-		Init: init, Commands: commands, Modules: modules, Release: b.release,
+		Init: init, Commands: commands, Modules: b.kernel.modules(), Release: b.kernel.Release,
 		Sets: []string{earlyModules}, Files: files, Time: b.env.Time,
 	}, nil
 }
@@ -293,7 +278,7 @@ func (b *installerBuild) describe(context.Context) error {
 		return err
 	}
 	b.bundle = &Bundle{
-		Version: Version, Item: b.spec.Item, Arch: b.spec.Arch, Kernel: b.release,
+		Version: Version, Item: b.spec.Item, Arch: b.spec.Arch, Kernel: b.kernel.Release,
 		Cmdline: bundleCmdline, Files: b.files, dir: b.out.dir,
 	}
 	return b.out.writeManifest(BundleFile, b.bundle)

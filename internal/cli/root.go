@@ -15,7 +15,8 @@ func newRoot(a *app) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "vic",
 		Short: "Turn a machine with a disk into a machine running exactly the system you described",
-		Example: `  vic items                                  what vic can build and install
+		Example: `  vic install debian --vm --disk out/x.img,size=8G   try it before you do it
+  vic items                                  what vic can build and install
   vic options debian                         what can be said about Debian`,
 		Args:          cobra.ArbitraryArgs, // so that a misspelt verb comes to RunE
 		SilenceErrors: true,                // report prints them
@@ -34,6 +35,9 @@ func newRoot(a *app) *cobra.Command {
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpCommand(newHelp())
 	root.AddCommand(
+		newBuild(a),
+		newInstall(a),
+		newSize(a),
 		newItems(a),
 		newOptions(a),
 		newVersion(a),

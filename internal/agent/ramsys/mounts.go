@@ -84,5 +84,5 @@ func prepareTree() error {
 			errs = append(errs, err)
 		}
 	}
-	return errors.Join(append(errs, writeCommands(commandDir, commandDir+"/vic-init"))...)
+	return errors.Join(append(errs, writeCommands(commandDir, commandDir+"/vic-init"), setModprobe())...)
 }

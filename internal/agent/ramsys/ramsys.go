@@ -91,6 +91,8 @@ func Main(cfg Config) error {
 		return runAgent(cfg)
 	case command == "vic" && cfg.Vic != nil:
 		return cfg.Vic(args)
+	case command == modprobeCommand:
+		return modprobe(context.Background(), args)
 	case command == request.FinishPoweroff, command == "shutdown" && !slices.Contains(args, "-r"):
 		return signalInit(unix.SIGTERM)
 	case command == request.FinishReboot, command == "shutdown":
@@ -108,7 +110,7 @@ const commandDir = "/bbin"
 //
 //	#!/bbin/vic-init poweroff
 func commands() []string {
-	return []string{request.FinishPoweroff, request.FinishReboot, "shutdown", "vic"}
+	return []string{request.FinishPoweroff, request.FinishReboot, "shutdown", "vic", modprobeCommand}
 }
 
 // scriptArgs are the arguments of a command: without the script's own name,

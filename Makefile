@@ -1,0 +1,57 @@
+# Targets for people: `make help`.
+
+SHELL := /bin/bash
+export CGO_ENABLED := 0
+
+GOBUILD := go build -trimpath -buildvcs=auto -ldflags '-s -w'
+
+# VM tests run one machine at a time in each package, and packages two at a
+# time: never more than two machines.
+TESTFLAGS := -p 2 -count=1 -timeout 60m
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: ## install the host packages that vic and its tests need
+	@scripts/setup
+
+.PHONY: programs
+programs: ## compile vic-init and vic-env for all architectures, to be embedded
+	@go run ./initramfs/programs/generate
+
+.PHONY: build
+build: programs ## build bin/vic and bin/vic-env
+	@mkdir -p bin
+	$(GOBUILD) -o bin/ ./cmd/vic ./cmd/vic-env
+
+.PHONY: demo
+demo: setup build ## build, install Debian onto a blank virtual disk, boot it, prove it
+	bin/vic install debian --vm --disk out/demo.img,size=8G --memory 256M --yes \
+		-o hostname=demo -o kernel=cloud
+
+.PHONY: check
+check: ## formatting, vet, staticcheck, import diagram, short tests
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo 'run gofmt -w'; exit 1; }
+	go vet ./...
+	go tool staticcheck ./...
+	go test -short ./...
+
+.PHONY: test
+test: setup build check ## every test that this machine can run
+	go test $(TESTFLAGS) ./...
+
+.PHONY: bench
+bench: setup build ## measure sizes and times; writes docs/benchmarks.md
+	VIC_BENCH=1 go test -count=1 -timeout 60m -run 'TestBench' -v ./qemu-tests
+
+.PHONY: docs
+docs: build ## regenerate what is generated in docs/
+	go test ./internal/cli -run Docs -update
+
+.PHONY: clean
+clean: ## remove what was built here (the cache in ~/.cache/vic stays)
+	rm -rf bin out

@@ -1,0 +1,111 @@
+// Package agent runs a request on the machine it is on: it finds out what the
+// machine is, computes the plan, and executes it.
+//
+//	request.json + secrets.json --Run-->  scan -> plan -> install   (RAM system)
+//	vic install DIR --disk DISK --Command--> the same, for a person at its shell
+//
+// The parts are in packages of their own: ramsys is PID 1, install executes
+// plans, copytree copies. The agent cannot build anything.
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/victorinix/vic/efi"
+	"github.com/victorinix/vic/envscan"
+	"github.com/victorinix/vic/internal/agent/install"
+	"github.com/victorinix/vic/internal/agent/ramsys"
+	"github.com/victorinix/vic/internal/event"
+	"github.com/victorinix/vic/internal/plan"
+	"github.com/victorinix/vic/internal/request"
+	"github.com/victorinix/vic/internal/secret"
+	"github.com/victorinix/vic/internal/tool"
+)
+
+// Exit codes; see the design.
+const (
+	exitInternal = 1
+	exitUsage    = 2
+	exitRefused  = 3
+)
+
+// codeError is an error that knows the exit code of the run.
+type codeError struct {
+	code int
+	error
+}
+
+func (e codeError) ExitCode() int { return e.code }
+func (e codeError) Unwrap() error { return e.error }
+
+func refused(err error) error {
+	if err == nil {
+		return nil
+	}
+	return codeError{exitRefused, err}
+}
+
+// Run executes the request that the RAM system was started with, and returns
+// what to do afterwards. It is ramsys.Config.Run.
+func Run(ctx context.Context, env ramsys.Env) (finish string, err error) {
+	req, secrets, err := read(env.RequestPath, env.SecretsPath)
+	if err != nil {
+		return "", refused(err)
+	}
+	env.Sink.Emit(event.Event{Phase: event.Scan, State: event.Start})
+	facts, err := envscan.Scan(ctx, envscan.Config{Root: "/"})
+	if err != nil {
+		return "", refused(err)
+	}
+	p, err := plan.New(req, facts, secrets.Names())
+	if err != nil {
+		return "", refused(err)
+	}
+	env.Sink.Emit(event.Event{Phase: event.Scan, State: event.Done, Message: "install " + p.Item + " onto " + p.Disk.String()})
+	return p.Finish, execute(ctx, p, secrets, req.Phases, env.Sink)
+}
+
+// read reads the request and, if there are any, its secrets. The secrets' file
+// is removed: from then on they are in this process alone.
+func read(requestPath, secretsPath string) (request.Request, secret.Set, error) {
+	f, err := os.Open(requestPath)
+	if err != nil {
+		return request.Request{}, secret.Set{}, fmt.Errorf("read request: %w", err)
+	}
+	defer f.Close()
+	req, err := request.Decode(f)
+	if err != nil {
+		return req, secret.Set{}, err
+	}
+	s, err := os.Open(secretsPath)
+	if errors.Is(err, os.ErrNotExist) {
+		return req, secret.Set{}, nil
+	}
+	if err != nil {
+		return req, secret.Set{}, fmt.Errorf("read secrets: %w", err)
+	}
+	defer s.Close()
+	secrets, err := secret.Decode(s)
+	return req, secrets, errors.Join(err, os.Remove(secretsPath))
+}
+
+// execute runs the plan on this machine.
+func execute(ctx context.Context, p plan.Plan, secrets secret.Set, phases []string, sink event.Sink) error {
+	programs := tool.Exec{Path: ramsys.Path}
+	cfg := install.Config{Plan: p, Secrets: secrets, Sink: sink, Tools: programs, Machine: install.Host{Tools: programs, Programs: programs}}
+	for _, name := range phases {
+		cfg.Phases = append(cfg.Phases, event.Phase(name))
+	}
+	if _, err := os.Stat(efi.EfivarfsPath); err == nil {
+		cfg.Variables = efi.Efivarfs(efi.EfivarfsPath)
+	}
+	_, err := install.Run(ctx, cfg)
+	var failed *install.Error
+	if errors.As(err, &failed) {
+		return codeError{failed.Exit, err}
+	}
+	return err
+}

@@ -1,0 +1,164 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/victorinix/vic/builder"
+	"github.com/victorinix/vic/internal/config"
+	"github.com/victorinix/vic/internal/event"
+	"github.com/victorinix/vic/internal/secret"
+)
+
+// buildFlags are the flags of `vic build`.
+type buildFlags struct {
+	item    itemFlags
+	archive archiveFlags
+	arch    string
+	format  string
+	out     string
+	json    bool
+}
+
+func newBuild(a *app) *cobra.Command {
+	var f buildFlags
+	cmd := &cobra.Command{
+		Use:   "build ITEM --out DIR",
+		Short: "Build the artefacts of an item, and nothing else",
+		Long: `Build the artefacts of an item, and nothing else.
+
+An item that runs in RAM becomes a bundle (kernel, initramfs, system image), or
+with --format one of the forms of it. An item that gets installed becomes a
+payload: its root file system as one image. Beside them are bundle.json or
+payload.json, which say where every byte comes from (see vic size), and
+lock.json, with which --lock builds the same again.
+
+It needs no root. The same input gives the same bytes; the time stamps in them
+are $SOURCE_DATE_EPOCH, or a constant.`,
+		Example: `  vic build installer --out out/installer
+  vic build installer -o kernel=cloud --format usb --out out/usb
+  vic build debian -o hostname=web1 -o sshkey=@~/.ssh/id_ed25519.pub --out out/debian
+  vic build debian --lock out/debian/lock.json --offline --out out/again`,
+		Args: args("ITEM"),
+		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd.Context(), a, args[0]) },
+	}
+	f.item.add(a, cmd)
+	f.item.addSecrets(cmd)
+	f.archive.add(cmd)
+	cmd.Flags().StringVar(&f.arch, "arch", "", "processor: amd64 or arm64 (short for -o arch=)")
+	cmd.Flags().StringVar(&f.format, "format", "", "bundle, netboot, uki or usb (short for -o format=)")
+	cmd.Flags().StringVar(&f.out, "out", "", "`DIR` for the artefacts")
+	cmd.Flags().BoolVar(&f.json, "json", false, "write events as JSON lines on stdout")
+	return cmd
+}
+
+func (f *buildFlags) run(ctx context.Context, a *app, item string) error {
+	if f.out == "" {
+		return usage("name a folder with --out DIR", "vic build needs --out")
+	}
+	for key, value := range map[string]string{"arch": f.arch, "format": f.format} {
+		if value != "" {
+			f.item.options = append(f.item.options, key+"="+value)
+		}
+	}
+	c, secrets, err := f.item.load(a, item)
+	if err != nil {
+		return err
+	}
+	sink, done := a.events(f.json)
+	env, err := f.archive.buildEnv(sink)
+	if err != nil {
+		return errors.Join(err, done())
+	}
+	sink.Emit(event.Event{Phase: event.Build, State: event.Start})
+	err = buildItem(ctx, env, c, secrets, f.out)
+	if err == nil {
+		sink.Emit(event.Event{Phase: event.Build, State: event.Done, Message: "artefacts are in " + f.out})
+	} else if f.json {
+		sink.Emit(event.Event{Phase: event.Build, State: event.Failed, Message: err.Error(), Exit: exitInternal})
+	}
+	return errors.Join(err, done())
+}
+
+// buildItem builds what the item's type says.
+func buildItem(ctx context.Context, env builder.Env, c *config.Config, secrets secret.Set, out string) error {
+	switch {
+	case c.Is("provision"):
+		return buildInstaller(ctx, env, c, out)
+	case c.Is("linux-distro"):
+		_, err := builder.BuildPayload(ctx, env, payloadSpec(c, secrets), out)
+		if err != nil {
+			return err
+		}
+		return writeSecrets(out, secrets)
+	}
+	return usage("`vic items` shows the types of each item", "item %s is of no type that can be built", c.Item().Name)
+}
+
+// buildInstaller builds a bundle, or one of its other forms.
+func buildInstaller(ctx context.Context, env builder.Env, c *config.Config, out string) error {
+	spec := installerSpec(c)
+	if c.String("format") == "bundle" {
+		_, err := builder.BuildInstaller(ctx, env, spec, out)
+		return err
+	}
+	bundle, err := builder.CacheInstaller(ctx, env, spec)
+	if err != nil {
+		return err
+	}
+	switch format := c.String("format"); format {
+	case "netboot":
+		_, err = bundle.WriteNetboot(out)
+	case "uki":
+		_, err = bundle.WriteUKI(ctx, env, out)
+	case "usb":
+		_, err = bundle.WriteUSB(ctx, env, out)
+	default:
+		err = usage("", "format %q cannot be written", format)
+	}
+	return err
+}
+
+// writeSecrets puts the secrets that were given to a build beside the payload,
+// for the owner alone: they are no part of what may be shared. The password is
+// there as a hash.
+func writeSecrets(dir string, secrets secret.Set) error {
+	if len(secrets.Names()) == 0 {
+		return nil
+	}
+	hashed, err := hashPassword(secrets)
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(dir, builder.SecretsFile)
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return fmt.Errorf("write secrets: %w", err)
+	}
+	defer f.Close()
+	if err := f.Chmod(0o600); err != nil {
+		return fmt.Errorf("write secrets: %w", err)
+	}
+	if err := hashed.EncodeForTarget(f); err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// hashPassword replaces the password by its hash.
+func hashPassword(secrets secret.Set) (secret.Set, error) {
+	password, ok := secrets.Get(passwordSecret)
+	if !ok {
+		return secrets, nil
+	}
+	hash, err := secret.HashPassword(password)
+	if err != nil {
+		return secrets, err
+	}
+	return secrets.With(passwordSecret, hash), nil
+}
