@@ -21,6 +21,7 @@ import (
 
 	"github.com/victorinix/vic/builder/deb"
 	"github.com/victorinix/vic/internal/event"
+	"github.com/victorinix/vic/internal/request"
 	"github.com/victorinix/vic/internal/tool"
 )
 
@@ -35,6 +36,8 @@ type Env struct {
 	// Archive opens a suite of the Debian archive for an architecture.
 	Archive func(ctx context.Context, suite, arch string) (*deb.Archive, error)
 	Sink    event.Sink
+	// APT has the mirrors for installed systems whose item names none.
+	APT request.APT
 }
 
 // DefaultTime is the time stamp where SOURCE_DATE_EPOCH is not set: a constant,

@@ -16,33 +16,61 @@ import (
 // that serves Debian's suites under another path; security, third-party and
 // disabled entries do not count.
 func HostMirror(root string) (string, error) {
-	files, err := sourceFiles(root)
+	sources, err := hostSources(root)
 	if err != nil {
 		return "", fmt.Errorf("find Debian mirror: %w", err)
 	}
 	second := ""
-	for _, file := range files {
-		b, err := os.ReadFile(file)
-		if err != nil {
-			return "", fmt.Errorf("find Debian mirror: %w", err)
-		}
-		entries := parseOneLine(string(b))
-		if strings.HasSuffix(file, ".sources") {
-			entries = parseDeb822Sources(b)
-		}
-		for _, e := range entries {
-			switch rankSource(e) {
-			case 2:
-				return strings.TrimRight(e.uri, "/"), nil
-			case 1:
-				second = cmpFirst(second, strings.TrimRight(e.uri, "/"))
-			}
+	for _, s := range sources {
+		switch rankSource(s) {
+		case 2:
+			return strings.TrimRight(s.uri, "/"), nil
+		case 1:
+			second = cmpFirst(second, strings.TrimRight(s.uri, "/"))
 		}
 	}
 	if second == "" {
 		return "", fmt.Errorf("find Debian mirror: the apt sources in %s name none", filepath.Join(root, "etc/apt"))
 	}
 	return second, nil
+}
+
+// HostSecurityMirror finds the mirror of Debian's security updates in the apt
+// sources below root: an entry with a suite NAME-security. Empty if there is
+// none.
+func HostSecurityMirror(root string) (string, error) {
+	sources, err := hostSources(root)
+	if err != nil {
+		return "", fmt.Errorf("find Debian security mirror: %w", err)
+	}
+	for _, s := range sources {
+		release, ok := strings.CutSuffix(s.suite, "-security")
+		if ok && slices.Contains(debianSuites, release) {
+			return strings.TrimRight(s.uri, "/"), nil
+		}
+	}
+	return "", nil
+}
+
+// hostSources reads all enabled apt sources, in apt's order.
+func hostSources(root string) ([]source, error) {
+	files, err := sourceFiles(root)
+	if err != nil {
+		return nil, err
+	}
+	var all []source
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		if strings.HasSuffix(file, ".sources") {
+			all = append(all, parseDeb822Sources(b)...)
+		} else {
+			all = append(all, parseOneLine(string(b))...)
+		}
+	}
+	return all, nil
 }
 
 func cmpFirst(a, b string) string {

@@ -91,7 +91,7 @@ func buildItem(ctx context.Context, env builder.Env, c *config.Config, secrets s
 	case c.Is("provision"):
 		return buildInstaller(ctx, env, c, out)
 	case c.Is("linux-distro"):
-		_, err := builder.BuildPayload(ctx, env, payloadSpec(c, secrets), out)
+		_, err := builder.BuildPayload(ctx, env, payloadSpec(c, secrets, env.APT), out)
 		if err != nil {
 			return err
 		}

@@ -215,7 +215,7 @@ type installJob struct {
 func (j *installJob) payload(ctx context.Context) (p *builder.Payload, err error) {
 	j.phase(event.Build, event.Start)
 	if j.source.config != nil {
-		p, err = builder.CachePayload(ctx, j.env, payloadSpec(j.source.config, j.source.secrets))
+		p, err = builder.CachePayload(ctx, j.env, payloadSpec(j.source.config, j.source.secrets, j.env.APT))
 	} else if p, err = builder.OpenPayload(j.source.dir); err != nil {
 		err = fail(exitRefused, err, "")
 	}

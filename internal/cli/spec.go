@@ -1,10 +1,12 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/victorinix/vic/builder"
 	"github.com/victorinix/vic/builder/deb"
@@ -21,7 +23,7 @@ import (
 const passwordSecret = "password"
 
 // payloadSpec is what the builder needs of an item that gets installed.
-func payloadSpec(c *config.Config, secrets secret.Set) builder.PayloadSpec {
+func payloadSpec(c *config.Config, secrets secret.Set, host request.APT) builder.PayloadSpec {
 	packages := append(c.Select("packages"), c.List("packages")...)
 	slices.Sort(packages)
 	return builder.PayloadSpec{
@@ -30,12 +32,12 @@ func payloadSpec(c *config.Config, secrets secret.Set) builder.PayloadSpec {
 		Arch:     c.String("arch"),
 		Packages: slices.Compact(packages),
 		Units:    c.Select("units"),
-		System:   system(c, secrets),
+		System:   system(c, secrets, host),
 	}
 }
 
 // system is what the item wants of the installed system.
-func system(c *config.Config, secrets secret.Set) request.System {
+func system(c *config.Config, secrets secret.Set, host request.APT) request.System {
 	user := request.User{Name: "root", SSHKeys: c.List("sshkey")}
 	if name := c.String("username"); name != "" {
 		user.Name, user.Sudo = name, name != "root"
@@ -50,8 +52,33 @@ func system(c *config.Config, secrets secret.Set) request.System {
 		Keymap:   c.String("keymap"),
 		Users:    []request.User{user},
 		Network:  request.Network{Mode: request.NetworkDHCP},
-		Cmdline:  c.List("kernel-params"),
+		APT: request.APT{
+			Suite:    c.String("suite"),
+			Mirror:   cmp.Or(c.String("apt-mirror"), host.Mirror),
+			Security: cmp.Or(c.String("apt-security-mirror"), host.Security),
+		},
+		Cmdline: c.List("kernel-params"),
 	}
+}
+
+// apt is what installed systems get packages from when their options do not
+// say: the mirror of the build, and this machine's of security updates.
+func (f *archiveFlags) apt() (request.APT, error) {
+	main := f.mirror
+	if main == "" {
+		// That there is none is an error where packages are fetched.
+		main, _ = deb.HostMirror("/")
+	}
+	security, err := deb.HostSecurityMirror("/")
+	return request.APT{Mirror: remote(main), Security: remote(security)}, err
+}
+
+// remote is the URL, unless it is a folder of this machine.
+func remote(url string) string {
+	if strings.HasPrefix(url, "http") {
+		return url
+	}
+	return ""
 }
 
 // installerSpec is what the builder needs of an item that runs in RAM.
@@ -98,8 +125,12 @@ func (f *archiveFlags) buildEnv(sink event.Sink) (builder.Env, error) {
 	if err != nil {
 		return builder.Env{}, fail(exitUsage, err, "")
 	}
+	apt, err := f.apt()
+	if err != nil {
+		return builder.Env{}, err
+	}
 	open, err := f.opener(cache, sink)
-	return builder.Env{Cache: cache, Time: epoch, Host: tool.Exec{}, Archive: open, Sink: sink}, err
+	return builder.Env{Cache: cache, Time: epoch, Host: tool.Exec{}, Archive: open, Sink: sink, APT: apt}, err
 }
 
 type archiveOpener = func(ctx context.Context, suite, arch string) (*deb.Archive, error)

@@ -21,6 +21,7 @@ func (t target) inject() []named {
 		t.file("/etc/machine-id", ""),
 	}
 	s = append(s, t.bootConfig()...)
+	s = append(s, t.apt()...)
 	s = append(s, t.network()...)
 	s = append(s, t.regional()...)
 	for _, u := range t.req.System.Users {
@@ -84,6 +85,27 @@ func (t target) bootConfig() []named {
 // shellQuote quotes for a file that a POSIX shell reads.
 func shellQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
+// apt is where the system gets packages and updates from (sources.list(5)).
+func (t target) apt() []named {
+	cfg := t.req.System.APT
+	var entries []string
+	if cfg.Mirror != "" {
+		entries = append(entries, aptSource(cfg.Mirror, cfg.Suite, cfg.Suite+"-updates"))
+	}
+	if cfg.Security != "" {
+		entries = append(entries, aptSource(cfg.Security, cfg.Suite+"-security"))
+	}
+	if len(entries) == 0 {
+		return nil
+	}
+	return []named{t.file("/etc/apt/sources.list.d/debian.sources", strings.Join(entries, "\n"))}
+}
+
+func aptSource(url string, suites ...string) string {
+	return fmt.Sprintf("Types: deb\nURIs: %s\nSuites: %s\nComponents: main non-free-firmware\nSigned-By: /usr/share/keyrings/debian-archive-keyring.gpg\n",
+		url, strings.Join(suites, " "))
+}
+
 // network has systemd-networkd configure every physical NIC, found by its
 // permanent MAC whatever its name is.
 func (t target) network() []named {
@@ -130,8 +152,8 @@ func (t target) regional() []named {
 		if !slices.Contains([]string{"C", "POSIX", "C.UTF-8"}, sys.Locale) {
 			s = append(s, named{"locale " + sys.Locale, Locale{sys.Locale}})
 		}
-		s = append(s, t.file("/etc/locale.conf", "LANG="+sys.Locale+"\n"),
-			t.file("/etc/default/locale", "LANG="+sys.Locale+"\n"))
+		// /etc/default/locale is a link to it.
+		s = append(s, t.file("/etc/locale.conf", "LANG="+sys.Locale+"\n"))
 	}
 	if sys.Keymap != "" {
 		// keyboard(5): console-setup and systemd-localed both read it.

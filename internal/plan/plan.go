@@ -42,7 +42,7 @@ type Plan struct {
 // once more immediately before it writes.
 type Disk struct {
 	Device     string `json:"device"`
-	Path       string `json:"path"` // bus path below /sys/devices
+	Path       string `json:"path"` // bus path, in the style of udev's ID_PATH
 	Serial     string `json:"serial,omitempty"`
 	WWN        string `json:"wwn,omitempty"`
 	Model      string `json:"model,omitempty"`

@@ -32,7 +32,7 @@ func machine(firmware string, sectorSize int) envscan.Facts {
 			Firmware: envscan.Firmware{Type: firmware},
 			Memory:   envscan.Memory{Total: 256 << 20},
 			Disk: []envscan.Disk{{
-				Name: "vda", Path: "pci0000:00/0000:00:02.0/virtio0/block/vda", Serial: "QM0001",
+				Name: "vda", Path: "pci-0000:00:02.0", Serial: "QM0001",
 				Size: 8 << 30, SectorSize: sectorSize, Transport: "virtio",
 				Links: []string{"/dev/disk/by-id/virtio-QM0001"},
 			}},
@@ -70,6 +70,7 @@ func debian(t *testing.T) request.Request {
 			Users:   []request.User{{Name: "anna", SSHKeys: []string{"ssh-ed25519 AAAA anna"}, PasswordSecret: "password", Sudo: true}},
 			Network: request.Network{Mode: request.NetworkDHCP},
 			Cmdline: []string{"console=ttyS0,115200"},
+			APT:     request.APT{Suite: "trixie", Mirror: "http://mirror.example.org/debian", Security: "http://mirror.example.org/debian-security"},
 		},
 		Finish: request.FinishPoweroff,
 	}

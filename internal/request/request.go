@@ -89,6 +89,7 @@ type System struct {
 	Keymap   string   `json:"keymap"`   // "us"
 	Users    []User   `json:"users"`
 	Network  Network  `json:"network"`
+	APT      APT      `json:"apt"`
 	Cmdline  []string `json:"cmdline,omitempty"` // added to the kernel command line
 }
 
@@ -99,6 +100,15 @@ type User struct {
 	// PasswordSecret names the secret that holds the password; empty locks it.
 	PasswordSecret string `json:"passwordSecret,omitempty"`
 	Sudo           bool   `json:"sudo,omitempty"`
+}
+
+// APT says where the installed system gets packages from.
+type APT struct {
+	Suite string `json:"suite,omitempty"` // "trixie"
+	// Mirror and Security are URLs of the archive and of the archive of
+	// security updates; empty leaves the entry out.
+	Mirror   string `json:"mirror,omitempty"`
+	Security string `json:"security,omitempty"`
 }
 
 // Network is how the installed system gets on the network.

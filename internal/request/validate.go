@@ -109,6 +109,8 @@ var (
 	username = regexp.MustCompile(`^[a-z_][a-z0-9_-]{0,31}$`)
 	zone     = regexp.MustCompile(`^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$`)
 	word     = regexp.MustCompile(`^[A-Za-z0-9_.@-]+$`)
+	suite    = regexp.MustCompile(`^[a-z][a-z0-9.-]*$`)
+	archive  = regexp.MustCompile(`^https?://[\x21-\x7e]+$`)
 	sshKey   = regexp.MustCompile(`^[^\n\r\x00]+$`)
 	// A parameter stands in a shell file and in a loader entry.
 	parameter = regexp.MustCompile(`^[\x21\x23-\x26\x28-\x5b\x5d-\x5f\x61-\x7e]+$`)
@@ -121,6 +123,11 @@ func (s System) validate() error {
 		check(s.Locale == "" || word.MatchString(s.Locale), "system.locale", s.Locale, "must be a locale such as de_DE.UTF-8"),
 		check(s.Keymap == "" || word.MatchString(s.Keymap), "system.keymap", s.Keymap, "must be a keymap such as de"),
 		check(s.Network.Mode == NetworkDHCP, "system.network.mode", s.Network.Mode, "must be dhcp"),
+	}
+	for field, url := range map[string]string{"system.apt.mirror": s.APT.Mirror, "system.apt.security": s.APT.Security} {
+		errs = append(errs,
+			check(url == "" || archive.MatchString(url), field, url, "must be an http or https URL"),
+			check(url == "" || suite.MatchString(s.APT.Suite), "system.apt.suite", s.APT.Suite, "must be the code name of a release"))
 	}
 	for _, p := range s.Cmdline {
 		errs = append(errs, check(parameter.MatchString(p), "system.cmdline", p, "must be one kernel parameter, without spaces or quotes"))
