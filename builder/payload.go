@@ -105,6 +105,9 @@ func (b *payloadBuild) key() string {
 }
 
 func (b *payloadBuild) build(ctx context.Context, dir string) (*Payload, error) {
+	if err := checkForeign(b.spec.Arch, "/proc/sys/fs/binfmt_misc"); err != nil {
+		return nil, err
+	}
 	tmp, err := os.MkdirTemp(b.env.Cache, "payload-")
 	if err != nil {
 		return nil, err

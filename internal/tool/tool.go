@@ -68,11 +68,21 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
-	msg := fmt.Sprintf("run %s: %v", e.Cmd, e.Err)
+	msg := fmt.Sprintf("run %s: %v", shorten(e.Cmd.String()), e.Err)
 	if e.Stderr != "" {
 		msg += ": " + e.Stderr
 	}
 	return msg
+}
+
+// shorten leaves out the middle of a very long command: a list of two hundred
+// packages hides what went wrong with them.
+func shorten(s string) string {
+	const most = 300
+	if len(s) <= most {
+		return s
+	}
+	return s[:most*2/3] + " ... " + s[len(s)-most/3:]
 }
 
 func (e *Error) Unwrap() error { return e.Err }

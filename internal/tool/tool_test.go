@@ -59,3 +59,10 @@ func TestEnvironmentIsMinimal(t *testing.T) {
 		t.Errorf("got %s", s)
 	}
 }
+
+func TestLongCommandsAreShortened(t *testing.T) {
+	_, err := tool.Exec{}.Run(t.Context(), tool.Cmd{Name: "false", Args: []string{strings.Repeat("package,", 1000), "last"}})
+	if err == nil || len(err.Error()) > 400 || !strings.Contains(err.Error(), "last: exit status 1") {
+		t.Errorf("got %v", err)
+	}
+}
