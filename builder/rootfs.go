@@ -31,6 +31,9 @@ type rootfs struct {
 // one installed machine, and caches that carry times.
 var dropped = regexp.MustCompile(`^(` + strings.Join([]string{
 	`etc/(hostname|resolv\.conf|machine-id|mailname)`,
+	`etc/\.(pwd\.lock|resolv\.conf\.systemd-resolved\.bak)`,
+	// Options of the build, force-unsafe-io among them.
+	`etc/(apt/apt\.conf\.d|dpkg/dpkg\.cfg\.d)/99mmdebstrap`,
 	`etc/apt/sources\.list`,
 	`etc/apt/sources\.list\.d/.+`,
 	`etc/ssh/ssh_host_.+`,
