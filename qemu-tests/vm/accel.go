@@ -74,6 +74,10 @@ const (
 var probeGuest = map[string][]byte{
 	"amd64": bootSector(
 		0xb0, probeValue, // mov al, probeValue
+		// Where KVM has no processor to run on it emulates instructions, and
+		// knows enough of them for SeaBIOS but not for UEFI or Linux; the
+		// wait in this one is among those that it lacks.
+		0x9b, 0xdb, 0xe3, // finit
 		0xe6, 0xf4, // out 0xf4, al
 		0xf4, 0xeb, 0xfd, // hlt; jmp to hlt
 	),
