@@ -4,8 +4,9 @@ import (
 	"bytes"
 	"fmt"
 	"io/fs"
-	"sort"
 	"strings"
+
+	"github.com/victorinix/vic/internal/nearest"
 )
 
 // SelectModules returns the files of the modules in sets with all that they
@@ -51,44 +52,10 @@ func (t *tree) unknown(sets map[string]Set, name string) error {
 	for m := range t.paths {
 		known = append(known, m)
 	}
-	if near := nearest(name, known); near != "" {
+	if near := nearest.Name(name, known); near != "" {
 		return fmt.Errorf("select modules: no set or module %q in this kernel: did you mean %q?", name, near)
 	}
 	return fmt.Errorf("select modules: no set or module %q in this kernel", name)
-}
-
-// nearest returns the word of known that takes the fewest edits to become
-// name, if they are few.
-func nearest(name string, known []string) string {
-	sort.Strings(known)
-	best, limit := "", len(name)/3+1
-	for _, k := range known {
-		if d := edits(normalName(name), normalName(k)); d <= limit {
-			best, limit = k, d-1
-		}
-	}
-	return best
-}
-
-// edits is the Levenshtein distance.
-func edits(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }
 
 // restricted returns the index files for the modules in files alone, so that

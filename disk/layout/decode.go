@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
+
+	"github.com/victorinix/vic/internal/nearest"
 )
 
 // decoder fills Go values from a YAML tree. Unlike the library's own decoder
@@ -69,7 +71,7 @@ func (d *decoder) unknown(key ast.Node, path string, known []string) {
 		d.fail(key, path, "key %q is not supported yet", name)
 		return
 	}
-	d.fail(key, path, "unknown key %q", name).Nearest = nearest(name, known)
+	d.fail(key, path, "unknown key %q", name).Nearest = nearest.Name(name, known)
 }
 
 // value decodes n into v.

@@ -52,39 +52,3 @@ func join(list []*Error) error {
 	}
 	return errors.Join(errs...)
 }
-
-// nearest returns the candidate with the fewest letters wrong, at most a third
-// of name's, or "".
-func nearest(name string, candidates []string) string {
-	best, limit := "", len(name)/3+1
-	for _, c := range slices.Sorted(slices.Values(candidates)) {
-		if strings.EqualFold(c, name) {
-			return c
-		}
-		if d := editDistance(name, c); d <= limit && (best == "" || d < limit) {
-			best, limit = c, d
-		}
-	}
-	return best
-}
-
-// editDistance is Levenshtein's, over bytes: keys are ASCII.
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
-}

@@ -10,6 +10,8 @@ import (
 	"unicode/utf16"
 
 	"github.com/google/uuid"
+
+	"github.com/victorinix/vic/internal/nearest"
 )
 
 // formats are the file systems that vic makes.
@@ -80,7 +82,7 @@ func (c *check) badType(at, got string, known ...string) {
 	case slices.Contains(laterTypes, got):
 		c.fail(at+".type", "content type %s is not supported yet", got)
 	default:
-		c.fail(at+".type", "unknown content type %q", got).Nearest = nearest(got, append(known, laterTypes...))
+		c.fail(at+".type", "unknown content type %q", got).Nearest = nearest.Name(got, append(known, laterTypes...))
 	}
 }
 
@@ -168,7 +170,7 @@ func (c *check) filesystem(at string, f Content) {
 	case slices.Contains(laterFormats, f.Format):
 		c.fail(at+".format", "file system %s is not supported yet: use %s", f.Format, strings.Join(formats, " or "))
 	default:
-		c.fail(at+".format", "unknown file system %q", f.Format).Nearest = nearest(f.Format, append(formats, laterFormats...))
+		c.fail(at+".format", "unknown file system %q", f.Format).Nearest = nearest.Name(f.Format, append(formats, laterFormats...))
 	}
 	if _, err := settle(f); err != nil {
 		c.fail(at+".extraArgs", "%v", err)

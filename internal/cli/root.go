@@ -7,7 +7,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/victorinix/vic/internal/config"
+	"github.com/victorinix/vic/internal/nearest"
 )
 
 // newRoot is the tree of commands.
@@ -89,7 +89,7 @@ func flagError(cmd *cobra.Command, err error) error {
 
 // didYouMean is empty when no name is near.
 func didYouMean(prefix, name string, names []string) string {
-	if near := config.Nearest(name, names); near != "" {
+	if near := nearest.Name(name, names); near != "" {
 		return `; did you mean "` + prefix + near + `"?`
 	}
 	return ""

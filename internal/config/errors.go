@@ -7,6 +7,8 @@ import (
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
+
+	"github.com/victorinix/vic/internal/nearest"
 )
 
 // Error is one thing wrong with the input. Load and Open report all that they
@@ -61,7 +63,7 @@ func fromYAML(source string, err error, names []string) *Error {
 		var unknown *yaml.UnknownFieldError
 		if errors.As(err, &unknown) {
 			e.Msg = fmt.Sprintf("unknown key %q", tk.Value)
-			e.Nearest = Nearest(tk.Value, names)
+			e.Nearest = nearest.Name(tk.Value, names)
 		}
 	}
 	return e

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
+
+	"github.com/victorinix/vic/internal/nearest"
 )
 
 // Item is a named thing that can be built, run, flashed or installed.
@@ -73,7 +75,7 @@ func (r *Registry) item(name string, files files) (Item, error) {
 	if !ok {
 		return Item{}, &Error{Msg: fmt.Sprintf("unknown item %q, vic knows %s (a path such as ./%s.yaml names your own)",
 			name, strings.Join(slices.Sorted(maps.Keys(r.items)), ", "), name),
-			Nearest: Nearest(name, slices.Collect(maps.Keys(r.items)))}
+			Nearest: nearest.Name(name, slices.Collect(maps.Keys(r.items)))}
 	}
 	return it, nil
 }
@@ -89,7 +91,7 @@ func (r *Registry) readItem(name, file string, text []byte, files files) (Item, 
 		parent, ok := r.items[doc.From]
 		if !ok {
 			return it, &Error{Source: file, Msg: fmt.Sprintf("extends unknown item %q", doc.From),
-				Nearest: Nearest(doc.From, slices.Collect(maps.Keys(r.items)))}
+				Nearest: nearest.Name(doc.From, slices.Collect(maps.Keys(r.items)))}
 		}
 		it = parent.clone(name)
 	}
@@ -116,7 +118,7 @@ func (r *Registry) addTypes(it *Item, file string, names []string) error {
 		t, ok := r.types[name]
 		if !ok {
 			return &Error{Source: file, Msg: fmt.Sprintf("unknown type %q", name),
-				Nearest: Nearest(name, slices.Collect(maps.Keys(r.types)))}
+				Nearest: nearest.Name(name, slices.Collect(maps.Keys(r.types)))}
 		}
 		if slices.Contains(it.Types, name) {
 			continue
@@ -189,7 +191,7 @@ func (it Item) checkCondition(file, list string, cond map[string][]string) error
 		o, ok := it.option(key)
 		if !ok || o.Kind == List {
 			return &Error{Source: file, Msg: fmt.Sprintf("list %q depends on %q, which is no option that has one value", list, key),
-				Nearest: Nearest(key, it.optionNames())}
+				Nearest: nearest.Name(key, it.optionNames())}
 		}
 		for _, v := range values {
 			parsed, err := o.parse(v)

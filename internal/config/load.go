@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/victorinix/vic/internal/nearest"
 )
 
 // Layers is what people and the machine say about the options, beyond what
@@ -218,7 +220,7 @@ func (l *loader) unknown(key string) *Error {
 		return &Error{Msg: fmt.Sprintf("option %q belongs to items of type %s, and %s is %s",
 			key, strings.Join(types, ", "), l.item.Name, strings.Join(l.item.Types, ", "))}
 	}
-	return &Error{Msg: fmt.Sprintf("unknown option %q of item %s", key, l.item.Name), Nearest: Nearest(key, l.item.optionNames())}
+	return &Error{Msg: fmt.Sprintf("unknown option %q of item %s", key, l.item.Name), Nearest: nearest.Name(key, l.item.optionNames())}
 }
 
 // typesWith lists the types that have an option of that name.

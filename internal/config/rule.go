@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/victorinix/vic/internal/nearest"
 )
 
 // Kind is the type of an option's value.
@@ -122,7 +124,7 @@ func (r Rule) parse(s string) (any, error) {
 		if slices.Contains(r.Values, s) {
 			return s, nil
 		}
-		if near := Nearest(s, r.Values); near != "" {
+		if near := nearest.Name(s, r.Values); near != "" {
 			return nil, fmt.Errorf("expected %s, got %.80q; did you mean %q?", r.want(), s, near)
 		}
 	case Hostname, SSHKey, String:

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/victorinix/vic/internal/nearest"
 )
 
 // Cmdline is what the kernel command line asks of the RAM system.
@@ -89,7 +91,7 @@ func (c *Cmdline) setKey(name, value string) {
 	all := keys()
 	i := slices.IndexFunc(all, func(k key) bool { return k.name == name })
 	if i < 0 {
-		c.Warnings = append(c.Warnings, fmt.Sprintf("kernel command line: unknown key %s, nearest is %s", name, nearest(name, all)))
+		c.Warnings = append(c.Warnings, fmt.Sprintf("kernel command line: unknown key %s, nearest is %s", name, nearestKey(name, all)))
 		return
 	}
 	if err := all[i].set(c, value); err != nil {
@@ -162,29 +164,8 @@ func oneOf(field *string, v string, values ...string) error {
 
 func underscores(s string) string { return strings.ReplaceAll(s, "-", "_") }
 
-// nearest is the key with the fewest letters to change.
-func nearest(name string, all []key) string {
-	best := slices.MinFunc(all, func(a, b key) int { return edits(name, a.name) - edits(name, b.name) })
+// nearestKey is the key with the fewest letters to change.
+func nearestKey(name string, all []key) string {
+	best := slices.MinFunc(all, func(a, b key) int { return nearest.Distance(name, a.name) - nearest.Distance(name, b.name) })
 	return best.name
-}
-
-// edits is the Levenshtein distance, by rows of the table.
-func edits(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := diagonal
-			if a[i] != b[j] {
-				change++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(change, row[j]+1, diagonal+1)
-		}
-	}
-	return row[len(b)]
 }

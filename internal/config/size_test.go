@@ -6,28 +6,6 @@ import (
 	"github.com/victorinix/vic/internal/config"
 )
 
-func TestNearest(t *testing.T) {
-	names := []string{"hostname", "username", "locale", "suite", "cpus", "kernel", "kernel-params", "-x"}
-	for in, want := range map[string]string{
-		"hostnme":      "hostname",
-		"hsotname":     "hostname", // a swapped pair is one mistake
-		"Hostname":     "hostname",
-		"usrname":      "username",
-		"loacl":        "locale",
-		"siute":        "suite",
-		"kernelparams": "kernel-params",
-		"kernl":        "kernel",
-		"cpu":          "cpus",
-		"firmware":     "",
-		"zzz":          "",
-		"":             "",
-	} {
-		if got := config.Nearest(in, names); got != want {
-			t.Errorf("%q: got %q, want %q", in, got, want)
-		}
-	}
-}
-
 func TestParseSize(t *testing.T) {
 	for in, want := range map[string]int64{
 		"0": 0, "4096": 4096, "1B": 1, "512K": 512 << 10, "512M": 512 << 20, "8GiB": 8 << 30, "1T": 1 << 40,

@@ -1,19 +1,30 @@
-package config
+// Package nearest finds the right name for one that was misspelt.
+package nearest
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
-// Nearest returns the candidate that name was most likely meant to be, or ""
-// when none is near: at most a third of its letters wrong, counting a swapped
-// pair as one (optimal string alignment distance).
-func Nearest(name string, candidates []string) string {
+// Name returns the candidate that name was most likely meant to be, or "" when
+// none is near: at most a third of its letters wrong, counting a swapped pair
+// as one; upper and lower case are the same.
+func Name(name string, candidates []string) string {
 	best, bestDistance := "", len([]rune(name))/3+1
 	for _, c := range slices.Sorted(slices.Values(candidates)) {
-		if d := distance([]rune(name), []rune(c)); d < bestDistance || (best == "" && d == bestDistance) {
+		if name != "" && strings.EqualFold(c, name) {
+			return c
+		}
+		if d := Distance(name, c); d < bestDistance || (best == "" && d == bestDistance) {
 			best, bestDistance = c, d
 		}
 	}
 	return best
 }
+
+// Distance counts the letters to insert, delete or replace, and the neighbours
+// to swap, that turn a into b (optimal string alignment).
+func Distance(a, b string) int { return distance([]rune(a), []rune(b)) }
 
 // distance keeps the last three rows of the usual table.
 func distance(a, b []rune) int {
