@@ -12,10 +12,12 @@ package builder
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -33,11 +35,29 @@ type Env struct {
 	Time time.Time
 	// Host runs the programs of this machine: mmdebstrap.
 	Host tool.Runner
-	// Archive opens a suite of the Debian archive for an architecture.
+	// Archive opens a suite of the Debian archive for an architecture: what
+	// artefacts are made of. It may be limited to the packages of a lock.
 	Archive func(ctx context.Context, suite, arch string) (*deb.Archive, error)
-	Sink    event.Sink
+	// Tools opens the archive as it is, for the programs that a build runs,
+	// and for boot loaders: they are in no lock.
+	Tools func(ctx context.Context, suite, arch string) (*deb.Archive, error)
+	Sink  event.Sink
 	// APT has the mirrors for installed systems whose item names none.
 	APT request.APT
+}
+
+// RefusedError is input that nothing can be built from. It was found before
+// anything was written.
+type RefusedError struct{ Err error }
+
+func (e *RefusedError) Error() string { return e.Err.Error() }
+func (e *RefusedError) Unwrap() error { return e.Err }
+
+func refused(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &RefusedError{err}
 }
 
 // DefaultTime is the time stamp where SOURCE_DATE_EPOCH is not set: a constant,
@@ -71,11 +91,47 @@ func (e Env) step(name string, f func() error) error {
 // only when it is whole.
 type output struct{ dir string }
 
-func newOutput(dir string) (output, error) {
+// staged has f write into a new folder below dir, and moves what it wrote into
+// dir when it has succeeded, the manifest last. Otherwise dir is as it was.
+func staged(dir string, f func(out output) error) error {
+	_, statErr := os.Stat(dir)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return output{}, fmt.Errorf("make output folder: %w", err)
+		return fmt.Errorf("make output folder: %w", err)
 	}
-	return output{dir}, nil
+	tmp, err := os.MkdirTemp(dir, ".vic-")
+	if err != nil {
+		return fmt.Errorf("make output folder: %w", err)
+	}
+	if err = f(output{tmp}); err == nil {
+		err = publish(tmp, dir)
+	}
+	err = errors.Join(err, os.RemoveAll(tmp))
+	if err != nil && errors.Is(statErr, os.ErrNotExist) {
+		os.Remove(dir) // was made here; stays when something is in it
+	}
+	return err
+}
+
+// publish moves files from one folder to another. The manifest is last: what
+// is cut off before it is no artefact, or one that does not verify.
+func publish(from, to string) error {
+	entries, err := os.ReadDir(from)
+	if err != nil {
+		return err
+	}
+	isManifest := func(e os.DirEntry) int {
+		if e.Name() == BundleFile || e.Name() == PayloadFile {
+			return 1
+		}
+		return 0
+	}
+	slices.SortStableFunc(entries, func(a, b os.DirEntry) int { return isManifest(a) - isManifest(b) })
+	for _, e := range entries {
+		if err := os.Rename(filepath.Join(from, e.Name()), filepath.Join(to, e.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (o output) path(name string) string { return filepath.Join(o.dir, name) }

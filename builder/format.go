@@ -36,28 +36,33 @@ func consoles(arch string) string {
 }
 
 // WriteNetboot writes kernel, one initrd and an iPXE script into dir.
-func (b *Bundle) WriteNetboot(dir string) ([]File, error) {
-	out, err := newOutput(dir)
-	if err != nil {
-		return nil, err
-	}
-	if err := out.copyFile(KernelFile, b.Path(KernelFile)); err != nil {
-		return nil, err
-	}
-	if err := out.write(InitrdFile, func(f *os.File) error { return b.Initrd(f) }); err != nil {
-		return nil, err
-	}
-	// initrd= is for the EFI stub of the kernel: https://ipxe.org/cmd/initrd.
-	script := fmt.Sprintf("#!ipxe\nkernel %s initrd=%s %s %s\ninitrd %s\nboot\n",
-		KernelFile, InitrdFile, b.Cmdline, consoles(b.Arch), InitrdFile)
-	err = out.write(ScriptFile, func(f *os.File) error {
-		_, err := f.WriteString(script)
+func (b *Bundle) WriteNetboot(dir string) (files []File, err error) {
+	err = staged(dir, func(out output) error {
+		if err := out.copyFile(KernelFile, b.Path(KernelFile)); err != nil {
+			return err
+		}
+		if err := out.write(InitrdFile, func(f *os.File) error { return b.Initrd(f) }); err != nil {
+			return err
+		}
+		if err := out.write(ScriptFile, func(f *os.File) error { return writeString(f, b.netbootScript()) }); err != nil {
+			return err
+		}
+		files, err = out.describe(KernelFile, InitrdFile, ScriptFile)
 		return err
 	})
-	if err != nil {
-		return nil, err
-	}
-	return out.describe(KernelFile, InitrdFile, ScriptFile)
+	return files, err
+}
+
+func writeString(w io.Writer, s string) error {
+	_, err := io.WriteString(w, s)
+	return err
+}
+
+// netbootScript is for iPXE. initrd= is for the EFI stub of the kernel:
+// https://ipxe.org/cmd/initrd.
+func (b *Bundle) netbootScript() string {
+	return fmt.Sprintf("#!ipxe\nkernel %s initrd=%s %s %s\ninitrd %s\nboot\n",
+		KernelFile, InitrdFile, b.Cmdline, consoles(b.Arch), InitrdFile)
 }
 
 // describe hashes finished files.
@@ -88,15 +93,15 @@ func efiArch(arch string) string {
 }
 
 // WriteUKI writes the bundle as one EFI executable into dir.
-func (b *Bundle) WriteUKI(ctx context.Context, env Env, dir string) ([]File, error) {
-	out, err := newOutput(dir)
-	if err != nil {
-		return nil, err
-	}
-	if err := b.writeUKI(ctx, env, out); err != nil {
-		return nil, err
-	}
-	return out.describe(UKIFile)
+func (b *Bundle) WriteUKI(ctx context.Context, env Env, dir string) (files []File, err error) {
+	err = staged(dir, func(out output) error {
+		if err := b.writeUKI(ctx, env, out); err != nil {
+			return err
+		}
+		files, err = out.describe(UKIFile)
+		return err
+	})
+	return files, err
 }
 
 func (b *Bundle) writeUKI(ctx context.Context, env Env, out output) error {
@@ -160,40 +165,45 @@ func (o *opener) close() {
 
 // WriteUSB writes an image for a USB stick into dir: it boots on UEFI, and on
 // amd64 on BIOS too.
-func (b *Bundle) WriteUSB(ctx context.Context, env Env, dir string) ([]File, error) {
-	out, err := newOutput(dir)
-	if err != nil {
-		return nil, err
-	}
-	tmp, err := os.MkdirTemp(env.Cache, "usb-")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(tmp)
+func (b *Bundle) WriteUSB(ctx context.Context, env Env, dir string) (files []File, err error) {
+	err = staged(dir, func(out output) error {
+		tmp, err := os.MkdirTemp(env.Cache, "usb-")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(tmp)
+		if err := b.writeUSB(ctx, env, tmp, out); err != nil {
+			return err
+		}
+		files, err = out.describe(USBFile)
+		return err
+	})
+	return files, err
+}
+
+// writeUSB keeps the UKI and GRUB in tmp while it needs them.
+func (b *Bundle) writeUSB(ctx context.Context, env Env, tmp string, out output) error {
 	if err := b.writeUKI(ctx, env, output{tmp}); err != nil {
-		return nil, err
+		return err
 	}
 	var open opener
 	defer open.close()
 	uki := open.file(filepath.Join(tmp, UKIFile))
 	if open.err != nil {
-		return nil, open.err
+		return open.err
 	}
 	boot := "EFI/BOOT/BOOT" + strings.ToUpper(efiArch(b.Arch)) + ".EFI"
 	usb := image.USB{Time: env.Time, Label: "VIC", Files: []image.File{{Path: boot, Source: uki}}}
 	if b.Arch == "amd64" {
+		var err error
 		if usb.BIOS, err = b.grub(ctx, env, filepath.Join(tmp, "grub"), boot, uki); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	err = out.write(USBFile, func(f *os.File) error {
+	return out.write(USBFile, func(f *os.File) error {
 		_, err := image.WriteUSB(f, usb)
 		return err
 	})
-	if err != nil {
-		return nil, err
-	}
-	return out.describe(USBFile)
 }
 
 // grub starts the kernel and the initrd out of the UKI at path, so that the
@@ -266,7 +276,7 @@ menuentry "vic installer" {
 // targetFiles unpacks one package, without what it depends on, for the
 // architecture of the artefact: files that are not run here.
 func targetFiles(ctx context.Context, env Env, arch, name string) (*deb.Tree, error) {
-	a, err := env.Archive(ctx, toolSuite, arch)
+	a, err := env.Tools(ctx, toolSuite, arch)
 	if err != nil {
 		return nil, err
 	}

@@ -5,9 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -38,7 +36,7 @@ const earlyModules = "early"
 
 // bundleRecipe changes whenever the same packages give another bundle, so that
 // a cached one of an older vic is not taken for a new one.
-const bundleRecipe = 1
+const bundleRecipe = 2
 
 // bundleCmdline is what every bundle needs: erofs can be mounted straight from
 // a file on ramfs, not from one on tmpfs (fs/erofs/super.c, read_folio).
@@ -47,26 +45,34 @@ const bundleCmdline = "rootfstype=ramfs"
 // BuildInstaller builds the RAM system into dir.
 func BuildInstaller(ctx context.Context, env Env, spec InstallerSpec, dir string) (*Bundle, error) {
 	b := installerBuild{env: env, spec: spec}
-	var err error
-	if b.out, err = newOutput(dir); err != nil {
-		return nil, err
-	}
 	if err := env.step("resolve packages", func() error { return b.resolve(ctx) }); err != nil {
 		return nil, err
 	}
-	for _, s := range []struct {
-		name string
-		run  func(context.Context) error
-	}{
-		{"unpack packages", b.unpack},
-		{"system image", b.system},
-		{"initramfs", b.initramfs},
-		{"bundle.json", b.describe},
-	} {
-		if err := env.step(s.name, func() error { return s.run(ctx) }); err != nil {
-			return nil, fmt.Errorf("build %s: %w", spec.Item, err)
+	return b.build(ctx, dir)
+}
+
+func (b *installerBuild) build(ctx context.Context, dir string) (*Bundle, error) {
+	err := staged(dir, func(out output) error {
+		b.out = out
+		for _, s := range []struct {
+			name string
+			run  func(context.Context) error
+		}{
+			{"unpack packages", b.unpack},
+			{"system image", b.system},
+			{"initramfs", b.initramfs},
+			{"bundle.json", b.describe},
+		} {
+			if err := b.env.step(s.name, func() error { return s.run(ctx) }); err != nil {
+				return fmt.Errorf("build %s: %w", b.spec.Item, err)
+			}
 		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
+	b.bundle.dir = dir
 	return b.bundle, nil
 }
 
@@ -77,7 +83,8 @@ type installerBuild struct {
 	out  output
 
 	archive  *deb.Archive
-	packages []deb.Package // the kernel's, then the others
+	resolved []deb.Package // for the lock: all that the requests led to
+	packages []deb.Package // to unpack: the kernel's, then the others
 
 	kernel *kernel
 	tree   *deb.Tree // what the other packages unpack to
@@ -96,16 +103,18 @@ func (b *installerBuild) resolve(ctx context.Context) (err error) {
 	}
 	kernel, err := b.archive.Resolve(ctx, deb.Request{Packages: b.spec.Kernel})
 	if err != nil {
-		return err
+		return refused(err)
 	}
+	b.resolved = slices.Clone(kernel)
 	kernel = slices.DeleteFunc(kernel, func(p deb.Package) bool { return !kernelPackage.MatchString(p.Name) })
 	if len(kernel) != 1 {
-		return fmt.Errorf("packages %v bring %d kernels, one is needed", b.spec.Kernel, len(kernel))
+		return refused(fmt.Errorf("packages %v bring %d kernels, one is needed", b.spec.Kernel, len(kernel)))
 	}
 	rest, err := b.archive.Resolve(ctx, deb.Request{Packages: append(slices.Clone(b.spec.Packages), b.spec.Firmware...)})
 	if err != nil {
-		return err
+		return refused(err)
 	}
+	b.resolved = append(b.resolved, rest...)
 	b.packages = append(kernel, rest...)
 	return nil
 }
@@ -271,7 +280,7 @@ func (b *installerBuild) initramfsConfig(files ...initramfs.File) (initramfs.Con
 
 // describe writes lock.json and bundle.json, which names all the others.
 func (b *installerBuild) describe(context.Context) error {
-	if err := b.out.write(LockFile, func(f *os.File) error { return b.archive.Lock(b.packages).Write(f) }); err != nil {
+	if err := b.out.write(LockFile, func(f *os.File) error { return b.archive.Lock(b.resolved).Write(f) }); err != nil {
 		return err
 	}
 	if err := b.described(LockFile, nil); err != nil {
@@ -279,7 +288,7 @@ func (b *installerBuild) describe(context.Context) error {
 	}
 	b.bundle = &Bundle{
 		Version: Version, Item: b.spec.Item, Arch: b.spec.Arch, Kernel: b.kernel.Release,
-		Cmdline: bundleCmdline, Files: b.files, dir: b.out.dir,
+		Cmdline: bundleCmdline, Files: b.files,
 	}
 	return b.out.writeManifest(BundleFile, b.bundle)
 }
@@ -288,7 +297,7 @@ func (b *installerBuild) describe(context.Context) error {
 // and programs were built before.
 func CacheInstaller(ctx context.Context, env Env, spec InstallerSpec) (*Bundle, error) {
 	b := installerBuild{env: env, spec: spec}
-	if err := b.resolve(ctx); err != nil {
+	if err := env.step("resolve packages", func() error { return b.resolve(ctx) }); err != nil {
 		return nil, err
 	}
 	key, err := b.key()
@@ -296,26 +305,23 @@ func CacheInstaller(ctx context.Context, env Env, spec InstallerSpec) (*Bundle, 
 		return nil, err
 	}
 	dir := filepath.Join(env.Cache, "bundles", key)
-	bundle, err := OpenBundle(dir)
-	if err == nil {
+	if bundle, err := OpenBundle(dir); err == nil {
 		return bundle, nil
 	}
-	if !errors.Is(err, ErrNotArtefact) {
-		os.RemoveAll(dir) // altered or cut off: built again
+	if err := os.RemoveAll(dir); err != nil { // absent, altered or cut off
+		return nil, fmt.Errorf("empty the cache: %w", err)
 	}
 	tmp, err := os.MkdirTemp(env.Cache, "bundle-")
 	if err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(tmp)
-	if bundle, err = BuildInstaller(ctx, env, spec, filepath.Join(tmp, "bundle")); err != nil {
-		return nil, err
-	}
-	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+	bundle, err := b.build(ctx, filepath.Join(tmp, "bundle"))
+	if err != nil {
 		return nil, err
 	}
 	bundle.dir = dir
-	return bundle, os.Rename(filepath.Join(tmp, "bundle"), dir)
+	return bundle, moveDir(filepath.Join(tmp, "bundle"), dir)
 }
 
 // key identifies the bundle's bytes.
@@ -332,53 +338,4 @@ func (b *installerBuild) key() (string, error) {
 		enc.Encode([]string{p.Name, p.Version, p.SHA256})
 	}
 	return hex.EncodeToString(h.Sum(nil))[:32], nil
-}
-
-// Segments writes what follows the initramfs of the bundle in RAM: the system
-// image. It is appended to the initramfs, for the kernel to unpack.
-func (b *Bundle) Segments(w io.Writer) error {
-	f, err := os.Open(b.Path(SystemFile))
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	st, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	file := initramfs.File{Path: SystemFile, Mode: 0o644, Data: f, Size: st.Size()}
-	// A constant time: the segment is made anew wherever it is needed.
-	if err := initramfs.WriteSegment(w, []initramfs.File{file}, DefaultTime); err != nil {
-		return fmt.Errorf("append system image: %w", err)
-	}
-	return nil
-}
-
-// Initrd writes the whole initrd: initramfs and system image.
-func (b *Bundle) Initrd(w io.Writer) error {
-	f, err := os.Open(b.Path(InitramfsFile))
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if _, err := io.Copy(w, f); err != nil {
-		return fmt.Errorf("write initrd: %w", err)
-	}
-	return b.Segments(w)
-}
-
-// RequestSegment is a segment with a request and, when there are any, secrets,
-// readable by root alone in RAM.
-func RequestSegment(w io.Writer, request, secrets []byte) error {
-	files := []initramfs.File{
-		initramfs.Directory("vic", 0o755),
-		initramfs.Regular("vic/request.json", 0o600, request),
-	}
-	if secrets != nil {
-		files = append(files, initramfs.Regular("vic/secrets.json", 0o600, secrets))
-	}
-	if err := initramfs.WriteSegment(w, files, DefaultTime); err != nil {
-		return fmt.Errorf("write request segment: %w", err)
-	}
-	return nil
 }

@@ -43,18 +43,16 @@ func BuildPayload(ctx context.Context, env Env, spec PayloadSpec, dir string) (*
 	if err != nil {
 		return nil, err
 	}
-	out, err := newOutput(dir)
-	if err != nil {
-		return nil, err
-	}
-	for _, f := range cached.Files {
-		if err := out.copyFile(f.Name, cached.Path(f.Name)); err != nil {
-			return nil, err
-		}
-	}
 	p := *cached
 	p.dir = dir
-	return &p, out.writeManifest(PayloadFile, p)
+	return &p, staged(dir, func(out output) error {
+		for _, f := range p.Files {
+			if err := out.copyFile(f.Name, cached.Path(f.Name)); err != nil {
+				return err
+			}
+		}
+		return out.writeManifest(PayloadFile, p)
+	})
 }
 
 // CachePayload builds a payload into the cache, and returns it from there.
@@ -66,8 +64,8 @@ func CachePayload(ctx context.Context, env Env, spec PayloadSpec) (*Payload, err
 	dir := filepath.Join(env.Cache, "payloads", b.key())
 	p, err := OpenPayload(dir)
 	if err != nil {
-		if !errors.Is(err, ErrNotArtefact) {
-			os.RemoveAll(dir) // altered or cut off: built again below
+		if err := os.RemoveAll(dir); err != nil { // absent, altered or cut off
+			return nil, fmt.Errorf("empty the cache: %w", err)
 		}
 		if p, err = b.build(ctx, dir); err != nil {
 			return nil, fmt.Errorf("build payload %s: %w", spec.Item, err)
@@ -90,7 +88,7 @@ func (b *payloadBuild) resolve(ctx context.Context) (err error) {
 		return err
 	}
 	b.packages, err = b.archive.Resolve(ctx, deb.Request{Packages: b.spec.Packages, Required: true})
-	return err
+	return refused(err)
 }
 
 // key identifies the image's bytes.
@@ -134,8 +132,8 @@ func (b *payloadBuild) build(ctx context.Context, dir string) (*Payload, error) 
 	if err != nil {
 		return nil, err
 	}
-	out, err := newOutput(filepath.Join(tmp, "payload"))
-	if err != nil {
+	out := output{filepath.Join(tmp, "payload")}
+	if err := os.Mkdir(out.dir, 0o755); err != nil {
 		return nil, err
 	}
 	var p *Payload
@@ -146,19 +144,19 @@ func (b *payloadBuild) build(ctx context.Context, dir string) (*Payload, error) 
 	if err != nil {
 		return nil, err
 	}
-	return p, b.publish(p, out, dir)
-}
-
-// publish gives a finished payload its place in the cache.
-func (b *payloadBuild) publish(p *Payload, out output, dir string) error {
 	if err := out.writeManifest(PayloadFile, p); err != nil {
-		return err
-	}
-	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
-		return err
+		return nil, err
 	}
 	p.dir = dir
-	return os.Rename(out.dir, dir)
+	return p, moveDir(out.dir, dir)
+}
+
+// moveDir gives a finished artefact its place in the cache.
+func moveDir(from, to string) error {
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		return err
+	}
+	return os.Rename(from, to)
 }
 
 // mmdebstrap is the command that makes the tree from exactly the packages in
@@ -213,7 +211,7 @@ func (b *payloadBuild) image(ctx context.Context, raw, tree string, out output) 
 		return nil, err
 	}
 	if len(fs.kernels) == 0 {
-		return nil, errors.New("the tree has no kernel: the package list lacks linux-image-...")
+		return nil, errors.New("the tree has no kernel: the package list lacks a linux-image package")
 	}
 	slices.SortFunc(fs.kernels, compareReleases)
 	if err := makeErofs(ctx, b.env, tree, out.path(ImageFile)); err != nil {
@@ -296,7 +294,7 @@ const toolSuite = "trixie"
 
 // hostTools unpacks packages of the archive for this machine's architecture.
 func hostTools(ctx context.Context, env Env, packages ...string) (*deb.Tools, error) {
-	a, err := env.Archive(ctx, toolSuite, runtime.GOARCH)
+	a, err := env.Tools(ctx, toolSuite, runtime.GOARCH)
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/victorinix/vic/builder"
 	"github.com/victorinix/vic/internal/config"
@@ -38,6 +39,11 @@ payload: its root file system as one image. Beside them are bundle.json or
 payload.json, which say where every byte comes from (see vic size), and
 lock.json, with which --lock builds the same again.
 
+The password given with -s password=... is left beside the payload as a hash,
+in secrets.json, which only its owner can read. vic install DIR finds it there.
+It is private: everything else in the folder may be shared, secrets.json may
+not.
+
 It needs no root. The same input gives the same bytes; the time stamps in them
 are $SOURCE_DATE_EPOCH, or a constant.`,
 		Example: `  vic build installer --out out/installer
@@ -58,31 +64,58 @@ are $SOURCE_DATE_EPOCH, or a constant.`,
 }
 
 func (f *buildFlags) run(ctx context.Context, a *app, item string) error {
+	return a.withEvents(f.json, func(events *clock) error {
+		events.Emit(event.Event{Phase: event.Build, State: event.Start})
+		if err := untouched(f.build(ctx, a, item, events)); err != nil {
+			return err
+		}
+		events.Emit(event.Event{Phase: event.Build, State: event.Done, Message: "artefacts are in " + f.out})
+		return nil
+	})
+}
+
+func (f *buildFlags) build(ctx context.Context, a *app, item string, sink event.Sink) error {
 	if f.out == "" {
 		return usage("name a folder with --out DIR", "vic build needs --out")
 	}
-	for key, value := range map[string]string{"arch": f.arch, "format": f.format} {
-		if value != "" {
-			f.item.options = append(f.item.options, key+"="+value)
-		}
-	}
+	f.item.short("arch", f.arch)
+	f.item.short("format", f.format)
 	c, secrets, err := f.item.load(a, item)
 	if err != nil {
 		return err
 	}
-	sink, done := a.events(f.json)
-	env, err := f.archive.buildEnv(sink)
+	if secrets, err = hashPassword(secrets); err != nil {
+		return err
+	}
+	if err := checkOut(f.out); err != nil {
+		return err
+	}
+	env, err := f.archive.buildEnv(sink, origin(c))
 	if err != nil {
-		return errors.Join(err, done())
+		return err
 	}
-	sink.Emit(event.Event{Phase: event.Build, State: event.Start})
-	err = buildItem(ctx, env, c, secrets, f.out)
-	if err == nil {
-		sink.Emit(event.Event{Phase: event.Build, State: event.Done, Message: "artefacts are in " + f.out})
-	} else if f.json {
-		sink.Emit(event.Event{Phase: event.Build, State: event.Failed, Message: err.Error(), Exit: exitInternal})
+	return buildItem(ctx, env, c, secrets, f.out)
+}
+
+// checkOut refuses a folder that cannot be written to, before the slow work,
+// and without making it.
+func checkOut(dir string) error {
+	for at := filepath.Clean(dir); ; at = filepath.Dir(at) {
+		st, err := os.Stat(at)
+		if errors.Is(err, os.ErrNotExist) && filepath.Dir(at) != at {
+			continue
+		}
+		if err == nil && !st.IsDir() {
+			err = errors.New("it is no folder")
+		}
+		if err == nil {
+			err = unix.Access(at, unix.W_OK|unix.X_OK)
+		}
+		if err != nil {
+			return fail(exitRefused, fmt.Errorf("write --out %s: %s: %w", dir, at, err), "name another folder; nothing was built")
+		}
+		return nil
 	}
-	return errors.Join(err, done())
 }
 
 // buildItem builds what the item's type says.
@@ -125,29 +158,24 @@ func buildInstaller(ctx context.Context, env builder.Env, c *config.Config, out 
 }
 
 // writeSecrets puts the secrets that were given to a build beside the payload,
-// for the owner alone: they are no part of what may be shared. The password is
-// there as a hash.
-func writeSecrets(dir string, secrets secret.Set) error {
+// for the owner alone: they are no part of what may be shared.
+func writeSecrets(dir string, secrets secret.Set) (err error) {
 	if len(secrets.Names()) == 0 {
 		return nil
 	}
-	hashed, err := hashPassword(secrets)
-	if err != nil {
-		return err
-	}
-	path := filepath.Join(dir, builder.SecretsFile)
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	f, err := os.CreateTemp(dir, "."+builder.SecretsFile+".*") // 0600
 	if err != nil {
 		return fmt.Errorf("write secrets: %w", err)
 	}
+	defer os.Remove(f.Name())
 	defer f.Close()
-	if err := f.Chmod(0o600); err != nil {
-		return fmt.Errorf("write secrets: %w", err)
-	}
-	if err := hashed.EncodeForTarget(f); err != nil {
+	if err := secrets.EncodeForTarget(f); err != nil {
 		return err
 	}
-	return f.Close()
+	if err := f.Close(); err != nil {
+		return fmt.Errorf("write secrets: %w", err)
+	}
+	return os.Rename(f.Name(), filepath.Join(dir, builder.SecretsFile))
 }
 
 // hashPassword replaces the password by its hash.
@@ -158,7 +186,7 @@ func hashPassword(secrets secret.Set) (secret.Set, error) {
 	}
 	hash, err := secret.HashPassword(password)
 	if err != nil {
-		return secrets, err
+		return secrets, fail(exitUsage, err, "")
 	}
 	return secrets.With(passwordSecret, hash), nil
 }

@@ -4,6 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"syscall"
+
+	"github.com/victorinix/vic/builder"
+	"github.com/victorinix/vic/builder/deb"
+	"github.com/victorinix/vic/initramfs/programs"
+	"github.com/victorinix/vic/internal/tool"
 )
 
 // The exit codes.
@@ -45,17 +51,65 @@ func usage(hint, format string, args ...any) error {
 // hinter is an error of another package that knows what to do about it.
 type hinter interface{ Hint() string }
 
-// report prints the error, once, and returns the exit code. An error without
-// one is an internal error.
+// exitCode is the exit code for an error. One without a code is an internal
+// error.
+func exitCode(err error) int {
+	var exit *exitError
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.As(err, &exit):
+		return exit.Code
+	}
+	return exitInternal
+}
+
+// causes of failures that people can do something about: what was refused, and
+// what broke.
+var causes = []struct {
+	err  error
+	code int
+	hint string
+}{
+	{deb.ErrSignature, exitRefused, "--keyring FILE names other keys; nothing was taken from this mirror"},
+	{deb.ErrExpired, exitRefused, "the mirror is out of date (or the clock of this machine): --mirror URL names another"},
+	{deb.ErrHash, exitRefused, "the mirror is altered, or in the middle of an update: --mirror URL names another"},
+	{deb.ErrOffline, exitRefused, "leave out --offline once, to fill the cache"},
+	{builder.ErrNotArtefact, exitRefused, "name a folder that `vic build` wrote"},
+	{programs.ErrNotBuilt, exitRefused, ""},
+	{tool.ErrNotFound, exitRefused, "`make setup` installs what vic needs"},
+	{syscall.ENOSPC, exitUntouched, "make room, or name another disk with --cache DIR, --out DIR or $TMPDIR"},
+}
+
+// untouched gives errors their exit code where nothing was written to a target
+// disk yet: bad input was refused, everything else broke.
+func untouched(err error) error {
+	var exit *exitError
+	if err == nil || errors.As(err, &exit) {
+		return err
+	}
+	for _, c := range causes {
+		if errors.Is(err, c.err) {
+			return fail(c.code, err, c.hint)
+		}
+	}
+	var refused *builder.RefusedError
+	if errors.As(err, &refused) {
+		return fail(exitRefused, err, "")
+	}
+	return fail(exitUntouched, err, "")
+}
+
+// report prints the error, once, and returns the exit code.
 func (a *app) report(err error) int {
 	if err == nil {
 		return exitDone
 	}
-	code, hint := exitInternal, ""
+	hint := ""
 	var exit *exitError
 	var h hinter
 	if errors.As(err, &exit) {
-		code, hint = exit.Code, exit.Hint
+		hint = exit.Hint
 	}
 	if hint == "" && errors.As(err, &h) {
 		hint = h.Hint()
@@ -66,5 +120,5 @@ func (a *app) report(err error) int {
 	if hint != "" {
 		fmt.Fprintf(a.stderr, "hint: %s\n", a.secrets.Redact(hint))
 	}
-	return code
+	return exitCode(err)
 }

@@ -48,6 +48,13 @@ func (f *itemFlags) addSecrets(cmd *cobra.Command) {
 		"give a secret: `NAME=@FILE`, NAME=env:VAR or NAME=VALUE; several are separated by commas")
 }
 
+// short adds an option that has a flag of its own.
+func (f *itemFlags) short(option, value string) {
+	if value != "" {
+		f.options = append(f.options, option+"="+value)
+	}
+}
+
 // load makes the Config of an item, and the secrets that belong to it. Every
 // mistake in either is a usage error, and all are reported at once.
 func (f *itemFlags) load(a *app, item string) (*config.Config, secret.Set, error) {

@@ -45,6 +45,7 @@ func newInstall(a *app) *cobra.Command {
 
 Everything on the disk is lost. Nothing is written before the disk, the payload
 and the machine have been verified; --dry-run stops there and shows the plan.
+--phases scan,build,verify verifies for real, and stops before the first write.
 
 With --vm it is tried first: DISK is an image file, the whole installation runs
 in a throw-away virtual machine, then the disk is booted by itself, and the
@@ -60,7 +61,7 @@ system on it has to answer with the SSH host key that was made for it.`,
 	f.archive.add(cmd)
 	flags := cmd.Flags()
 	flags.StringVar(&f.disk, "disk", "", "`DISK` to install onto: a device; with --vm an image file, with ,size=8G to make it")
-	flags.StringSliceVar(&f.phases, "phases", nil, "run only these `PHASES` ("+phaseNames()+")")
+	flags.StringSliceVar(&f.phases, "phases", nil, "stop early: run only these `PHASES`, without a gap from verify on ("+phaseNames()+")")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "show what would be done, and write nothing to the disk")
 	flags.BoolVar(&f.json, "json", false, "write events (with --dry-run: the plan) as JSON on stdout")
 	flags.BoolVar(&f.yes, "yes", false, "do not ask before the disk is overwritten")
@@ -71,58 +72,60 @@ system on it has to answer with the SSH host key that was made for it.`,
 	return cmd
 }
 
-func phaseNames() string {
+func phaseNames() string { return strings.Join(phaseStrings(event.Phases()), ",") }
+
+func phaseStrings(phases []event.Phase) []string {
 	var names []string
-	for _, p := range event.Phases() {
+	for _, p := range phases {
 		names = append(names, string(p))
 	}
-	return strings.Join(names, ",")
+	return names
 }
 
 func (f *installFlags) run(ctx context.Context, a *app, item string) error {
-	if err := f.check(); err != nil {
+	return a.withEvents(f.json, func(events *clock) error {
+		return untouched(f.install(ctx, a, item, events))
+	})
+}
+
+func (f *installFlags) install(ctx context.Context, a *app, item string, events *clock) error {
+	chosen, err := f.check()
+	if err != nil {
 		return err
 	}
 	source, err := f.source(a, item)
 	if err != nil {
 		return err
 	}
-	sink, done := a.events(f.json && !f.dryRun)
-	job := installJob{app: a, flags: f, source: source, clock: newClock(sink)}
-	job.sink = job.clock
+	job := installJob{app: a, flags: f, phases: chosen, source: source, clock: events}
 	if f.vm {
-		err = job.inVM(ctx)
-	} else {
-		err = job.here(ctx)
+		return job.inVM(ctx)
 	}
-	return errors.Join(err, done())
+	return job.here(ctx)
 }
 
 // check refuses flags that contradict each other, before any slow work.
-func (f *installFlags) check() error {
+func (f *installFlags) check() ([]event.Phase, error) {
 	if f.disk == "" {
-		return usage("name it with --disk /dev/... (or --vm --disk FILE,size=8G)", "vic install needs a disk")
+		return nil, usage("name it with --disk /dev/... (or --vm --disk FILE,size=8G)", "vic install needs a disk")
 	}
-	for _, p := range f.phases {
-		if !slices.Contains(event.Phases(), event.Phase(p)) {
-			return usage("phases: "+phaseNames(), "unknown phase %q%s", p, didYouMean("", p, strings.Split(phaseNames(), ",")))
+	chosen, err := event.ParsePhases(f.phases)
+	if err != nil {
+		return nil, usage("name all phases from verify up to the last one wanted: "+phaseNames(), "--phases: %w", err)
+	}
+	if !f.vm {
+		for _, short := range []struct{ flag, value string }{{"firmware", f.firmware}, {"memory", f.memory}} {
+			if short.value != "" {
+				return nil, usage("this machine has the "+short.flag+" that it has", "--%s goes with --vm", short.flag)
+			}
+		}
+		if slices.Contains(chosen, event.Prove) {
+			return nil, usage("the other phases run without --vm too", "--phases: prove goes with --vm")
 		}
 	}
-	for key, value := range map[string]string{"firmware": f.firmware, "memory": f.memory} {
-		if value == "" {
-			continue
-		}
-		if !f.vm {
-			return usage("", "--%s goes with --vm", key)
-		}
-		f.item.options = append(f.item.options, key+"="+value)
-	}
-	return nil
-}
-
-// wants tells whether a phase is to be run.
-func (f *installFlags) wants(p event.Phase) bool {
-	return len(f.phases) == 0 || slices.Contains(f.phases, string(p))
+	f.item.short("firmware", f.firmware)
+	f.item.short("memory", f.memory)
+	return chosen, f.archive.check()
 }
 
 // installSource is what gets installed: an item to be built, or a payload that
@@ -130,7 +133,8 @@ func (f *installFlags) wants(p event.Phase) bool {
 type installSource struct {
 	config  *config.Config // nil for a payload
 	dir     string         // of the payload
-	secrets secret.Set
+	given   []string       // names of the secrets given for a payload
+	secrets secret.Set     // the password is a hash
 	machine vmOptions
 }
 
@@ -152,7 +156,8 @@ func (f *installFlags) source(a *app, item string) (installSource, error) {
 	if !c.Is("linux-distro") {
 		return installSource{}, usage("`vic items` shows the types of each item", "item %s cannot be installed: it is not a linux-distro", item)
 	}
-	return installSource{config: c, secrets: secrets, machine: machineOptions(c)}, nil
+	secrets, err = hashPassword(secrets)
+	return installSource{config: c, secrets: secrets, machine: machineOptions(c)}, err
 }
 
 func machineOptions(c *config.Config) vmOptions {
@@ -162,6 +167,9 @@ func machineOptions(c *config.Config) vmOptions {
 // payloadSource takes a payload as it was built. Of the options only those of
 // the virtual machine make sense: they are read from the item debian.
 func (f *installFlags) payloadSource(a *app, dir string) (installSource, error) {
+	if len(f.item.inline) > 0 {
+		return installSource{}, usage("give it to vic build", "-n %s: %s was built already", f.item.inline[0], dir)
+	}
 	for _, o := range f.item.options {
 		key, _, _ := strings.Cut(o, "=")
 		if !slices.Contains([]string{"memory", "cpus", "firmware"}, key) {
@@ -172,52 +180,81 @@ func (f *installFlags) payloadSource(a *app, dir string) (installSource, error) 
 	if err != nil {
 		return installSource{}, err
 	}
-	secrets, err := readSecrets(dir)
-	if err != nil {
-		return installSource{}, err
-	}
 	given, err := secret.Parse(f.item.secrets, secret.Host{})
+	a.secrets = given // hidden from now on
 	if err != nil {
 		return installSource{}, fail(exitUsage, err, "")
 	}
-	for _, name := range given.Names() {
-		v, _ := given.Get(name)
-		secrets = secrets.With(name, v)
+	built, err := readSecrets(dir)
+	if err != nil {
+		return installSource{}, err
 	}
-	a.secrets = secrets
-	return installSource{dir: dir, secrets: secrets, machine: machineOptions(c)}, nil
+	all, err := hashPassword(merge(built, given))
+	return installSource{dir: dir, given: given.Names(), secrets: all, machine: machineOptions(c)}, err
+}
+
+// merge has the secrets of both; those given later win.
+func merge(a, b secret.Set) secret.Set {
+	for _, name := range b.Names() {
+		v, _ := b.Get(name)
+		a = a.With(name, v)
+	}
+	return a
 }
 
 // readSecrets reads what vic build wrote for the owner alone.
 func readSecrets(dir string) (secret.Set, error) {
-	in, err := os.Open(filepath.Join(dir, builder.SecretsFile))
+	path := filepath.Join(dir, builder.SecretsFile)
+	in, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return secret.Set{}, nil
 	}
 	if err != nil {
-		return secret.Set{}, fmt.Errorf("read secrets: %w", err)
+		return secret.Set{}, fail(exitRefused, fmt.Errorf("read secrets: %w", err), "")
 	}
 	defer in.Close()
-	return secret.Decode(in)
+	st, err := in.Stat()
+	if err == nil && st.Mode().Perm()&0o077 != 0 {
+		return secret.Set{}, fail(exitRefused, fmt.Errorf("read secrets: others than its owner can read %s (mode %04o)", path, st.Mode().Perm()),
+			"`chmod 600 "+path+"`, and change the password if it may have been read")
+	}
+	var s secret.Set
+	if err == nil {
+		s, err = secret.Decode(in)
+	}
+	if err != nil {
+		return secret.Set{}, fail(exitRefused, fmt.Errorf("%s: %w", path, err), "build the payload again")
+	}
+	return s, nil
 }
 
 // installJob is one run of vic install.
 type installJob struct {
 	*app
 	flags  *installFlags
+	phases []event.Phase // to run; none: all
 	source installSource
-	sink   event.Sink
 	clock  *clock
-	env    builder.Env
+}
+
+func (j *installJob) reaches(p event.Phase) bool { return event.Reaches(j.phases, p) }
+
+// stopped is the end of a run that was not to go further.
+func (j *installJob) stopped() error {
+	if j.flags.json {
+		return nil
+	}
+	_, err := fmt.Fprintf(j.stdout, "stopped after %s: nothing was written to %s\n", j.phases[len(j.phases)-1], j.flags.disk)
+	return err
 }
 
 // payload builds the payload, or verifies the one that was given.
 func (j *installJob) payload(ctx context.Context) (p *builder.Payload, err error) {
 	j.phase(event.Build, event.Start)
 	if j.source.config != nil {
-		p, err = builder.CachePayload(ctx, j.env, payloadSpec(j.source.config, j.source.secrets, j.env.APT))
-	} else if p, err = builder.OpenPayload(j.source.dir); err != nil {
-		err = fail(exitRefused, err, "")
+		p, err = j.buildPayload(ctx)
+	} else {
+		p, err = j.openPayload()
 	}
 	if err != nil {
 		return nil, err
@@ -226,8 +263,33 @@ func (j *installJob) payload(ctx context.Context) (p *builder.Payload, err error
 	return p, nil
 }
 
+func (j *installJob) buildPayload(ctx context.Context) (*builder.Payload, error) {
+	env, err := j.flags.archive.buildEnv(j.clock, origin(j.source.config))
+	if err != nil {
+		return nil, err
+	}
+	return builder.CachePayload(ctx, env, payloadSpec(j.source.config, j.source.secrets, env.APT))
+}
+
+func (j *installJob) openPayload() (*builder.Payload, error) {
+	p, err := builder.OpenPayload(j.source.dir)
+	if err != nil {
+		return nil, fail(exitRefused, err, "nothing was written; `vic build` makes it again")
+	}
+	var known []string
+	for _, u := range p.System.Users {
+		known = append(known, u.PasswordSecret)
+	}
+	for _, name := range j.source.given {
+		if !slices.Contains(known, name) {
+			return nil, usage("give it to vic build", "-s %s: the payload in %s was built without it", name, j.source.dir)
+		}
+	}
+	return p, nil
+}
+
 func (j *installJob) phase(p event.Phase, s event.State) {
-	j.sink.Emit(event.Event{Phase: p, State: s})
+	j.clock.Emit(event.Event{Phase: p, State: s})
 }
 
 // request is what the target is asked to do with a payload.
@@ -247,7 +309,7 @@ func (j *installJob) request(p *builder.Payload, from request.Source, disk reque
 			Format: p.Format, Size: image.Size, SHA256: image.SHA256, TreeSize: p.TreeSize,
 			Arch: p.Arch, Kernel: p.Kernel, Source: from,
 		},
-		Disk: disk, Layout: l, System: p.System, Phases: j.flags.phases, Finish: finish,
+		Disk: disk, Layout: l, System: p.System, Phases: phaseStrings(j.phases), Finish: finish,
 	}
 	return r, fail(exitRefused, r.Validate(), "")
 }

@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 
+	"github.com/victorinix/vic/builder"
 	"github.com/victorinix/vic/efi"
 	"github.com/victorinix/vic/envscan"
 	"github.com/victorinix/vic/internal/agent/install"
@@ -19,8 +21,8 @@ import (
 )
 
 // here installs onto a disk of this machine that nothing uses.
-func (j *installJob) here(ctx context.Context) (err error) {
-	if os.Getuid() != 0 && !j.flags.dryRun {
+func (j *installJob) here(ctx context.Context) error {
+	if os.Getuid() != 0 && !j.flags.dryRun && j.reaches(event.Verify) {
 		return fail(exitRefused, fmt.Errorf("install onto %s: not root", j.flags.disk), "run it with sudo, or try it with --vm first")
 	}
 	j.phase(event.Scan, event.Start)
@@ -28,19 +30,23 @@ func (j *installJob) here(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	j.phase(event.Scan, event.Done)
 	disk, err := j.selectDisk(facts)
 	if err != nil {
 		return err
 	}
-	if j.env, err = j.flags.archive.buildEnv(j.sink); err != nil {
-		return err
+	j.phase(event.Scan, event.Done)
+	if !j.reaches(event.Build) {
+		return j.stopped()
 	}
 	p, err := j.payload(ctx)
 	if err != nil {
 		return err
 	}
-	req, err := j.request(p, request.Source{Path: p.Path("payload.erofs")}, disk.Selector(), request.FinishStay)
+	image, err := filepath.Abs(p.Path(builder.ImageFile))
+	if err != nil {
+		return err
+	}
+	req, err := j.request(p, request.Source{Path: image}, disk.Selector(), request.FinishStay)
 	if err != nil {
 		return err
 	}
@@ -48,17 +54,29 @@ func (j *installJob) here(ctx context.Context) (err error) {
 	if err != nil {
 		return fail(exitRefused, err, "nothing was written; `vic install --vm` tries the same in a virtual machine")
 	}
-	if j.flags.dryRun {
-		return j.showPlan(steps)
+	return j.runPlan(ctx, steps)
+}
+
+func (j *installJob) runPlan(ctx context.Context, p plan.Plan) error {
+	switch {
+	case j.flags.dryRun:
+		return j.showPlan(p)
+	case !j.reaches(event.Verify):
+		return j.stopped()
 	}
-	if err := j.confirm(steps); err != nil {
-		return err
+	if event.Writes(j.phases) {
+		if err := j.confirm(p); err != nil {
+			return err
+		}
 	}
-	return j.execute(ctx, steps)
+	return j.execute(ctx, p)
 }
 
 // selectDisk refuses a wrong or busy disk before the payload is built.
 func (j *installJob) selectDisk(facts envscan.Facts) (plan.Disk, error) {
+	if !strings.HasPrefix(j.flags.disk, "/dev/") {
+		return plan.Disk{}, usage("--vm installs onto an image file", "--disk %s: it is no device (/dev/...)", j.flags.disk)
+	}
 	disk, err := plan.Select(request.DiskSelector{Device: j.flags.disk}, facts)
 	if err != nil {
 		return disk, fail(exitRefused, err, "give a whole disk, not a partition")
@@ -91,6 +109,9 @@ func (j *installJob) confirm(p plan.Plan) error {
 	if err != nil && !errors.Is(err, io.EOF) {
 		return fmt.Errorf("read confirmation: %w", err)
 	}
+	if errors.Is(err, io.EOF) {
+		fmt.Fprintln(j.stderr) // ends the line of the question
+	}
 	if strings.TrimSpace(answer) != p.Disk.Device {
 		return fail(exitRefused, fmt.Errorf("not confirmed: nothing was written to %s", p.Disk), "--yes goes on without asking")
 	}
@@ -98,27 +119,36 @@ func (j *installJob) confirm(p plan.Plan) error {
 }
 
 func (j *installJob) execute(ctx context.Context, p plan.Plan) error {
-	secrets, err := hashPassword(j.source.secrets)
-	if err != nil {
-		return err
+	cfg := install.Config{
+		Plan: p, Secrets: j.source.secrets, Sink: j.clock, Tools: tool.Exec{}, Phases: j.phases,
+		Machine: install.Host{Tools: tool.Exec{}, Programs: tool.Exec{}},
 	}
-	var phases []event.Phase
-	for _, name := range j.flags.phases {
-		phases = append(phases, event.Phase(name))
-	}
-	cfg := install.Config{Plan: p, Secrets: secrets, Sink: j.sink, Tools: tool.Exec{}, Phases: phases, Machine: install.Host{Tools: tool.Exec{}, Programs: tool.Exec{}}}
 	if _, err := os.Stat(efi.EfivarfsPath); err == nil {
 		cfg.Variables = efi.Efivarfs(efi.EfivarfsPath)
 	}
 	result, err := install.Run(ctx, cfg)
 	var failed *install.Error
-	if errors.As(err, &failed) {
+	switch {
+	case errors.As(err, &failed):
 		return fail(failed.Exit, err, exitHint(failed.Exit))
-	}
-	if err != nil || j.flags.json {
+	case err != nil:
 		return err
 	}
-	_, err = fmt.Fprintf(j.stdout, "installed %s (%s) onto %s: %s\n", result.Hostname, result.Kernel, result.Disk, j.clock)
+	return j.tell(result)
+}
+
+// tell ends a run that succeeded: on stdout, for people without --json.
+func (j *installJob) tell(result event.Result) error {
+	switch {
+	case !event.Writes(j.phases):
+		return j.stopped()
+	case j.flags.json:
+		return nil
+	case !j.reaches(event.Finish):
+		_, err := fmt.Fprintf(j.stdout, "stopped after %s: %s is half-written\n", j.phases[len(j.phases)-1], j.flags.disk)
+		return err
+	}
+	_, err := fmt.Fprintf(j.stdout, "installed %s (%s) onto %s: %s\n", result.Hostname, result.Kernel, result.Disk, j.clock)
 	return err
 }
 

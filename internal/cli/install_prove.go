@@ -51,7 +51,7 @@ func (r *vmRun) prove(ctx context.Context, want event.Result) error {
 	if err != nil {
 		return fail(exitNoAnswer, fmt.Errorf("prove the installed system: %w\n%s", err, m.ConsoleTail(20)), "the disk is kept: "+r.disk.path)
 	}
-	r.sink.Emit(event.Event{Phase: event.Prove, State: event.Done, Result: &want, Message: got.hostname + " answered"})
+	r.clock.Emit(event.Event{Phase: event.Prove, State: event.Done, Result: &want, Message: got.hostname + " answered"})
 	if r.flags.json {
 		return nil
 	}

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 
 	"github.com/victorinix/vic/builder"
 	"github.com/victorinix/vic/envscan"
@@ -25,51 +23,17 @@ const (
 	payloadSerial = "vic-payload"
 )
 
-// vmDisk is --disk FILE[,size=8G][,sector=4096] with --vm.
-type vmDisk struct {
-	path   string
-	size   int64 // bytes; 0: the file must be there
-	sector int
-}
-
-func parseVMDisk(arg string) (vmDisk, error) {
-	words := strings.Split(arg, ",")
-	d := vmDisk{path: words[0], sector: 512}
-	for _, w := range words[1:] {
-		key, value, _ := strings.Cut(w, "=")
-		var err error
-		switch key {
-		case "size":
-			d.size, err = config.ParseSize(value)
-		case "sector":
-			d.sector, err = strconv.Atoi(value)
-			if err == nil && d.sector != 512 && d.sector != 4096 {
-				err = errors.New("512 or 4096 is needed")
-			}
-		default:
-			err = fmt.Errorf("unknown key%s", didYouMean("", key, []string{"size", "sector"}))
-		}
-		if err != nil {
-			return d, usage("write --disk FILE,size=8G or FILE,size=8G,sector=4096", "--disk %s: %s: %v", arg, w, err)
-		}
-	}
-	if d.path == "" || strings.HasPrefix(d.path, "/dev/") {
-		return d, usage("without --vm a device is installed onto", "--disk %s: --vm needs an image file", arg)
-	}
-	return d, nil
-}
-
 // inVM runs the installation in a virtual machine, then boots the disk.
-func (j *installJob) inVM(ctx context.Context) (err error) {
+func (j *installJob) inVM(ctx context.Context) error {
 	disk, err := parseVMDisk(j.flags.disk)
 	if err != nil {
 		return err
 	}
-	if err := disk.check(j.flags); err != nil {
+	if err := disk.check(j.flags.yes || j.flags.dryRun || !event.Writes(j.phases)); err != nil {
 		return err
 	}
-	if j.env, err = j.flags.archive.buildEnv(j.sink); err != nil {
-		return err
+	if !j.reaches(event.Build) {
+		return j.stopped()
 	}
 	p, err := j.payload(ctx)
 	if err != nil {
@@ -82,11 +46,13 @@ func (j *installJob) inVM(ctx context.Context) (err error) {
 	// The same plan as in the machine, from the facts that it is going to
 	// find: what it would refuse is refused before it is started.
 	steps, err := plan.New(req, j.facts(p.Arch, disk), j.source.secrets.Names())
-	if err != nil {
+	switch {
+	case err != nil:
 		return fail(exitRefused, err, "nothing was written")
-	}
-	if j.flags.dryRun {
+	case j.flags.dryRun:
 		return j.showPlan(steps)
+	case !j.reaches(event.Enter):
+		return j.stopped()
 	}
 	return j.installAndProve(ctx, p, req, disk)
 }
@@ -96,73 +62,26 @@ func (j *installJob) installAndProve(ctx context.Context, p *builder.Payload, re
 	if err != nil {
 		return err
 	}
-	if err := disk.create(); err != nil {
-		return err
-	}
 	tmp, err := os.MkdirTemp("", "vic-vm-") // 0700: the secrets pass through it
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(tmp)
+	if !event.Writes(j.phases) {
+		disk = disk.stand(tmp)
+	}
+	if err := disk.create(); err != nil {
+		return err
+	}
 	m := vmRun{installJob: j, dir: tmp, disk: disk, arch: p.Arch}
 	result, err := m.install(ctx, bundle, p, req)
-	if err != nil || !j.flags.wants(event.Prove) {
-		return err
-	}
-	return m.prove(ctx, result)
-}
-
-// check refuses a file that would be lost.
-func (d vmDisk) check(f *installFlags) error {
-	st, err := os.Stat(d.path)
 	switch {
-	case errors.Is(err, os.ErrNotExist) && d.size == 0:
-		return usage("add ,size=8G to make it", "--disk %s: it does not exist", d.path)
-	case errors.Is(err, os.ErrNotExist):
-		return nil
 	case err != nil:
-		return fail(exitRefused, err, "")
-	case !st.Mode().IsRegular():
-		return fail(exitRefused, fmt.Errorf("--disk %s: it is no file", d.path), "--vm needs an image file")
-	case !f.yes && !f.dryRun:
-		return fail(exitRefused, fmt.Errorf("--disk %s: it exists", d.path), "--yes overwrites it")
-	}
-	return nil
-}
-
-// bytes is the size of the disk in the machine.
-func (d vmDisk) bytes() int64 {
-	if d.size > 0 {
-		return d.size
-	}
-	if st, err := os.Stat(d.path); err == nil {
-		return st.Size()
-	}
-	return 0
-}
-
-// create makes a blank disk, or leaves the one that is there.
-func (d vmDisk) create() error {
-	if d.size == 0 {
-		return nil
-	}
-	if err := os.MkdirAll(filepath.Dir(d.path), 0o755); err != nil {
 		return err
+	case j.reaches(event.Prove):
+		return m.prove(ctx, result)
 	}
-	return errors.Join(removeIfThere(d.path), removeIfThere(d.vars()), vm.BlankDisk(d.path, d.size))
-}
-
-func removeIfThere(path string) error {
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	return nil
-}
-
-// vars is where the machine's UEFI variables are kept, beside the disk: the
-// boot entry is in them.
-func (d vmDisk) vars() string {
-	return strings.TrimSuffix(d.path, filepath.Ext(d.path)) + ".vars.fd"
+	return j.tell(result)
 }
 
 // facts are those of the virtual machine.
@@ -187,7 +106,13 @@ func (j *installJob) bundle(ctx context.Context, arch string) (*builder.Bundle, 
 	if err != nil {
 		return nil, err
 	}
-	return builder.CacheInstaller(ctx, j.env, installerSpec(c))
+	archive := j.flags.archive
+	archive.lock = "" // is for the payload
+	env, err := archive.buildEnv(j.clock, origin(c))
+	if err != nil {
+		return nil, err
+	}
+	return builder.CacheInstaller(ctx, env, installerSpec(c))
 }
 
 // vmRun is the two machines of one installation.
@@ -243,12 +168,8 @@ func serialConsole(arch string) string {
 // request with its secrets, in a file that only this user can read and that is
 // removed at the end.
 func (r *vmRun) initrd(bundle *builder.Bundle, req request.Request) (string, error) {
-	hashed, err := hashPassword(r.source.secrets)
-	if err != nil {
-		return "", err
-	}
 	var doc, secrets bytes.Buffer
-	if err := errors.Join(req.Encode(&doc), hashed.EncodeForTarget(&secrets)); err != nil {
+	if err := errors.Join(req.Encode(&doc), r.source.secrets.EncodeForTarget(&secrets)); err != nil {
 		return "", err
 	}
 	path := filepath.Join(r.dir, "initrd")
@@ -274,18 +195,29 @@ func (r *vmRun) follow(ctx context.Context, m *vm.Machine) (event.Result, error)
 		if e.Result != nil {
 			result = e.Result
 		}
-		r.sink.Emit(e)
+		r.clock.Emit(e)
 	}
 	ended := errors.Join(m.Wait(ctx), m.Err())
+	if ended == nil && failed == nil && result == nil && r.reaches(event.Finish) {
+		ended = errors.New("it ended without a result")
+	}
 	switch {
 	case failed != nil:
 		return event.Result{}, fail(failed.Exit, fmt.Errorf("%s: %s: %s", failed.Phase, failed.Step, failed.Message), exitHint(failed.Exit))
 	case ended != nil:
-		return event.Result{}, fmt.Errorf("virtual machine: %w\n%s", ended, m.ConsoleTail(20))
-	case result == nil && r.flags.wants(event.Finish):
-		return event.Result{}, fmt.Errorf("virtual machine: it ended without a result\n%s", m.ConsoleTail(20))
+		code := r.exitNow()
+		return event.Result{}, fail(code, fmt.Errorf("virtual machine: %w\n%s", ended, m.ConsoleTail(20)), exitHint(code))
 	case result == nil:
 		return event.Result{}, nil
 	}
 	return *result, nil
+}
+
+// exitNow is the exit code for a machine that died: it depends on how far it
+// had come.
+func (r *vmRun) exitNow() int {
+	if r.clock.reached(event.Partition) {
+		return exitResumable
+	}
+	return exitUntouched
 }

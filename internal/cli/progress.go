@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -28,6 +29,18 @@ func (a *app) events(asJSON bool) (event.Sink, func() error) {
 	}
 	r := newRenderer(a.stderr, a.terminal)
 	return a.hideSecrets(r), r.close
+}
+
+// withEvents runs what a verb does with a place for its events. With asJSON the
+// stream of a run that fails ends with one event that has the exit code.
+func (a *app) withEvents(asJSON bool, run func(*clock) error) error {
+	sink, done := a.events(asJSON)
+	c := newClock(sink)
+	err := run(c)
+	if asJSON {
+		c.fail(err)
+	}
+	return errors.Join(err, done())
 }
 
 func (a *app) hideSecrets(to event.Sink) event.Sink {

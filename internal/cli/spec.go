@@ -109,70 +109,92 @@ func defaultLayout(arch string) (layout.Layout, error) {
 	return layout.Parse(images.DefaultLayout+".yaml", doc)
 }
 
-// buildEnv is what builds need of this machine and of the archive flags.
-func (f *archiveFlags) buildEnv(sink event.Sink) (builder.Env, error) {
+// archiveOf is the part of the archive that an item is made of.
+type archiveOf struct{ suite, arch string }
+
+func origin(c *config.Config) archiveOf {
+	if c.Is("linux-distro") {
+		return archiveOf{c.String("suite"), c.String("arch")}
+	}
+	return archiveOf{installerSuite, c.String("arch")}
+}
+
+// buildEnv is what the build of an artefact needs of this machine and of the
+// archive flags.
+func (f *archiveFlags) buildEnv(sink event.Sink, of archiveOf) (builder.Env, error) {
 	if err := f.check(); err != nil {
 		return builder.Env{}, err
-	}
-	cache, err := f.cacheDir()
-	if err != nil {
-		return builder.Env{}, err
-	}
-	if err := os.MkdirAll(cache, 0o755); err != nil {
-		return builder.Env{}, fmt.Errorf("make the cache: %w", err)
 	}
 	epoch, err := builder.SourceDate(os.Getenv("SOURCE_DATE_EPOCH"))
 	if err != nil {
 		return builder.Env{}, fail(exitUsage, err, "")
 	}
+	lock, err := f.readLock(of)
+	if err != nil {
+		return builder.Env{}, err
+	}
+	cfg, err := f.archiveConfig(sink)
+	if err != nil {
+		return builder.Env{}, err
+	}
 	apt, err := f.apt()
 	if err != nil {
 		return builder.Env{}, err
 	}
-	open, err := f.opener(cache, sink)
-	return builder.Env{Cache: cache, Time: epoch, Host: tool.Exec{}, Archive: open, Sink: sink, APT: apt}, err
+	env := builder.Env{Cache: cfg.CacheDir, Time: epoch, Host: tool.Exec{}, Sink: sink, Tools: openOnce(cfg), APT: apt}
+	env.Archive = env.Tools
+	if lock != nil {
+		cfg.Lock = lock
+		env.Archive = openOnce(cfg)
+	}
+	return env, nil
 }
 
-type archiveOpener = func(ctx context.Context, suite, arch string) (*deb.Archive, error)
-
-// opener opens each suite once. The lock is for the artefact's own suite and
-// architecture; the build's foreign programs come from the archive as it is.
-func (f *archiveFlags) opener(cache string, sink event.Sink) (archiveOpener, error) {
-	lock, err := f.readLock()
-	if err != nil {
-		return nil, err
+// archiveConfig is the archive without a suite; the cache is made.
+func (f *archiveFlags) archiveConfig(sink event.Sink) (deb.Config, error) {
+	cfg := deb.Config{
+		Mirror: f.mirror, Offline: f.offline,
+		Components: []string{"main", "non-free-firmware"}, Progress: downloads(sink),
 	}
-	mirror := f.mirror
-	if mirror == "" && !f.offline {
-		if mirror, err = deb.HostMirror("/"); err != nil {
-			return nil, fail(exitUsage, err, "name one with --mirror URL or $VIC_MIRROR")
+	var err error
+	if cfg.CacheDir, err = f.cacheDir(); err != nil {
+		return cfg, err
+	}
+	if err := os.MkdirAll(cfg.CacheDir, 0o755); err != nil {
+		return cfg, fail(exitRefused, fmt.Errorf("make the cache: %w", err), "name another folder with --cache DIR")
+	}
+	// The cache knows what came from which mirror, so offline needs it too.
+	if cfg.Mirror == "" {
+		if cfg.Mirror, err = deb.HostMirror("/"); err != nil {
+			return cfg, fail(exitUsage, err, "name one with --mirror URL or $VIC_MIRROR")
 		}
 	}
-	opened := map[[2]string]*deb.Archive{}
+	if f.keyring != "" {
+		cfg.Keyrings = []string{f.keyring}
+	}
+	return cfg, nil
+}
+
+// openOnce opens each suite of an archive once.
+func openOnce(cfg deb.Config) func(ctx context.Context, suite, arch string) (*deb.Archive, error) {
+	opened := map[archiveOf]*deb.Archive{}
 	return func(ctx context.Context, suite, arch string) (*deb.Archive, error) {
-		key := [2]string{suite, arch}
+		key := archiveOf{suite, arch}
 		if a := opened[key]; a != nil {
 			return a, nil
 		}
-		cfg := deb.Config{
-			Mirror: mirror, Suite: suite, Arch: arch, CacheDir: cache, Offline: f.offline,
-			Components: []string{"main", "non-free-firmware"}, Progress: downloads(sink),
-		}
-		if f.keyring != "" {
-			cfg.Keyrings = []string{f.keyring}
-		}
-		if lock != nil && lock.Suite == suite && lock.Arch == arch {
-			cfg.Lock = lock
-		}
+		cfg := cfg
+		cfg.Suite, cfg.Arch = suite, arch
 		a, err := deb.Open(ctx, cfg)
 		if err == nil {
 			opened[key] = a
 		}
 		return a, err
-	}, nil
+	}
 }
 
-func (f *archiveFlags) readLock() (*deb.Lock, error) {
+// readLock reads --lock, which has to be for what is going to be built.
+func (f *archiveFlags) readLock(of archiveOf) (*deb.Lock, error) {
 	if f.lock == "" {
 		return nil, nil
 	}
@@ -184,6 +206,10 @@ func (f *archiveFlags) readLock() (*deb.Lock, error) {
 	lock, err := deb.ReadLock(in)
 	if err != nil {
 		return nil, fail(exitUsage, fmt.Errorf("read --lock %s: %w", f.lock, err), "")
+	}
+	if got := (archiveOf{lock.Suite, lock.Arch}); got != of {
+		return nil, usage("a lock is for the item, suite and architecture that it was written for",
+			"read --lock %s: it is for %s on %s, and %s on %s is to be built", f.lock, got.suite, got.arch, of.suite, of.arch)
 	}
 	return lock, nil
 }
