@@ -27,6 +27,7 @@ type InstallerSpec struct {
 	Programs []string // programs to keep of them, with their libraries
 	Files    []string // further files to keep of them
 	Modules  []string // module sets, see initramfs.Sets
+	Early    []string // module sets in the initramfs too, beside its own
 	Firmware []string // packages that bring firmware; empty: none
 }
 
@@ -274,7 +275,7 @@ func (b *installerBuild) initramfsConfig(files ...initramfs.File) (initramfs.Con
 	}
 	return initramfs.Config{
 		Init: init, Commands: commands, Modules: b.kernel.modules(), Release: b.kernel.Release,
-		Sets: []string{earlyModules}, Files: files, Time: b.env.Time,
+		Sets: append([]string{earlyModules}, b.spec.Early...), Files: files, Time: b.env.Time,
 	}, nil
 }
 

@@ -92,6 +92,7 @@ func installerSpec(c *config.Config) builder.InstallerSpec {
 		Programs: c.Select("programs"),
 		Files:    c.Select("files"),
 		Modules:  c.Select("modules"),
+		Early:    c.List("initramfs-modules"),
 		Firmware: c.Select("firmware"),
 	}
 }

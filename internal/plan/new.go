@@ -14,8 +14,8 @@ import (
 )
 
 // The least memory that has to be available (MemAvailable) when the agent
-// starts: what making the initramfs of the target takes, measured on a machine
-// with 256 MiB.
+// starts. Installs are tested on machines with 256 MiB, where it is 148 MiB;
+// with less than half of that nothing is promised.
 const minMemory = 64 << 20
 
 // Room that the root file system needs beyond the payload's tree: two
