@@ -3,12 +3,14 @@ package cli
 import (
 	"fmt"
 	"io"
+	"math"
+	"strconv"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
 	"github.com/victorinix/vic/builder"
-	"github.com/victorinix/vic/internal/config"
 	"github.com/victorinix/vic/internal/plan"
 )
 
@@ -18,6 +20,12 @@ type sizeFlags struct {
 	against string
 	all     bool
 	json    bool
+}
+
+// sizeDoc is what --json writes.
+type sizeDoc struct {
+	*builder.SizeReport
+	Changes []builder.Change `json:"changes,omitempty"` // with --against
 }
 
 func newSize(a *app) *cobra.Command {
@@ -63,7 +71,7 @@ func (f *sizeFlags) run(a *app, path string) error {
 		changes = report.Against(old)
 	}
 	if f.json {
-		err = a.writeJSON(map[string]any{"path": path, "total": report.Total, "files": report.Files, "changes": changes})
+		err = a.writeJSON(sizeDoc{report, changes})
 	} else {
 		err = f.print(a.stdout, report, changes)
 	}
@@ -77,49 +85,71 @@ func (f *sizeFlags) run(a *app, path string) error {
 	return nil
 }
 
-// parseBudget takes the units of artefact sizes, where M is 10^6 as on the
-// label of a disk; options such as memory use config.ParseSize, where it is
-// 2^20.
+// budgetUnits are those of artefact sizes, where M is 10^6 as on the label of a
+// disk. Options such as memory use config.ParseSize, where it is 2^20.
+var budgetUnits = []struct {
+	suffix string
+	bytes  int64
+}{{"Ki", 1 << 10}, {"Mi", 1 << 20}, {"Gi", 1 << 30}, {"K", 1e3}, {"M", 1e6}, {"G", 1e9}, {"", 1}}
+
 func parseBudget(s string) (int64, error) {
 	if s == "" {
 		return 0, nil
 	}
-	n, unit := s[:len(s)-1], map[byte]int64{'K': 1e3, 'M': 1e6, 'G': 1e9}[s[len(s)-1]]
-	var value int64
-	if _, err := fmt.Sscanf(n+"\n", "%d\n", &value); unit != 0 && err == nil && value > 0 {
-		return value * unit, nil
+	for _, u := range budgetUnits {
+		digits, ok := strings.CutSuffix(s, u.suffix)
+		if !ok {
+			continue
+		}
+		n, err := strconv.ParseUint(digits, 10, 63)
+		if err == nil && n > 0 && int64(n) <= math.MaxInt64/u.bytes {
+			return int64(n) * u.bytes, nil
+		}
+		break
 	}
-	value, err := config.ParseSize(s)
-	if err != nil {
-		return 0, usage("write 45M (million bytes) or 45Mi (45 * 1024 * 1024 bytes)", "--budget %q is not a size", s)
-	}
-	return value, nil
+	return 0, usage("write 45M (million bytes) or 45Mi (45 * 1024 * 1024 bytes)", "--budget %q is not a size", s)
 }
+
+// shownParts is how many origins are shown without --all.
+const shownParts = 30
 
 func (f *sizeFlags) print(out io.Writer, r *builder.SizeReport, changes []builder.Change) error {
 	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', tabwriter.AlignRight)
 	for _, file := range r.Files {
-		fmt.Fprintf(w, "%d\t%s\t \t%s\n", file.Size, plan.Bytes(file.Size), file.Name)
+		fmt.Fprintf(w, "%d\t%s\t \t  %s\n", file.Size, plan.Bytes(file.Size), file.Name)
 	}
-	fmt.Fprintf(w, "%d\t%s\t \ttotal\n\n", r.Total, plan.Bytes(r.Total))
+	fmt.Fprintf(w, "%d\t%s\t \t  total\n\n", r.Total, plan.Bytes(r.Total))
+	line := func(size int64, what string) {
+		fmt.Fprintf(w, "%d\t%s\t%.1f %%\t  %s\n", size, plan.Bytes(size), 100*float64(size)/float64(max(r.Total, 1)), what)
+	}
 	parts := r.Parts()
-	rest := builder.Part{}
-	for i, p := range parts {
-		if i >= 30 && !f.all {
-			rest.Size += p.Size
-			rest.Files++
-			continue
-		}
-		fmt.Fprintf(w, "%d\t%s\t%.1f %%\t%s\n", p.Size, plan.Bytes(p.Size), 100*float64(p.Size)/float64(r.Total), p.Origin)
+	shown := len(parts)
+	if !f.all {
+		shown = min(shown, shownParts)
 	}
-	if rest.Files > 0 {
-		fmt.Fprintf(w, "%d\t%s\t%.1f %%\t%d more origins (--all)\n", rest.Size, plan.Bytes(rest.Size), 100*float64(rest.Size)/float64(r.Total), rest.Files)
+	for _, p := range parts[:shown] {
+		line(p.Size, p.Origin)
+	}
+	if rest := parts[shown:]; len(rest) > 0 {
+		var size int64
+		for _, p := range rest {
+			size += p.Size
+		}
+		line(size, fmt.Sprintf("%d more origins (--all)", len(rest)))
 	}
 	if f.against != "" {
-		fmt.Fprintf(w, "\nagainst %s:\n", f.against)
-	}
-	for _, c := range changes {
-		fmt.Fprintf(w, "%+d\t%s -> %s\t \t%s\n", c.After-c.Before, plan.Bytes(c.Before), plan.Bytes(c.After), c.Origin)
+		printChanges(w, f.against, changes)
 	}
 	return w.Flush()
+}
+
+func printChanges(w io.Writer, against string, changes []builder.Change) {
+	if len(changes) == 0 {
+		fmt.Fprintf(w, "\nagainst %s: nothing differs\n", against)
+		return
+	}
+	fmt.Fprintf(w, "\nagainst %s:\n", against)
+	for _, c := range changes {
+		fmt.Fprintf(w, "%+d\t%s -> %s\t \t  %s\n", c.After-c.Before, plan.Bytes(c.Before), plan.Bytes(c.After), c.Origin)
+	}
 }
