@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -37,7 +38,7 @@ const earlyModules = "early"
 
 // bundleRecipe changes whenever the same packages give another bundle, so that
 // a cached one of an older vic is not taken for a new one.
-const bundleRecipe = 2
+const bundleRecipe = 3
 
 // bundleCmdline is what every bundle needs: erofs can be mounted straight from
 // a file on ramfs, not from one on tmpfs (fs/erofs/super.c, read_folio).
@@ -224,14 +225,44 @@ func (b *installerBuild) writeSystem(ctx context.Context, image *deb.Tree) error
 type systemRef struct {
 	Size   int64  `json:"size"`
 	SHA256 string `json:"sha256"`
+	// Chunks are the hashes of the image's parts of ChunkSize bytes, so that
+	// vic-init can verify them on all processors at once.
+	ChunkSize int64    `json:"chunkSize"`
+	Chunks    []string `json:"chunks"`
+}
+
+// systemChunk is small enough that every processor gets several, and large
+// enough that their hashes are nothing beside the image.
+const systemChunk = 256 << 10
+
+// newSystemRef describes a system image.
+func newSystemRef(path string) (systemRef, error) {
+	whole, err := hashFile(path)
+	if err != nil {
+		return systemRef{}, err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return systemRef{}, err
+	}
+	defer f.Close()
+	ref := systemRef{Size: whole.Size, SHA256: whole.SHA256, ChunkSize: systemChunk}
+	for at := int64(0); at < ref.Size; at += systemChunk {
+		h := sha256.New()
+		if _, err := io.Copy(h, io.NewSectionReader(f, at, systemChunk)); err != nil {
+			return systemRef{}, fmt.Errorf("read %s: %w", path, err)
+		}
+		ref.Chunks = append(ref.Chunks, hex.EncodeToString(h.Sum(nil)))
+	}
+	return ref, nil
 }
 
 func (b *installerBuild) initramfs(context.Context) error {
-	system, err := hashFile(b.out.path(SystemFile))
+	system, err := newSystemRef(b.out.path(SystemFile))
 	if err != nil {
 		return err
 	}
-	ref, err := json.Marshal(systemRef{system.Size, system.SHA256})
+	ref, err := json.Marshal(system)
 	if err != nil {
 		return err
 	}

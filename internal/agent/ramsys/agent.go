@@ -65,7 +65,8 @@ func agent(ctx context.Context, cfg Config, sink event.Sink) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
-	if err := openSystem(ctx, cmdline.System, hw, env.Online, sink); err != nil {
+	settled, err := openSystem(ctx, cmdline.System, hw, env.Online, sink)
+	if err != nil {
 		return outcome{}, err
 	}
 	if cmdline.Net == NetWait {
@@ -75,6 +76,14 @@ func agent(ctx context.Context, cfg Config, sink event.Sink) (outcome, error) {
 	}
 	sink.Emit(event.Event{Phase: event.Enter, State: event.Done, Message: fmt.Sprintf(
 		"agent ready %s after the kernel started, %s of memory available", seconds(uptime()), size(memory("MemAvailable")))})
+	// A controller takes a second to find that nothing is attached to it. Only
+	// a request has to see all disks.
+	if settled != nil {
+		select {
+		case <-settled:
+		case <-ctx.Done():
+		}
+	}
 	return runRequest(ctx, cfg, env)
 }
 
@@ -202,35 +211,37 @@ func reportNetwork(sink event.Sink, iface string, l *network.Lease, err error) {
 	sink.Emit(ev)
 }
 
-// openSystem finds, verifies and mounts the system erofs, and loads what the
-// devices need from it.
-func openSystem(ctx context.Context, src Source, hw hardware, online func(context.Context) error, sink event.Sink) error {
+// openSystem finds, verifies and mounts the system erofs, and starts to load
+// what the devices need from it: settled is closed when they have that.
+func openSystem(ctx context.Context, src Source, hw hardware, online func(context.Context) error, sink event.Sink) (settled <-chan struct{}, err error) {
 	if src.URL != "" {
 		if err := online(ctx); err != nil {
-			return fmt.Errorf("download %s: %w", src.URL, err)
+			return nil, fmt.Errorf("download %s: %w", src.URL, err)
 		}
 	}
 	start := event.Event{Phase: event.Enter, Step: "system", State: event.Start}
 	sink.Emit(start)
+	for _, module := range systemModules {
+		// Beside the verification. The loader remembers how it went: the error
+		// comes from mountSystem.
+		go hw.need(ctx)(module)
+	}
 	img, err := findSystem(ctx, src, throttled(sink, start))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	message := "none: only the rescue commands of the initramfs"
 	if img.path != "" {
 		if err := mountSystem(img, hw.need(ctx)); err != nil {
-			return err
+			return nil, err
 		}
 		message = img.path + " verified and mounted"
 		if err := rescan(ctx, &hw); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	sink.Emit(event.Event{Phase: event.Enter, Step: "system", State: event.Done, Message: message})
-	if hw.settled != nil {
-		<-hw.settled
-	}
-	return mountEFI(ctx, hw)
+	return hw.settled, mountEFI(ctx, hw)
 }
 
 // rescan loads modules from the tree that has those of the system too.

@@ -10,6 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// systemModules are what mountSystem needs.
+var systemModules = []string{"erofs", "overlay"}
+
 // mountSystem mounts the image, and lays its /usr and /etc over those of the
 // initramfs, which stays the root:
 //
@@ -19,8 +22,10 @@ func mountSystem(img image, need func(module string) error) error {
 	if err := os.MkdirAll(systemDir, 0o755); err != nil {
 		return err
 	}
-	if err := errors.Join(need("erofs"), need("overlay")); err != nil {
-		return err
+	for _, module := range systemModules {
+		if err := need(module); err != nil {
+			return err
+		}
 	}
 	if err := mountErofs(img, systemDir, need); err != nil {
 		return err
