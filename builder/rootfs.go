@@ -43,7 +43,7 @@ var dropped = regexp.MustCompile(`^(` + strings.Join([]string{
 	`var/lib/dbus/machine-id`,
 	`var/lib/systemd/random-seed`,
 	`var/lib/systemd/credential\.secret`,
-	`var/lib/apt/lists/.+`,
+	`var/lib/apt/lists/(lock|auxfiles|[^/]*_[^/]*|partial/.+)`, // not partial itself: the package apt has it
 	`var/cache/apt/.+\.bin`,
 	`var/cache/apt/archives/.+\.deb`,
 	`var/cache/debconf/.+-old`,
