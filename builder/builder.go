@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -172,4 +173,16 @@ func (o output) copyFile(name, from string) error {
 		_, err := io.Copy(f, in)
 		return err
 	})
+}
+
+// moveDir gives a finished folder its place in the cache. When another vic was
+// quicker, its folder stays: what has the same name has the same content.
+func moveDir(from, to string) error {
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		return err
+	}
+	if err := os.Rename(from, to); !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return nil
 }

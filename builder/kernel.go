@@ -103,13 +103,10 @@ func (k *kernel) unpack(cache string, tree *deb.Tree) error {
 	if err := k.write(tree); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(final), 0o755); err != nil {
-		return err
-	}
 	if err := os.RemoveAll(final); err != nil { // incomplete: see load
 		return err
 	}
-	if err := os.Rename(k.dir, final); err != nil {
+	if err := moveDir(k.dir, final); err != nil {
 		return err
 	}
 	k.dir = final

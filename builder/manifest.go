@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/bits"
 	"os"
 	"path/filepath"
 	"slices"
@@ -216,7 +217,7 @@ func scale(weights []Part, total int64) []Part {
 	rest := total
 	for _, p := range byOrigin {
 		if sum > 0 {
-			p.Size = int64(float64(p.Size) / float64(sum) * float64(total))
+			p.Size = share(total, p.Size, sum)
 		}
 		rest -= p.Size
 		parts = append(parts, *p)
@@ -228,4 +229,11 @@ func scale(weights []Part, total int64) []Part {
 		parts[0].Size += rest
 	}
 	return parts
+}
+
+// share is total*part/sum, rounded down; the product may need 128 bits.
+func share(total, part, sum int64) int64 {
+	hi, lo := bits.Mul64(uint64(total), uint64(part))
+	q, _ := bits.Div64(hi, lo, uint64(sum))
+	return int64(q)
 }

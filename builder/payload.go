@@ -104,7 +104,7 @@ func (b *payloadBuild) key() string {
 
 func (b *payloadBuild) build(ctx context.Context, dir string) (*Payload, error) {
 	if err := checkForeign(b.spec.Arch, "/proc/sys/fs/binfmt_misc"); err != nil {
-		return nil, err
+		return nil, refused(err)
 	}
 	tmp, err := os.MkdirTemp(b.env.Cache, "payload-")
 	if err != nil {
@@ -149,14 +149,6 @@ func (b *payloadBuild) build(ctx context.Context, dir string) (*Payload, error) 
 	}
 	p.dir = dir
 	return p, moveDir(out.dir, dir)
-}
-
-// moveDir gives a finished artefact its place in the cache.
-func moveDir(from, to string) error {
-	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
-		return err
-	}
-	return os.Rename(from, to)
 }
 
 // mmdebstrap is the command that makes the tree from exactly the packages in
