@@ -60,45 +60,48 @@ func Run(ctx context.Context, env ramsys.Env) (finish string, err error) {
 	if err != nil {
 		return "", refused(err)
 	}
+	phases, err := event.ParsePhases(req.Phases)
+	if err != nil {
+		return "", refused(err)
+	}
 	p, err := plan.New(req, facts, secrets.Names())
 	if err != nil {
 		return "", refused(err)
 	}
 	env.Sink.Emit(event.Event{Phase: event.Scan, State: event.Done, Message: "install " + p.Item + " onto " + p.Disk.String()})
-	return p.Finish, execute(ctx, p, secrets, req.Phases, env.Sink)
+	return p.Finish, execute(ctx, p, secrets, phases, env.Sink)
 }
 
 // read reads the request and, if there are any, its secrets. The secrets' file
-// is removed: from then on they are in this process alone.
+// is removed whatever it holds: from then on they are in this process alone.
 func read(requestPath, secretsPath string) (request.Request, secret.Set, error) {
+	secrets, secretsErr := takeSecrets(secretsPath)
 	f, err := os.Open(requestPath)
 	if err != nil {
-		return request.Request{}, secret.Set{}, fmt.Errorf("read request: %w", err)
+		return request.Request{}, secret.Set{}, errors.Join(fmt.Errorf("read request: %w", err), secretsErr)
 	}
 	defer f.Close()
 	req, err := request.Decode(f)
-	if err != nil {
-		return req, secret.Set{}, err
-	}
-	s, err := os.Open(secretsPath)
+	return req, secrets, errors.Join(err, secretsErr)
+}
+
+func takeSecrets(path string) (secret.Set, error) {
+	f, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) {
-		return req, secret.Set{}, nil
+		return secret.Set{}, nil
 	}
 	if err != nil {
-		return req, secret.Set{}, fmt.Errorf("read secrets: %w", err)
+		return secret.Set{}, fmt.Errorf("read secrets: %w", err)
 	}
-	defer s.Close()
-	secrets, err := secret.Decode(s)
-	return req, secrets, errors.Join(err, os.Remove(secretsPath))
+	defer f.Close()
+	secrets, err := secret.Decode(f)
+	return secrets, errors.Join(err, os.Remove(path))
 }
 
 // execute runs the plan on this machine.
-func execute(ctx context.Context, p plan.Plan, secrets secret.Set, phases []string, sink event.Sink) error {
+func execute(ctx context.Context, p plan.Plan, secrets secret.Set, phases []event.Phase, sink event.Sink) error {
 	programs := tool.Exec{Path: ramsys.Path}
-	cfg := install.Config{Plan: p, Secrets: secrets, Sink: sink, Tools: programs, Machine: install.Host{Tools: programs, Programs: programs}}
-	for _, name := range phases {
-		cfg.Phases = append(cfg.Phases, event.Phase(name))
-	}
+	cfg := install.Config{Plan: p, Secrets: secrets, Phases: phases, Sink: sink, Tools: programs, Machine: install.Host{Tools: programs, Programs: programs}}
 	if _, err := os.Stat(efi.EfivarfsPath); err == nil {
 		cfg.Variables = efi.Efivarfs(efi.EfivarfsPath)
 	}

@@ -10,17 +10,16 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
-	"github.com/victorinix/vic/disk/layout"
 	"github.com/victorinix/vic/envscan"
-	"github.com/victorinix/vic/images"
+	"github.com/victorinix/vic/internal/agent/install"
 	"github.com/victorinix/vic/internal/event"
+	"github.com/victorinix/vic/internal/nearest"
 	"github.com/victorinix/vic/internal/plan"
-	"github.com/victorinix/vic/internal/request"
 	"github.com/victorinix/vic/internal/secret"
 )
 
@@ -30,7 +29,7 @@ func Command(args []string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
 	defer stop()
 	c := command{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
-	if err := c.run(ctx, args); !errors.Is(err, flag.ErrHelp) {
+	if err := c.run(ctx, args); !errors.Is(err, errHelp) {
 		return err
 	}
 	return nil
@@ -49,8 +48,18 @@ const usageText = `usage: vic install DIR --disk DISK [--dry-run] [--json] [--ye
 
 Install the payload that vic build wrote into DIR onto DISK.
 
+  --disk DISK    the device; everything on it is lost
+  --dry-run      show what would be done, and write nothing
+  --json         write events (with --dry-run: the plan) as JSON on stdout
+  --yes          do not ask before the disk is overwritten
+  --phases LIST  stop early: verify,partition,... up to the last one wanted
+  -s NAME=@FILE  give a secret that the build did not leave in DIR
+
 example: vic install /mnt/debian --disk /dev/sda --dry-run
 `
+
+// errHelp is what somebody who asks for help gets: no error.
+var errHelp = flag.ErrHelp
 
 type command struct {
 	stdin          io.Reader
@@ -60,19 +69,35 @@ type command struct {
 	dryRun bool
 	json   bool
 	yes    bool
-	phases string
-	secret string
+	phases []event.Phase
+	given  []string // the arguments of -s
 }
 
 func (c *command) run(ctx context.Context, args []string) error {
-	if len(args) == 0 || args[0] != "install" {
-		fmt.Fprint(c.stderr, usageText)
-		return codeError{exitUsage, errors.New("the RAM system has one verb: install")}
+	dir, err := c.parse(args)
+	if errors.Is(err, errHelp) {
+		fmt.Fprint(c.stdout, usageText)
+		return err
 	}
-	dir, err := c.parse(args[1:])
 	if err != nil {
-		return codeError{exitUsage, err}
+		err = codeError{exitUsage, fmt.Errorf("%w (vic install --help explains)", err)}
+	} else {
+		err = c.install(ctx, dir)
 	}
+	return c.told(err)
+}
+
+// told ends a stream of events with the error, unless the run has done so
+// itself.
+func (c *command) told(err error) error {
+	var failed *install.Error
+	if err != nil && c.json && !errors.As(err, &failed) {
+		c.sink().Emit(event.Event{Phase: event.Scan, State: event.Failed, Message: err.Error(), Exit: ExitCode(err)})
+	}
+	return err
+}
+
+func (c *command) install(ctx context.Context, dir string) error {
 	p, secrets, err := c.plan(ctx, dir)
 	if err != nil {
 		return refused(err)
@@ -80,31 +105,27 @@ func (c *command) run(ctx context.Context, args []string) error {
 	if c.dryRun {
 		return c.show(p)
 	}
-	if err := c.confirm(p); err != nil {
-		return refused(err)
+	if event.Writes(c.phases) {
+		if err := c.confirm(p); err != nil {
+			return refused(err)
+		}
 	}
-	var phases []string
-	if c.phases != "" {
-		phases = strings.Split(c.phases, ",")
-	}
-	return execute(ctx, p, secrets, phases, c.sink())
+	return execute(ctx, p, secrets, c.phases, c.sink())
 }
 
-// parse reads the flags, which may stand before and after DIR.
+// parse reads the verb and the flags, which may stand before and after DIR.
 func (c *command) parse(args []string) (dir string, err error) {
-	set := flag.NewFlagSet("vic install", flag.ContinueOnError)
-	set.SetOutput(c.stderr)
-	set.Usage = func() { fmt.Fprint(c.stderr, usageText) }
-	set.StringVar(&c.disk, "disk", "", "")
-	set.BoolVar(&c.dryRun, "dry-run", false, "")
-	set.BoolVar(&c.json, "json", false, "")
-	set.BoolVar(&c.yes, "yes", false, "")
-	set.StringVar(&c.phases, "phases", "", "")
-	set.StringVar(&c.secret, "s", "", "")
+	if len(args) == 0 || slices.Contains([]string{"help", "--help", "-h"}, args[0]) {
+		return "", errHelp
+	}
+	if args[0] != "install" {
+		return "", fmt.Errorf("unknown verb %q: the RAM system has one, install", args[0])
+	}
+	set := c.flags()
 	var dirs []string
-	for len(args) > 0 {
+	for args = args[1:]; len(args) > 0; {
 		if err := set.Parse(args); err != nil {
-			return "", err
+			return "", better(set, err)
 		}
 		if args = set.Args(); len(args) > 0 {
 			dirs, args = append(dirs, args[0]), args[1:]
@@ -116,36 +137,36 @@ func (c *command) parse(args []string) (dir string, err error) {
 	return dirs[0], nil
 }
 
-// payloadFile is what the agent reads of the builder's payload.json.
-type payloadFile struct {
-	Version  int            `json:"version"`
-	Item     string         `json:"item"`
-	Arch     string         `json:"arch"`
-	Format   string         `json:"format"`
-	Kernel   string         `json:"kernel"`
-	TreeSize int64          `json:"treeSize"`
-	System   request.System `json:"system"`
-	Files    []struct {
-		Name   string `json:"name"`
-		Size   int64  `json:"size"`
-		SHA256 string `json:"sha256"`
-	} `json:"files"`
+func (c *command) flags() *flag.FlagSet {
+	set := flag.NewFlagSet("vic install", flag.ContinueOnError)
+	set.SetOutput(io.Discard) // the error is returned
+	set.StringVar(&c.disk, "disk", "", "")
+	set.BoolVar(&c.dryRun, "dry-run", false, "")
+	set.BoolVar(&c.json, "json", false, "")
+	set.BoolVar(&c.yes, "yes", false, "")
+	set.Func("phases", "", func(v string) (err error) {
+		c.phases, err = event.ParsePhases(strings.Split(v, ","))
+		return err
+	})
+	set.Func("s", "", func(v string) error {
+		c.given = append(c.given, v)
+		return nil
+	})
+	return set
 }
 
-func readPayload(dir string) (payloadFile, error) {
-	var p payloadFile
-	path := filepath.Join(dir, "payload.json")
-	doc, err := os.ReadFile(path)
-	if err != nil {
-		return p, fmt.Errorf("read payload: %w", err)
+// better adds the nearest right name to the error about an unknown flag.
+func better(set *flag.FlagSet, err error) error {
+	name, ok := strings.CutPrefix(err.Error(), "flag provided but not defined: ")
+	if !ok {
+		return err
 	}
-	if err := json.Unmarshal(doc, &p); err != nil {
-		return p, fmt.Errorf("decode %s: %w", path, err)
+	var names []string
+	set.VisitAll(func(f *flag.Flag) { names = append(names, f.Name) })
+	if near := nearest.Name(strings.TrimLeft(name, "-"), names); near != "" {
+		return fmt.Errorf("unknown flag %s; did you mean --%s?", name, near)
 	}
-	if p.Version != 1 {
-		return p, fmt.Errorf("decode %s: version %d, this vic reads version 1", path, p.Version)
-	}
-	return p, nil
+	return fmt.Errorf("unknown flag %s", name)
 }
 
 func (c *command) plan(ctx context.Context, dir string) (plan.Plan, secret.Set, error) {
@@ -163,56 +184,6 @@ func (c *command) plan(ctx context.Context, dir string) (plan.Plan, secret.Set, 
 	}
 	p, err := plan.New(req, facts, secrets.Names())
 	return p, secrets, err
-}
-
-func (c *command) request(dir string) (request.Request, error) {
-	p, err := readPayload(dir)
-	if err != nil {
-		return request.Request{}, err
-	}
-	doc, err := images.Layout(images.DefaultLayout, p.Arch)
-	if err != nil {
-		return request.Request{}, err
-	}
-	l, err := layout.Parse(images.DefaultLayout+".yaml", doc)
-	if err != nil {
-		return request.Request{}, err
-	}
-	req := request.Request{
-		Version: request.Version, Item: p.Item, Layout: l, System: p.System,
-		Disk: request.DiskSelector{Device: c.disk}, Finish: request.FinishStay,
-		Payload: request.Payload{Format: p.Format, Arch: p.Arch, Kernel: p.Kernel, TreeSize: p.TreeSize},
-	}
-	for _, f := range p.Files {
-		if f.Name == "payload.erofs" {
-			req.Payload.Size, req.Payload.SHA256 = f.Size, f.SHA256
-			req.Payload.Source.Path, err = filepath.Abs(filepath.Join(dir, f.Name))
-		}
-	}
-	return req, err
-}
-
-// secrets are those that the build left beside the payload, and those given
-// here.
-func (c *command) secrets(dir string) (secret.Set, error) {
-	var all secret.Set
-	f, err := os.Open(filepath.Join(dir, "secrets.json"))
-	if err == nil {
-		defer f.Close()
-		all, err = secret.Decode(f)
-	}
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return all, fmt.Errorf("read secrets: %w", err)
-	}
-	if c.secret == "" {
-		return all, nil
-	}
-	given, err := secret.Parse([]string{c.secret}, secret.Host{})
-	for _, name := range given.Names() {
-		v, _ := given.Get(name)
-		all = all.With(name, v)
-	}
-	return all, err
 }
 
 func (c *command) show(p plan.Plan) error {
