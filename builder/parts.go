@@ -65,6 +65,26 @@ func (w weigher) part(origin string, data []byte) Part {
 	return Part{Origin: origin, Size: int64(len(w.enc.EncodeAll(data, nil))), Raw: int64(len(data)), Files: 1}
 }
 
+// copy copies a stream and weighs it.
+func (w weigher) copy(to io.Writer, from io.Reader) (int64, error) {
+	var n counter
+	w.enc.Reset(&n)
+	size, err := io.Copy(io.MultiWriter(to, w.enc), from)
+	if err != nil || size == 0 {
+		return 0, err
+	}
+	err = w.enc.Close()
+	return int64(n), err
+}
+
+// counter counts what is written to it.
+type counter int64
+
+func (c *counter) Write(p []byte) (int, error) {
+	*c += counter(len(p))
+	return len(p), nil
+}
+
 // treeWeights weighs every file of a tree. Origins that are one of the packages
 // get its version.
 func treeWeights(t *deb.Tree, packages []deb.Package) ([]Part, error) {

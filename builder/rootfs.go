@@ -20,6 +20,7 @@ type rootfs struct {
 	// links are symbolic links to put in place of what mmdebstrap left.
 	links map[string]string
 
+	weigh    weigher
 	treeSize int64
 	kernels  []string
 	parts    map[string]*Part // by package name
@@ -72,7 +73,12 @@ func (r *rootfs) transform(in io.ReadSeeker, out io.Writer) error {
 	}
 	w := tar.NewWriter(out)
 	r.parts = map[string]*Part{}
-	err := each(tar.NewReader(in), func(name string, h *tar.Header, content io.Reader) error {
+	var err error
+	if r.weigh, err = newWeigher(); err != nil {
+		return err
+	}
+	defer r.weigh.enc.Close()
+	err = each(tar.NewReader(in), func(name string, h *tar.Header, content io.Reader) error {
 		return r.copyEntry(w, name, h, content)
 	})
 	if err != nil {
@@ -107,7 +113,6 @@ func (r *rootfs) copyEntry(w *tar.Writer, name string, h *tar.Header, content io
 	if release, ok := strings.CutPrefix(name, "boot/vmlinuz-"); ok {
 		r.kernels = append(r.kernels, release)
 	}
-	r.account(name, h)
 	h.Name = "./" + name
 	if h.Typeflag == tar.TypeDir && name != "" {
 		h.Name += "/"
@@ -118,7 +123,8 @@ func (r *rootfs) copyEntry(w *tar.Writer, name string, h *tar.Header, content io
 	if err := w.WriteHeader(h); err != nil {
 		return err
 	}
-	_, err := io.Copy(w, content)
+	weight, err := r.weigh.copy(w, content)
+	r.account(name, h, weight)
 	return err
 }
 
@@ -145,8 +151,8 @@ func (r *rootfs) addLinks(w *tar.Writer) error {
 	return nil
 }
 
-// account adds an entry to the sizes.
-func (r *rootfs) account(name string, h *tar.Header) {
+// account adds an entry to the sizes. weight is its content, compressed.
+func (r *rootfs) account(name string, h *tar.Header, weight int64) {
 	r.treeSize += inode
 	switch h.Typeflag {
 	case tar.TypeReg:
@@ -163,10 +169,10 @@ func (r *rootfs) account(name string, h *tar.Header) {
 		p = &Part{Origin: origin}
 		r.parts[origin] = p
 	}
-	p.Size, p.Raw, p.Files = p.Size+h.Size, p.Raw+h.Size, p.Files+1
+	p.Size, p.Raw, p.Files = p.Size+weight, p.Raw+h.Size, p.Files+1
 }
 
-// weights are the parts with their sizes before compression.
+// weights are the parts.
 func (r *rootfs) weights() []Part {
 	var out []Part
 	for _, p := range r.parts {

@@ -146,6 +146,10 @@ func TestTransformAccountsForEveryByte(t *testing.T) {
 	if r.treeSize != rounded+entries*inode {
 		t.Errorf("treeSize %d, want %d", r.treeSize, rounded+entries*inode)
 	}
+	// 5000 equal letters weigh less than what cannot be compressed.
+	if p := sizes["package:bash=5.2"]; p.Size == 0 || p.Size > 100 {
+		t.Errorf("bash weighs %d", p.Size)
+	}
 	// /bin/bash of the list is /usr/bin/bash; the hard link costs nothing.
 	if p := sizes["package:bash=5.2"]; p.Raw != 5000 || p.Files < 2 {
 		t.Errorf("bash: %+v", p)
