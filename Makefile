@@ -46,7 +46,7 @@ test: setup build check ## every test that this machine can run
 
 .PHONY: bench
 bench: setup build ## measure sizes and times; writes docs/benchmarks.md
-	VIC_BENCH=1 go test -count=1 -timeout 60m -run 'TestBench' -v ./qemu-tests
+	VIC_BENCH=1 go test -count=1 -timeout 60m -run TestBench -v ./qemu-tests/bench
 
 .PHONY: docs
 docs: build ## regenerate what is generated in docs/

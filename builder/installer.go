@@ -210,7 +210,7 @@ func (b *installerBuild) writeSystem(ctx context.Context, image *deb.Tree) error
 	if err := tar.Close(); err != nil {
 		return fmt.Errorf("write %s: %w", tar.Name(), err)
 	}
-	if err := makeErofs(ctx, b.env, tar.Name(), b.out.path(SystemFile)); err != nil {
+	if err := makeErofs(ctx, b.env, compressSystem, tar.Name(), b.out.path(SystemFile)); err != nil {
 		return err
 	}
 	weights, err := treeWeights(image, b.packages)

@@ -1,0 +1,226 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/victorinix/vic/builder"
+	"github.com/victorinix/vic/internal/event"
+)
+
+// Suite is everything there is to measure, and what it is measured with.
+type Suite struct {
+	Vic          Vic
+	Dir          string // on the file system of Vic.Cache
+	Hello, Guest string // compiled
+	Rounds       int    // of what is short
+}
+
+// Part is what can be measured by itself.
+type Part struct {
+	Name, Title string
+	Measure     func(context.Context) ([]Row, error)
+}
+
+// Parts are all parts, in the order of the report.
+func (s Suite) Parts() []Part {
+	return []Part{
+		{"build", "Sizes and builds", s.builds},
+		{"payload", "The payload", s.payload},
+		{"boot", "The RAM system's start", s.boots},
+		{"copy", "Copying the payload", s.copies},
+		{"install", "A whole install, in 256 MiB", s.installs},
+	}
+}
+
+// The sizes of the issue are in millions of bytes.
+const megabyte = 1e6
+
+// kernels are the bundles, and how large they may be.
+var kernels = []struct {
+	name  string
+	limit float64 // MB
+}{{"cloud", 24}, {"generic", 45}}
+
+func (s Suite) builds(ctx context.Context) (rows []Row, err error) {
+	for _, k := range kernels {
+		var took []float64
+		for range s.Rounds {
+			r, err := s.Vic.Run(ctx, "build", "installer", "-o", "kernel="+k.name, "--out", s.bundleDir(k.name))
+			if err != nil {
+				return nil, err
+			}
+			took = append(took, r.Total.Seconds())
+		}
+		size, err := builder.Size(s.bundleDir(k.name))
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows,
+			Row{"bundle, " + k.name + " kernel", float64(size.Total) / megabyte, k.limit, "MB", "`vic size`"},
+			Row{"`vic build installer`, " + k.name + " kernel", Median(took), 10, "s", fmt.Sprintf("warm cache, median of %d", s.Rounds)})
+	}
+	return rows, nil
+}
+
+func (s Suite) bundleDir(kernel string) string { return filepath.Join(s.Dir, "bundle-"+kernel) }
+
+// bundle is the one for virtual machines.
+func (s Suite) bundle(ctx context.Context) (*builder.Bundle, error) {
+	dir := s.bundleDir("cloud")
+	if _, err := os.Stat(dir); err != nil {
+		if _, err := s.Vic.Run(ctx, "build", "installer", "-o", "kernel=cloud", "--out", dir); err != nil {
+			return nil, err
+		}
+	}
+	return builder.OpenBundle(dir)
+}
+
+func (s Suite) payloadDir() string { return filepath.Join(s.Dir, "payload") }
+
+// payload takes vic build debian and the mmdebstrap that it runs from one run:
+// same packages, same repository, same moment.
+func (s Suite) payload(ctx context.Context) ([]Row, error) {
+	cold, err := s.Vic.WithoutPayloads(filepath.Join(s.Dir, "cache"))
+	if err != nil {
+		return nil, err
+	}
+	r, err := cold.Run(ctx, "build", "debian", "-o", "kernel=cloud", "--out", s.payloadDir())
+	if err != nil {
+		return nil, err
+	}
+	mmdebstrap, err := r.Step("build mmdebstrap")
+	if err != nil {
+		return nil, err
+	}
+	size, err := builder.Size(s.payloadDir())
+	if err != nil {
+		return nil, err
+	}
+	return []Row{
+		{"`vic build debian` to its mmdebstrap", r.Total.Seconds() / mmdebstrap.Seconds(), 1.5, "x",
+			fmt.Sprintf("%.1f s to %.1f s, packages cached, payload not", r.Total.Seconds(), mmdebstrap.Seconds())},
+		{"payload, cloud kernel", float64(size.Total) / megabyte, 0, "MB", "`vic size`"},
+	}, nil
+}
+
+func (s Suite) boots(ctx context.Context) ([]Row, error) {
+	b, err := s.bundle(ctx)
+	if err != nil {
+		return nil, err
+	}
+	t, err := Boot(ctx, b, s.Hello, s.Dir, s.Rounds)
+	if err != nil {
+		return nil, err
+	}
+	agent, hello := Median(t.Agent), Median(t.Hello)
+	return []Row{{"kernel start to agent ready with a lease, to the least init", agent / hello, 1.5, "x",
+		fmt.Sprintf("%.1f s to %.1f s by the guest's clock, medians of %d in turns", agent, hello, s.Rounds)}}, nil
+}
+
+func (s Suite) copies(ctx context.Context) ([]Row, error) {
+	b, err := s.bundle(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(s.payloadDir()); err != nil {
+		if _, err := s.Vic.Run(ctx, "build", "debian", "-o", "kernel=cloud", "--out", s.payloadDir()); err != nil {
+			return nil, err
+		}
+	}
+	times, err := Copy(ctx, b, filepath.Join(s.payloadDir(), builder.ImageFile), s.Guest, s.Dir, 2)
+	if err != nil {
+		return nil, err
+	}
+	tree, tar, read := Median(times["copytree"]), Median(times["tar"]), Median(times["read"])
+	return []Row{
+		{"copy of the payload onto ext4, to `tar -x`", tree / tar, 1.3, "x",
+			fmt.Sprintf("%.1f s to %.1f s, cold cache, until on disk, in turns in one machine", tree, tar)},
+		{"reading the payload alone, to `tar -x`", read / tar, 0, "x", fmt.Sprintf("%.1f s", read)},
+	}, nil
+}
+
+func (s Suite) installs(ctx context.Context) (rows []Row, err error) {
+	for _, firmware := range []string{"bios", "uefi"} {
+		disk := filepath.Join(s.Dir, firmware+".img")
+		r, err := s.Vic.Run(ctx, "install", "debian", "--vm", "--disk", disk+",size=8G", "--memory", "256M",
+			"--firmware", firmware, "--yes", "-o", "hostname=bench", "-o", "kernel=cloud")
+		if err != nil {
+			return nil, err
+		}
+		if err := os.Remove(disk); err != nil {
+			return nil, err
+		}
+		rows = append(rows, Row{firmware + ", all", r.Total.Seconds(), 0, "s", "until the installed system has answered"})
+		for _, p := range event.Phases() {
+			if took, ok := r.Phases[p]; ok {
+				rows = append(rows, Row{firmware + ", " + string(p), took.Seconds(), 0, "s", r.longest(p)})
+			}
+		}
+	}
+	return rows, nil
+}
+
+// longest names the step that took most of a phase.
+func (r Run) longest(p event.Phase) string {
+	best := ""
+	for name, took := range r.Steps {
+		var phase event.Phase
+		var n int
+		if n, _ = fmt.Sscan(name, &phase); n == 1 && phase == p && len(name) > len(p)+1 && (best == "" || took > r.Steps[best]) {
+			best = name
+		}
+	}
+	if best == "" {
+		return ""
+	}
+	return fmt.Sprintf("%s: %.1f s", best[len(p)+1:], r.Steps[best].Seconds())
+}
+
+// Section is a table with a heading.
+type Section struct {
+	Title string
+	Rows  []Row
+}
+
+// Report is docs/benchmarks.md.
+type Report struct {
+	Accel    string // "kvm" or "tcg"
+	CPUs     int    // of this machine
+	Sections []Section
+}
+
+// Write writes the report. It says nothing about the machine but what the
+// figures depend on.
+func (r Report) Write(w io.Writer) error {
+	_, err := fmt.Fprintf(w, "# Figures\n\nWritten by `make bench` on %d processors, virtual machines under %s.\n"+
+		"Ratios are of things that were measured in turns in the same run.\n", r.CPUs, r.Accel)
+	if err != nil {
+		return err
+	}
+	for _, s := range r.Sections {
+		if _, err := fmt.Fprintf(w, "\n## %s\n\n", s.Title); err != nil {
+			return err
+		}
+		if err := WriteTable(w, s.Rows); err != nil {
+			return err
+		}
+	}
+	_, err = io.WriteString(w, given)
+	return err
+}
+
+// given are figures of others, for comparison: not measured here.
+const given = `
+## For comparison
+
+| what | figure |
+| --- | ---: |
+| mkosi 25.3: a bootable Debian 13 disk (cloud kernel, systemd, openssh-server), on 2 processors | 93 s |
+| its initrd | 56.9 MB |
+| Debian's network installer | 52.9 MB |
+| nix-dabei | about 40 MB |
+`
