@@ -99,7 +99,7 @@ func TestEveryCommandHasHelpAndExample(t *testing.T) {
 	walk(newRoot(testApp(t)))
 }
 
-func TestOptionReferenceIsUpToDate(t *testing.T) {
+func TestDocsAreUpToDate(t *testing.T) {
 	const file = "../../docs/options.md"
 	want := optionsMarkdown(testApp(t).registry)
 	if *update {
@@ -112,7 +112,7 @@ func TestOptionReferenceIsUpToDate(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(string(want), string(got)); diff != "" {
-		t.Errorf("docs/options.md is old: go test ./internal/cli -update\n%s", diff)
+		t.Errorf("docs/options.md is old: run make docs\n%s", diff)
 	}
 }
 
