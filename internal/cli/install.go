@@ -83,9 +83,11 @@ func phaseStrings(phases []event.Phase) []string {
 }
 
 func (f *installFlags) run(ctx context.Context, a *app, item string) error {
-	return a.withEvents(f.json, func(events *clock) error {
-		return untouched(f.install(ctx, a, item, events))
-	})
+	run := func(events *clock) error { return untouched(f.install(ctx, a, item, events)) }
+	if f.json && f.dryRun {
+		return a.withDocument(run)
+	}
+	return a.withEvents(f.json, run)
 }
 
 func (f *installFlags) install(ctx context.Context, a *app, item string, events *clock) error {

@@ -43,6 +43,18 @@ func (a *app) withEvents(asJSON bool, run func(*clock) error) error {
 	return errors.Join(err, done())
 }
 
+// withDocument runs a verb that writes one JSON document on stdout instead of
+// events: those are for people then, but a failure is an event all the same.
+func (a *app) withDocument(run func(*clock) error) error {
+	return a.withEvents(false, func(c *clock) error {
+		err := run(c)
+		enc := event.NewEncoder(a.stdout)
+		c.next = a.hideSecrets(enc)
+		c.fail(err)
+		return errors.Join(err, enc.Err())
+	})
+}
+
 func (a *app) hideSecrets(to event.Sink) event.Sink {
 	return event.SinkFunc(func(e event.Event) {
 		e.Step, e.Message = a.secrets.Redact(e.Step), a.secrets.Redact(e.Message)

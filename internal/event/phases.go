@@ -31,6 +31,9 @@ func ParsePhases(names []string) ([]Phase, error) {
 			return nil, fmt.Errorf("phase %s needs %s, which is not among the phases %s", p, before, strings.Join(names, ","))
 		}
 	}
+	if slices.Contains(chosen, Copy) && !slices.Contains(chosen, Finish) {
+		return nil, fmt.Errorf("phase %s mounts the disk and needs %s, which unmounts it: a run stops after %s or goes to the end", Copy, Finish, Format)
+	}
 	slices.SortFunc(chosen, func(a, b Phase) int { return slices.Index(Phases(), a) - slices.Index(Phases(), b) })
 	return chosen, nil
 }

@@ -19,10 +19,12 @@ func TestParsePhases(t *testing.T) {
 		"copy":                          "phase copy needs format, which is not among the phases copy",
 		"verify,partition,copy":         "phase copy needs format",
 		"scan,build,enter,partition":    "phase partition needs verify",
-		"prove":                         "phase prove needs finish",
-		"verfy":                         `unknown phase "verfy"; did you mean "verify"?`,
-		"x":                             `unknown phase "x"; the phases are scan, build, enter,`,
-		"scan,":                         `unknown phase ""`,
+		"verify,partition,format,copy":  "phase copy mounts the disk and needs finish, which unmounts it: a run stops after format",
+		"verify,partition,format,copy,inject,boot,finish": "[verify partition format copy inject boot finish]",
+		"prove": "phase prove needs finish",
+		"verfy": `unknown phase "verfy"; did you mean "verify"?`,
+		"x":     `unknown phase "x"; the phases are scan, build, enter,`,
+		"scan,": `unknown phase ""`,
 	} {
 		var names []string
 		if in != "" {
