@@ -76,7 +76,8 @@ func (t target) bootConfig() []named {
 		t.file("/etc/kernel/cmdline", strings.TrimSpace(root+" ro "+extra)+"\n"),
 	}
 	if t.biosBoot() {
-		s = append(s, t.file("/etc/default/grub.d/vic.cfg", "GRUB_TIMEOUT=3\nGRUB_DISABLE_OS_PROBER=true\n"+
+		// In graphics, GRUB hangs on a machine that has none.
+		s = append(s, t.file("/etc/default/grub.d/vic.cfg", "GRUB_TIMEOUT=3\nGRUB_TERMINAL=console\nGRUB_DISABLE_OS_PROBER=true\n"+
 			"GRUB_CMDLINE_LINUX_DEFAULT=\nGRUB_CMDLINE_LINUX="+shellQuote(extra)+"\n"))
 	}
 	return s
