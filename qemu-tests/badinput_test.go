@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -24,20 +25,22 @@ func TestBadInput(t *testing.T) {
 	needLab(t)
 	for _, tt := range []struct {
 		name  string
-		spoil func(*testing.T, *request.Request, string)
+		spoil func(*testing.T, *order)
 		exit  int
 		want  string
 	}{
-		{"altered payload", flipByte, 4, "SHA-256"},
-		{"truncated payload", truncate, 4, "payload"},
-		{"newer request", func(_ *testing.T, r *request.Request, _ string) { r.Version++ }, 3, "version"},
+		{"altered payload", func(t *testing.T, o *order) { flipByte(t, o.payload) }, 4, "SHA-256"},
+		{"truncated payload", func(t *testing.T, o *order) { truncate(t, o.payload) }, 4, "payload"},
+		{"altered bundle", func(t *testing.T, o *order) { flipByte(t, o.initrd) }, 4, "system.erofs"},
+		{"truncated bundle", func(t *testing.T, o *order) { truncate(t, o.initrd) }, 4, "system.erofs"},
+		{"newer request", func(_ *testing.T, o *order) { o.request.Version++ }, 3, "version"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			req, image := order(t)
-			tt.spoil(t, &req, image)
+			o := newOrder(t)
+			tt.spoil(t, &o)
 			target := oldDisk(t)
 			before := digest(t, target)
-			last := refused(t, req, image, target)
+			last := o.refused(t, target)
 			if last.Exit != tt.exit || !strings.Contains(last.Message, tt.want) {
 				t.Errorf("exit code %d, want %d: %s", last.Exit, tt.exit, last.Message)
 			}
@@ -48,8 +51,14 @@ func TestBadInput(t *testing.T) {
 	}
 }
 
-// order is a good request, and a copy of the payload that it asks for.
-func order(t *testing.T) (request.Request, string) {
+// order is what arrives in the RAM system: a good request, and copies of the
+// files that it comes with. The system image is the greater part of the initrd.
+type order struct {
+	request         request.Request
+	payload, initrd string
+}
+
+func newOrder(t *testing.T) order {
 	t.Helper()
 	p := payload(t)
 	file, err := p.Image()
@@ -64,37 +73,63 @@ func order(t *testing.T) (request.Request, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	image := filepath.Join(t.TempDir(), "payload")
-	slice(t, p.Path(builder.ImageFile), image, 0, file.Size)
-	return request.Request{
+	o := order{payload: filepath.Join(t.TempDir(), "payload"), initrd: filepath.Join(t.TempDir(), "initrd")}
+	slice(t, p.Path(builder.ImageFile), o.payload, 0, file.Size)
+	writeFile(t, o.initrd, bundle(t).Initrd)
+	o.request = request.Request{
 		Version: request.Version, Item: p.Item,
 		Payload: request.Payload{Format: p.Format, Size: file.Size, SHA256: file.SHA256, TreeSize: p.TreeSize,
 			Arch: p.Arch, Kernel: p.Kernel, Source: request.Source{Serial: "vic-payload"}},
 		Disk: request.DiskSelector{Serial: "vic-target"}, Layout: l, System: p.System, Finish: request.FinishPoweroff,
-	}, image
+	}
+	return o
 }
 
-// flipByte alters one byte in the middle.
-func flipByte(t *testing.T, r *request.Request, image string) {
-	f, err := os.OpenFile(image, os.O_RDWR, 0)
+// writeFile makes a file.
+func writeFile(t *testing.T, path string, content func(io.Writer) error) {
+	t.Helper()
+	f, err := os.Create(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	b := make([]byte, 1)
-	if _, err := f.ReadAt(b, r.Payload.Size/2); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := f.WriteAt([]byte{b[0] ^ 1}, r.Payload.Size/2); err != nil {
+	if err := content(f); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// truncate cuts off the last MiB.
-func truncate(t *testing.T, r *request.Request, image string) {
-	if err := os.Truncate(image, (r.Payload.Size-mib)&^4095); err != nil {
+// flipByte alters one bit, three quarters down the file.
+func flipByte(t *testing.T, path string) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
 		t.Fatal(err)
 	}
+	defer f.Close()
+	at, b := size(t, path)*3/4, make([]byte, 1)
+	if _, err := f.ReadAt(b, at); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt([]byte{b[0] ^ 1}, at); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// truncate cuts off the last MiB, and a bit: disks have whole sectors.
+func truncate(t *testing.T, path string) {
+	t.Helper()
+	if err := os.Truncate(path, (size(t, path)-mib)&^4095); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func size(t *testing.T, path string) int64 {
+	t.Helper()
+	st, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return st.Size()
 }
 
 // oldDisk is a disk with something on it, here and there.
@@ -117,12 +152,12 @@ func oldDisk(t *testing.T) string {
 	return path
 }
 
-// refused runs a request in the RAM system and returns the event that ends it.
-func refused(t *testing.T, req request.Request, image, target string) event.Event {
+// refused runs the request in the RAM system and returns the event that ends it.
+func (o order) refused(t *testing.T, target string) event.Event {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	m := vm.Start(t, ramConfig(t, req, image, target))
+	m := vm.Start(t, o.config(t, target))
 	last, err := m.WaitEvent(ctx, func(e event.Event) bool { return e.State == event.Failed && e.Exit != 0 })
 	if err != nil {
 		t.Fatal(err)
@@ -133,33 +168,23 @@ func refused(t *testing.T, req request.Request, image, target string) event.Even
 	return last
 }
 
-// ramConfig is a machine that boots the bundle with a request.
-func ramConfig(t *testing.T, req request.Request, image, target string) vm.Config {
+// config is a machine that boots the bundle with the request.
+func (o order) config(t *testing.T, target string) vm.Config {
 	t.Helper()
+	doc, err := json.Marshal(o.request) // Encode would refuse it here already
+	if err != nil {
+		t.Fatal(err)
+	}
+	segment := filepath.Join(t.TempDir(), "request")
+	writeFile(t, segment, func(w io.Writer) error { return builder.RequestSegment(w, doc, nil) })
 	b := bundle(t)
-	doc, err := json.Marshal(req) // Encode would refuse it here already
-	if err != nil {
-		t.Fatal(err)
-	}
-	initrd := filepath.Join(t.TempDir(), "initrd")
-	f, err := os.Create(initrd)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	if err := b.Initrd(f); err != nil {
-		t.Fatal(err)
-	}
-	if err := builder.RequestSegment(f, doc, nil); err != nil {
-		t.Fatal(err)
-	}
 	return vm.Config{
 		Dir: filepath.Join(t.TempDir(), "run"), NoReboot: true, Events: true,
-		Kernel: b.Path(builder.KernelFile), Initrd: []string{initrd},
+		Kernel: b.Path(builder.KernelFile), Initrd: []string{o.initrd, segment},
 		Cmdline: b.Cmdline + " console=ttyS0 vic.onerror=poweroff",
 		Disks: []vm.Disk{
 			{Path: target, Serial: "vic-target", Cache: "unsafe"},
-			{Path: image, Serial: "vic-payload", Format: "raw", ReadOnly: true},
+			{Path: o.payload, Serial: "vic-payload", Format: "raw", ReadOnly: true},
 		},
 		NICs: []vm.NIC{{Restrict: true}},
 	}
@@ -174,8 +199,7 @@ func TestRefusedOnTheHost(t *testing.T) {
 	if err := os.CopyFS(altered, os.DirFS(dir)); err != nil {
 		t.Fatal(err)
 	}
-	req, _ := order(t)
-	flipByte(t, &req, filepath.Join(altered, builder.ImageFile))
+	flipByte(t, filepath.Join(altered, builder.ImageFile))
 	for _, tt := range []struct {
 		name, payload, disk, want string
 	}{

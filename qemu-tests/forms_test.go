@@ -49,15 +49,16 @@ func idle(t *testing.T, m *vm.Machine, firmware string) {
 	}
 	shows(ctx, t, m, "Nothing to do")
 	shows(ctx, t, m, firmware)
-	typePoweroff(ctx, t, m)
+	typeAtShell(ctx, t, m, "poweroff")
 }
 
-// typePoweroff is a person at a terminal, who types once the shell is there.
-// The shell asks the terminal where its cursor is, among other things, and
-// takes what comes for the answer.
-func typePoweroff(ctx context.Context, t *testing.T, m *vm.Machine) {
+// typeAtShell is a person at a terminal, who types a line that ends the machine
+// once the shell is there. The shell asks the terminal where its cursor is,
+// among other things, and takes what comes for the answer.
+func typeAtShell(ctx context.Context, t *testing.T, m *vm.Machine, line string) {
 	t.Helper()
 	const where, here = "\x1b[6n", "\x1b[1;1R"
+	const patience = 25 // ticks without a question: the shell reads lines
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	for answered, quiet := 0, 0; ; quiet++ {
@@ -65,8 +66,8 @@ func typePoweroff(ctx context.Context, t *testing.T, m *vm.Machine) {
 		if asked := strings.Count(m.Console(), where); asked > answered {
 			answered, quiet = answered+1, 0
 			err = m.SendConsole(here)
-		} else if quiet%25 == 24 {
-			err = m.SendConsole("poweroff\r")
+		} else if quiet%patience == patience-1 {
+			err = m.SendConsole(line + "\r")
 		}
 		select {
 		case <-m.Done():
@@ -75,7 +76,7 @@ func typePoweroff(ctx context.Context, t *testing.T, m *vm.Machine) {
 			}
 			return
 		case <-ctx.Done():
-			t.Fatalf("the shell does not power off: %v", ctx.Err())
+			t.Fatalf("%s: %v", line, ctx.Err())
 		case <-tick.C:
 			if err != nil {
 				t.Log(err) // it has just gone

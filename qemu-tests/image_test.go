@@ -65,7 +65,6 @@ func digest(t *testing.T, path string) string {
 // checkImage has foreign tools look at an installed disk.
 func checkImage(t *testing.T, path string, sector int) {
 	t.Helper()
-	checkTable(t, path, sector)
 	out := say(t, "e2fsck", "-fn", fmt.Sprintf("%s?offset=%d", path, rootStart))
 	if !strings.Contains(out, "Pass 5") {
 		t.Errorf("e2fsck did not look at the whole file system:\n%s", out)
@@ -79,6 +78,7 @@ func checkImage(t *testing.T, path string, sector int) {
 			t.Errorf("%s is not on the ESP:\n%s", want, tree)
 		}
 	}
+	checkTable(t, path, sector)
 }
 
 // checkTable has sgdisk verify the partition table. It takes the sector size
