@@ -226,3 +226,40 @@ func TestParseBudget(t *testing.T) {
 		}
 	}
 }
+
+// The exit code of a machine that died depends on how far it had come.
+func TestOutcome(t *testing.T) {
+	died := errors.New("killed")
+	done := &event.Result{Hostname: "web1"}
+	for name, tt := range map[string]struct {
+		phases []event.Phase
+		seen   event.Phase
+		result *event.Result
+		failed *event.Event
+		died   error
+		want   int
+	}{
+		"done":                  {nil, event.Finish, done, nil, nil, exitDone},
+		"refused by the agent":  {nil, event.Verify, nil, &event.Event{Exit: exitRefused, Phase: event.Verify}, nil, exitRefused},
+		"failed, then killed":   {nil, event.Copy, nil, &event.Event{Exit: exitResumable}, died, exitResumable},
+		"killed before":         {nil, event.Verify, nil, nil, died, exitUntouched},
+		"killed in the middle":  {nil, event.Partition, nil, nil, died, exitResumable},
+		"off before":            {nil, event.Enter, nil, nil, nil, exitUntouched},
+		"off in the middle":     {nil, event.Copy, nil, nil, nil, exitResumable},
+		"verified, as asked":    {[]event.Phase{event.Verify}, event.Verify, nil, nil, nil, exitDone},
+		"formatted, as asked":   {[]event.Phase{event.Partition, event.Format}, event.Format, nil, nil, nil, exitDone},
+		"verified, then killed": {[]event.Phase{event.Verify}, event.Verify, nil, nil, died, exitUntouched},
+	} {
+		t.Run(name, func(t *testing.T) {
+			j := installJob{phases: tt.phases, clock: newClock(event.Discard)}
+			j.phase(tt.seen, event.Start)
+			err := j.outcome(tt.result, tt.failed, tt.died, func() string { return "last words" })
+			if exitCode(err) != tt.want {
+				t.Errorf("got %d (%v), want %d", exitCode(err), err, tt.want)
+			}
+			if tt.died != nil && tt.failed == nil && !strings.Contains(err.Error(), "killed\nlast words") {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}

@@ -197,27 +197,28 @@ func (r *vmRun) follow(ctx context.Context, m *vm.Machine) (event.Result, error)
 		}
 		r.clock.Emit(e)
 	}
-	ended := errors.Join(m.Wait(ctx), m.Err())
-	if ended == nil && failed == nil && result == nil && r.reaches(event.Finish) {
-		ended = errors.New("it ended without a result")
-	}
-	switch {
-	case failed != nil:
-		return event.Result{}, fail(failed.Exit, fmt.Errorf("%s: %s: %s", failed.Phase, failed.Step, failed.Message), exitHint(failed.Exit))
-	case ended != nil:
-		code := r.exitNow()
-		return event.Result{}, fail(code, fmt.Errorf("virtual machine: %w\n%s", ended, m.ConsoleTail(20)), exitHint(code))
-	case result == nil:
-		return event.Result{}, nil
+	died := errors.Join(m.Wait(ctx), m.Err())
+	if err := r.outcome(result, failed, died, func() string { return m.ConsoleTail(20) }); err != nil || result == nil {
+		return event.Result{}, err
 	}
 	return *result, nil
 }
 
-// exitNow is the exit code for a machine that died: it depends on how far it
-// had come.
-func (r *vmRun) exitNow() int {
-	if r.clock.reached(event.Partition) {
-		return exitResumable
+// outcome says how the run in the machine ended, from what it told and from how
+// the machine died (nil: it powered off).
+func (j *installJob) outcome(result *event.Result, failed *event.Event, died error, console func() string) error {
+	if failed != nil {
+		return fail(failed.Exit, fmt.Errorf("%s: %s: %s", failed.Phase, failed.Step, failed.Message), exitHint(failed.Exit))
 	}
-	return exitUntouched
+	if died == nil && result == nil && j.reaches(event.Finish) {
+		died = errors.New("it ended without a result")
+	}
+	if died == nil {
+		return nil
+	}
+	code := exitUntouched
+	if j.clock.reached(event.Partition) {
+		code = exitResumable
+	}
+	return fail(code, fmt.Errorf("virtual machine: %w\n%s", died, console()), exitHint(code))
 }
