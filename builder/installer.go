@@ -9,7 +9,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 
@@ -323,51 +322,4 @@ func (b *installerBuild) describe(context.Context) error {
 		Cmdline: bundleCmdline, Files: b.files,
 	}
 	return b.out.writeManifest(BundleFile, b.bundle)
-}
-
-// CacheInstaller builds the RAM system into the cache unless the same packages
-// and programs were built before.
-func CacheInstaller(ctx context.Context, env Env, spec InstallerSpec) (*Bundle, error) {
-	b := installerBuild{env: env, spec: spec}
-	if err := env.step("resolve packages", func() error { return b.resolve(ctx) }); err != nil {
-		return nil, err
-	}
-	key, err := b.key()
-	if err != nil {
-		return nil, err
-	}
-	dir := filepath.Join(env.Cache, "bundles", key)
-	if bundle, err := OpenBundle(dir); err == nil {
-		return bundle, nil
-	}
-	if err := os.RemoveAll(dir); err != nil { // absent, altered or cut off
-		return nil, fmt.Errorf("empty the cache: %w", err)
-	}
-	tmp, err := os.MkdirTemp(env.Cache, "bundle-")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(tmp)
-	bundle, err := b.build(ctx, filepath.Join(tmp, "bundle"))
-	if err != nil {
-		return nil, err
-	}
-	bundle.dir = dir
-	return bundle, moveDir(filepath.Join(tmp, "bundle"), dir)
-}
-
-// key identifies the bundle's bytes.
-func (b *installerBuild) key() (string, error) {
-	init, err := programs.Init(b.spec.Arch)
-	if err != nil {
-		return "", err
-	}
-	h := sha256.New()
-	h.Write(init)
-	enc := json.NewEncoder(h)
-	enc.Encode([]any{bundleRecipe, b.spec, b.env.Time.Unix()})
-	for _, p := range b.packages {
-		enc.Encode([]string{p.Name, p.Version, p.SHA256})
-	}
-	return hex.EncodeToString(h.Sum(nil))[:32], nil
 }
