@@ -74,6 +74,9 @@ func (t target) bootConfig() []named {
 		t.file("/etc/kernel/entry-token", "debian\n"),
 		t.file("/etc/kernel/install.conf", "layout=bls\n"),
 		t.file("/etc/kernel/cmdline", strings.TrimSpace(root+" ro "+extra)+"\n"),
+		// Most of an initramfs is compressed modules: zstd's level 3 takes a
+		// quarter less time for all of it than Debian's 9, for 4 % more bytes.
+		t.file("/etc/initramfs-tools/conf.d/vic", "COMPRESSLEVEL=3\n"),
 	}
 	if t.biosBoot() {
 		// In graphics, GRUB hangs on a machine that has none.
