@@ -191,7 +191,7 @@ func (o order) config(t *testing.T, target string) vm.Config {
 }
 
 // What can be known beforehand is refused before a machine is started.
-func TestRefusedOnTheHost(t *testing.T) {
+func TestRefused(t *testing.T) {
 	needLab(t)
 	dir := built(t, "debian", "")
 	small := filepath.Join(t.TempDir(), "small.img")

@@ -13,7 +13,7 @@ import (
 
 // A person at the booted stick installs a payload from another disk. What comes
 // after the file systems is the same as in TestInstall, and left out.
-func TestInstallByHand(t *testing.T) {
+func TestByHand(t *testing.T) {
 	needLab(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()

@@ -95,7 +95,7 @@ func vic(t *testing.T, args ...string) run {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return vicWith(t.Context(), t, []string{"VIC_CACHE=" + cache}, append(args, "--cache", cache)...)
+	return vicWith(t.Context(), t, nil, append(args, "--cache", cache)...)
 }
 
 // lastTmp is the $TMPDIR of the run of vic that was started last.
