@@ -190,7 +190,9 @@ func (a *testArchive) config() Config {
 	return Config{
 		Mirror: server.URL + "/debian", Suite: "test", Arch: "amd64", CacheDir: a.t.TempDir(),
 		Keyrings: []string{writeKeyring(a.t, a.key)}, Now: func() time.Time { return testNow },
-		Retry: Retry{Stall: 200 * time.Millisecond, Attempts: 3, Backoff: time.Millisecond},
+		// A busy machine may be slow to answer itself: only what stalls on
+		// purpose is given less.
+		Retry: Retry{Stall: 20 * time.Second, Attempts: 3, Backoff: time.Millisecond},
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -87,7 +88,7 @@ func (f *fetcher) all(ctx context.Context, list []download) ([]string, error) {
 			t.finish(d)
 		}
 	}
-	if need == 0 {
+	if !slices.Contains(missing, true) { // not need == 0: a file may be empty
 		return paths, nil
 	}
 	if !f.offline {
