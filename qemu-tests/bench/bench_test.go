@@ -66,7 +66,7 @@ func TestBench(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", p.Name, err)
 		}
-		report.Sections = append(report.Sections, Section{p.Title, rows})
+		report.Sections = append(report.Sections, Section{p.Title, p.Note, rows})
 	}
 	var b bytes.Buffer
 	if err := report.Write(&b); err != nil {
