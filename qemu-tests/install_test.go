@@ -162,7 +162,7 @@ func checkEvents(t *testing.T, d disk) {
 }
 
 func checkBoot(t *testing.T, d disk) {
-	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
 	defer cancel()
 	g := login(t, d.boot(t, vm.Config{}), "anna", d.result)
 	g.booted()

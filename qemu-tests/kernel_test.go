@@ -20,7 +20,7 @@ import (
 func TestKernelReinstall(t *testing.T) {
 	needLab(t)
 	d := installed(t, machine{"uefi", 512})
-	ctx, cancel := context.WithTimeout(t.Context(), 12*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Minute)
 	defer cancel()
 	overlay := vm.Overlay(t, d.path)
 	d.path, d.origin = overlay, d.path
