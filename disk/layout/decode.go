@@ -2,6 +2,7 @@ package layout
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strconv"
@@ -20,17 +21,6 @@ type decoder struct {
 	prefix    string              // of all paths: "", "devices" or "disko.devices"
 	positions map[string]ast.Node // by path
 	errs      []*Error
-}
-
-// unsupported are keys of disko that vic knows and does not execute.
-var unsupported = []string{
-	"mdadm", "lvm_vg", "zpool", "nodev", "bcachefs_filesystems", // devices
-	"hybrid", "efiGptPartitionFirst", "device", // gpt
-	"subvolumes", "swap", // btrfs
-	"preCreateHook", "postCreateHook", "preMountHook", "postMountHook", "preUnmountHook", "postUnmountHook",
-	"randomEncryption", "discardPolicy", "resumeDevice", // swap
-	"settings", "passwordFile", "askPassword", "keyFile", "extraFormatArgs", "extraOpenArgs", // luks
-	"match", "keep", "resize", "verity", // vic's own
 }
 
 func reflectOf(v any) reflect.Value { return reflect.ValueOf(v).Elem() }
@@ -67,10 +57,6 @@ func (d *decoder) locate(e *Error) {
 
 func (d *decoder) unknown(key ast.Node, path string, known []string) {
 	name := key.GetToken().Value
-	if slices.Contains(unsupported, name) {
-		d.fail(key, path, "key %q is not supported yet", name)
-		return
-	}
 	d.fail(key, path, "unknown key %q", name).Nearest = nearest.Name(name, known)
 }
 
@@ -87,7 +73,20 @@ func (d *decoder) value(n ast.Node, path string, v reflect.Value) {
 		v.Set(reflect.New(v.Type().Elem()))
 		d.value(n, path, v.Elem())
 	case reflect.Struct, reflect.Map:
+		if c, ok := v.Addr().Interface().(*Content); ok {
+			d.content(n, path, c)
+			return
+		}
 		d.mapping(n, path, v)
+	case reflect.Bool:
+		switch s, _ := scalar(n); s {
+		case "true", "false":
+			v.SetBool(s == "true")
+		default:
+			d.fail(n, path, "expected true or false, got %s", describe(n))
+		}
+	case reflect.Interface:
+		v.Set(reflect.ValueOf(d.plain(n, path)))
 	case reflect.Slice:
 		d.sequence(n, path, v)
 	case reflect.String:
@@ -132,12 +131,14 @@ func (d *decoder) mapping(n ast.Node, path string, v reflect.Value) {
 			continue
 		}
 		fields := fieldsOf(v.Type())
-		i, known := fields[key]
-		if !known {
+		index, known := fields[key]
+		switch {
+		case known:
+			d.value(it.Value(), below, v.FieldByIndex(index))
+		case key == "type" && contentTypes[v.Type()]:
+		default:
 			d.unknown(it.Key(), path, keys(fields))
-			continue
 		}
-		d.value(it.Value(), below, v.Field(i))
 	}
 }
 
@@ -154,17 +155,81 @@ func (d *decoder) sequence(n ast.Node, path string, v reflect.Value) {
 	}
 }
 
-// fieldsOf maps the JSON names of a struct's fields to their indices.
-func fieldsOf(t reflect.Type) map[string]int {
-	m := map[string]int{}
-	for i := range t.NumField() {
-		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
-		m[name] = i
+// content decodes what a device holds, by its type.
+func (d *decoder) content(n ast.Node, path string, c *Content) {
+	m, ok := n.(ast.MapNode)
+	if !ok {
+		d.fail(n, path, "expected a mapping (key: value), got %s", describe(n))
+		return
+	}
+	var name ast.Node
+	for it := m.MapRange(); it.Next(); {
+		if key, ok := scalar(it.Key()); ok && key == "type" {
+			name = it.Value()
+		}
+	}
+	types := slices.Sorted(maps.Keys(specs))
+	if name == nil {
+		d.fail(n, path, "type is missing, expected one of %s", strings.Join(types, ", "))
+		return
+	}
+	word, _ := scalar(name)
+	spec, ok := specs[word]
+	if !ok {
+		d.fail(name, path+".type", "unknown content type %s", describe(name)).Nearest = nearest.Name(word, types)
+		return
+	}
+	c.Spec = spec()
+	d.positions[path+".type"] = name
+	d.mapping(n, path, reflectOf(c.Spec))
+}
+
+// contentTypes are the types behind Spec: their key "type" has been read.
+var contentTypes = func() map[reflect.Type]bool {
+	m := map[reflect.Type]bool{}
+	for _, spec := range specs {
+		m[reflect.TypeOf(spec()).Elem()] = true
+	}
+	return m
+}()
+
+// plain is the value of a node of any kind: a string, a list or a map.
+func (d *decoder) plain(n ast.Node, path string) any {
+	switch n := n.(type) {
+	case ast.MapNode:
+		m := map[string]any{}
+		for it := n.MapRange(); it.Next(); {
+			key, _ := scalar(it.Key())
+			m[key] = d.plain(it.Value(), path+"."+key)
+		}
+		return m
+	case ast.ArrayNode:
+		list := []any{}
+		for it := n.ArrayRange(); it.Next(); {
+			list = append(list, d.plain(it.Value(), fmt.Sprintf("%s[%d]", path, len(list))))
+		}
+		return list
+	}
+	s, ok := scalar(n)
+	if !ok {
+		d.fail(n, path, "expected a value, got %s", describe(n))
+	}
+	return s
+}
+
+// fieldsOf maps the keys of a struct to its fields, those of embedded structs
+// included.
+func fieldsOf(t reflect.Type) map[string][]int {
+	m := map[string][]int{}
+	for _, f := range reflect.VisibleFields(t) {
+		if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name != "" {
+			m[name] = f.Index
+		}
 	}
 	return m
 }
 
-func keys(m map[string]int) []string {
+func keys(m map[string][]int) []string {
 	var list []string
 	for k := range m {
 		list = append(list, k)

@@ -8,65 +8,92 @@ import (
 	"github.com/google/uuid"
 )
 
-// settle makes a Filesystem of a content of that type, without its UUID unless
-// extraArgs give it. mkfs's options for the UUID and the label are taken out
-// of the extra arguments, because the UUID is also what fstab names.
-func settle(f Content) (*Filesystem, error) {
-	fs := &Filesystem{Format: f.Format, Mountpoint: f.Mountpoint, Options: f.MountOptions}
-	if len(fs.Options) == 0 {
-		fs.Options = []string{"defaults"}
+// Identity is what a file system or swap area is known by.
+type Identity struct {
+	// UUID as blkid prints it: for vfat the volume id "ABCD-1234".
+	UUID  string
+	Label string
+	// Args are the arguments that are left for mkfs.
+	Args []string
+}
+
+// Identify takes UUID and label out of the arguments for the mkfs of a format,
+// where they stand there; a UUID that is missing derives from the seed and the
+// name.
+func Identify(format string, args []string, seed uuid.UUID, name string) (Identity, error) {
+	id, err := split(format, args)
+	if err != nil {
+		return id, err
 	}
-	flags := map[string]*string{"-U": &fs.UUID, "-L": &fs.Label}
-	if f.Format == "vfat" {
-		flags = map[string]*string{"-i": &fs.UUID, "-n": &fs.Label}
+	if id.UUID == "" {
+		derived := uuid.NewSHA1(seed, []byte(name))
+		id.UUID = derived.String()
+		if format == "vfat" || format == "exfat" {
+			id.UUID = fmt.Sprintf("%04X-%04X", derived[0:2], derived[2:4])
+		}
 	}
-	for i := 0; i < len(f.ExtraArgs); i++ {
-		arg := f.ExtraArgs[i]
+	return id, nil
+}
+
+// identityFlags are the flags of each mkfs for the UUID and the label; "" where
+// it has none.
+func identityFlags(format string) (id, label string) {
+	switch format {
+	case "vfat":
+		return "-i", "-n"
+	case "exfat":
+		return "", "-L"
+	case "xfs":
+		return "", "-L" // -m uuid=
+	case "f2fs":
+		return "-U", "-l"
+	}
+	return "-U", "-L"
+}
+
+func split(format string, args []string) (Identity, error) {
+	var id Identity
+	flags := map[string]*string{}
+	u, l := identityFlags(format)
+	flags[u], flags[l] = &id.UUID, &id.Label
+	delete(flags, "")
+	for i := 0; i < len(args); i++ {
+		arg := args[i]
 		if len(arg) < 2 || flags[arg[:2]] == nil {
-			fs.ExtraArgs = append(fs.ExtraArgs, arg)
+			id.Args = append(id.Args, arg)
 			continue
 		}
 		value := arg[2:]
 		if value == "" {
-			if i++; i == len(f.ExtraArgs) {
-				return nil, fmt.Errorf("%s needs a value", arg)
+			if i++; i == len(args) {
+				return id, fmt.Errorf("%s needs a value", arg)
 			}
-			value = f.ExtraArgs[i]
+			value = args[i]
 		}
 		*flags[arg[:2]] = value
 	}
-	return fs, fs.check()
+	return id, id.check(format)
 }
 
+// volumeID is the argument of mkfs.vfat -i.
 var volumeID = regexp.MustCompile(`^[0-9a-fA-F]{8}$`)
 
-// check brings an explicit UUID into blkid's form and bounds the label.
-func (f *Filesystem) check() error {
-	most := 16
-	if f.Format == "vfat" {
-		most = 11
-		if plain := strings.ReplaceAll(f.UUID, "-", ""); volumeID.MatchString(plain) {
-			f.UUID = strings.ToUpper(plain[:4] + "-" + plain[4:])
-		} else if f.UUID != "" {
-			return fmt.Errorf("volume id %q is not eight hexadecimal digits", f.UUID)
+// maxLabels are in bytes.
+var maxLabels = map[string]int{"ext2": 16, "ext3": 16, "ext4": 16, "vfat": 11, "exfat": 15, "xfs": 12, "btrfs": 255, "f2fs": 512, "swap": 15}
+
+// check finds what mkfs would refuse, or silently change.
+func (id *Identity) check(format string) error {
+	if format == "vfat" {
+		if plain := strings.ReplaceAll(id.UUID, "-", ""); volumeID.MatchString(plain) {
+			id.UUID = strings.ToUpper(plain[:4] + "-" + plain[4:])
+		} else if id.UUID != "" {
+			return fmt.Errorf("volume id %q is not eight hexadecimal digits", id.UUID)
 		}
-	} else if f.UUID != "" && !guidPattern.MatchString(f.UUID) {
-		return fmt.Errorf("%q is not a UUID", f.UUID)
+	} else if id.UUID != "" && !guidPattern.MatchString(id.UUID) {
+		return fmt.Errorf("%q is not a UUID", id.UUID)
 	}
-	if len(f.Label) > most {
-		return fmt.Errorf("label %q is longer than %d bytes", f.Label, most)
+	if most := maxLabels[format]; most > 0 && len(id.Label) > most {
+		return fmt.Errorf("label %q is longer than %d bytes", id.Label, most)
 	}
 	return nil
-}
-
-// identify gives the file system a UUID derived from seed, if it has none.
-func (f *Filesystem) identify(seed uuid.UUID, name string) {
-	if f.UUID != "" {
-		return
-	}
-	id := uuid.NewSHA1(seed, []byte(name))
-	f.UUID = id.String()
-	if f.Format == "vfat" {
-		f.UUID = fmt.Sprintf("%04X-%04X", id[0:2], id[2:4])
-	}
 }

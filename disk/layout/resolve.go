@@ -76,9 +76,6 @@ func resolve(name string, d Disk, g Geometry, seed uuid.UUID) (Table, error) {
 		if e.GUID == uuid.Nil {
 			e.GUID = uuid.NewSHA1(seed, []byte(path))
 		}
-		if e.Filesystem != nil {
-			e.Filesystem.identify(seed, path+"/filesystem")
-		}
 	}
 	return t, nil
 }
@@ -120,13 +117,17 @@ func minimumSize(name string, d Disk, sectorSize int) int64 {
 
 // place computes the sectors of all partitions, without identifiers.
 func place(name string, d Disk, g Geometry) (Table, error) {
-	t := Table{Disk: name, SectorSize: g.SectorSize, Size: g.Size}
+	t := Table{Kind: KindGPT, Disk: name, SectorSize: g.SectorSize, Size: g.Size}
 	free, err := newSpace(g)
 	if err != nil {
 		return t, err
 	}
-	for i, key := range order(d.Content.Partitions) {
-		p := d.Content.Partitions[key]
+	gpt, ok := d.gpt()
+	if !ok {
+		return t, errors.New("it has no gpt")
+	}
+	for i, key := range order(gpt.Partitions) {
+		p := gpt.Partitions[key]
 		e, err := describeEntry(name, d, key, p)
 		if err != nil {
 			return t, fmt.Errorf("partition %s: %w", key, err)
@@ -187,10 +188,17 @@ func describeEntry(name string, d Disk, key string, p Partition) (Entry, error) 
 	for _, bit := range p.Attribute {
 		e.Attributes |= 1 << bit
 	}
-	if p.Content != nil {
-		e.Filesystem, err = settle(*p.Content)
-	}
+	e.Content = p.Content
 	return e, err
+}
+
+// gpt is the content of a disk, when it is one.
+func (d Disk) gpt() (*GPT, bool) {
+	if d.Content == nil {
+		return nil, false
+	}
+	g, ok := d.Content.Spec.(*GPT)
+	return g, ok
 }
 
 // defaultLabel is disko's; one that is too long is replaced by its hash.
@@ -201,18 +209,4 @@ func defaultLabel(disk, partition string) string {
 	}
 	sum := sha256.Sum256([]byte(label))
 	return hex.EncodeToString(sum[:])[:maxLabel]
-}
-
-// Mounts are the entries that are mounted, parents before children.
-func (t Table) Mounts() []Entry {
-	var list []Entry
-	for _, e := range t.Entries {
-		if e.Filesystem != nil && e.Filesystem.Mountpoint != "" {
-			list = append(list, e)
-		}
-	}
-	slices.SortFunc(list, func(a, b Entry) int {
-		return cmp.Compare(a.Filesystem.Mountpoint, b.Filesystem.Mountpoint)
-	})
-	return list
 }

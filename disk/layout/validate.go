@@ -14,14 +14,8 @@ import (
 	"github.com/victorinix/vic/internal/nearest"
 )
 
-// formats are the file systems that vic makes.
-var formats = []string{"ext4", "vfat"}
-
-// Names that disko knows and vic does not execute yet.
-var (
-	laterFormats = []string{"ext2", "ext3", "xfs", "btrfs", "f2fs", "bcachefs", "exfat", "ntfs", "nilfs2", "erofs"}
-	laterTypes   = []string{"table", "btrfs", "luks", "lvm_pv", "mdraid", "swap", "zfs", "bcachefs"}
-)
+// formats are the file systems that can be made.
+var formats = []string{"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "vfat", "exfat"}
 
 // Validate checks all that can be known without a device. The error joins one
 // *Error for each wrong thing.
@@ -65,31 +59,23 @@ func (c *check) disk(at string, d Disk) {
 		c.fail(at+".imageSize", "%v", err)
 	}
 	at += ".content"
-	switch d.Content.Type {
-	case "gpt":
-		c.gpt(at, d.Content)
-	case "filesystem":
-		c.fail(at+".type", "a file system on a whole disk is not supported yet: put it into a gpt")
-	default:
-		c.badType(at, d.Content.Type, "gpt")
+	if d.Content == nil {
+		return
+	}
+	c.content(at, *d.Content)
+}
+
+// content checks what a device holds, by its type.
+func (c *check) content(at string, content Content) {
+	switch s := content.Spec.(type) {
+	case *GPT:
+		c.gpt(at, s)
+	case *Filesystem:
+		c.filesystem(at, s)
 	}
 }
 
-func (c *check) badType(at, got string, known ...string) {
-	switch {
-	case got == "":
-		c.fail(at, "type is missing, expected %s", strings.Join(known, " or "))
-	case slices.Contains(laterTypes, got):
-		c.fail(at+".type", "content type %s is not supported yet", got)
-	default:
-		c.fail(at+".type", "unknown content type %q", got).Nearest = nearest.Name(got, append(known, laterTypes...))
-	}
-}
-
-func (c *check) gpt(at string, t Content) {
-	if t.Format != "" || t.Mountpoint != "" || t.MountOptions != nil || t.ExtraArgs != nil {
-		c.fail(at, "format, mountpoint, mountOptions and extraArgs belong to type filesystem, not to gpt")
-	}
+func (c *check) gpt(at string, t *GPT) {
 	switch {
 	case len(t.Partitions) == 0:
 		c.fail(at+".partitions", "no partition is described")
@@ -120,16 +106,8 @@ func (c *check) partition(at string, p Partition) {
 			c.fail(at+".attributes", "expected bits 0 to 63, got %d", bit)
 		}
 	}
-	if p.Content == nil {
-		return
-	}
-	switch p.Content.Type {
-	case "filesystem":
-		c.filesystem(at+".content", *p.Content)
-	case "gpt":
-		c.fail(at+".content.type", "a gpt does not go into a partition")
-	default:
-		c.badType(at+".content", p.Content.Type, "filesystem")
+	if p.Content != nil {
+		c.content(at+".content", *p.Content)
 	}
 }
 
@@ -159,20 +137,15 @@ func (c *check) guid(at, s string) {
 	}
 }
 
-func (c *check) filesystem(at string, f Content) {
-	if f.Partitions != nil {
-		c.fail(at, "partitions belong to type gpt, not to filesystem")
-	}
+func (c *check) filesystem(at string, f *Filesystem) {
 	switch {
 	case f.Format == "":
 		c.fail(at, "format is missing, expected %s", strings.Join(formats, " or "))
 	case slices.Contains(formats, f.Format):
-	case slices.Contains(laterFormats, f.Format):
-		c.fail(at+".format", "file system %s is not supported yet: use %s", f.Format, strings.Join(formats, " or "))
 	default:
-		c.fail(at+".format", "unknown file system %q", f.Format).Nearest = nearest.Name(f.Format, append(formats, laterFormats...))
+		c.fail(at+".format", "unknown file system %q", f.Format).Nearest = nearest.Name(f.Format, formats)
 	}
-	if _, err := settle(f); err != nil {
+	if _, err := split(f.Format, f.ExtraArgs); err != nil {
 		c.fail(at+".extraArgs", "%v", err)
 	}
 	for _, o := range f.MountOptions {
