@@ -1,6 +1,8 @@
 package storage
 
 import (
+	"github.com/google/uuid"
+
 	"github.com/victorinix/vic/disk/layout"
 )
 
@@ -49,6 +51,11 @@ type (
 		Disk       *Disk        `json:"disk,omitempty"` // of Device.Disk
 		Table      layout.Table `json:"table"`
 		Unfinished bool         `json:"unfinished,omitempty"`
+		// Content and Seed are set for a table on an array: how large that is is
+		// only known once it is made. The executor settles the table again, by
+		// layout.ResolveTable; Table is for an estimated size.
+		Content *layout.Content `json:"content,omitempty"`
+		Seed    uuid.UUID       `json:"seed,omitzero"`
 		// EFIFirst: in a hybrid MBR the protective entry comes first.
 		EFIFirst bool `json:"efiFirst,omitempty"`
 	}

@@ -92,7 +92,31 @@ type Plan struct {
 	Secrets []KeyFile `json:"secrets,omitempty"`
 	// Programs that the steps run: mkfs.ext4, cryptsetup, ....
 	Programs []string `json:"programs,omitempty"`
-	Boot     Boot     `json:"boot"`
+	// Filesystems are those that are mounted, parents before children.
+	Filesystems []Filesystem `json:"filesystems,omitempty"`
+	Boot        Boot         `json:"boot"`
+}
+
+// Filesystem is one that is mounted in the system that the disks are for.
+type Filesystem struct {
+	Device     Device   `json:"device,omitzero"`
+	Source     string   `json:"source,omitempty"` // of what has no device: tmpfs, a path, a dataset
+	Mountpoint string   `json:"mountpoint"`
+	FSType     string   `json:"fsType"`
+	UUID       string   `json:"uuid,omitempty"`
+	Options    []string `json:"options,omitempty"`
+	// Size is a careful estimate of its device's, in bytes.
+	Size int64 `json:"size,omitempty"`
+	// Parts are the partitions that it stands on, through all layers.
+	Parts []Part `json:"parts,omitempty"`
+	hooks layout.Hooks
+}
+
+// Part is a partition on a disk, or the whole of one when Entry.Number is 0.
+type Part struct {
+	Disk       Disk         `json:"disk"`
+	Entry      layout.Entry `json:"entry,omitzero"`
+	SectorSize int          `json:"sectorSize,omitempty"`
 }
 
 // DiskPlan is one disk, before and after.

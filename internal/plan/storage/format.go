@@ -1,0 +1,357 @@
+package storage
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/victorinix/vic/disk/layout"
+	"github.com/victorinix/vic/internal/event"
+)
+
+// format makes the contents: of the disks first, then of what stands on
+// several devices as soon as all of those are there.
+func (w *walker) format() {
+	for _, d := range w.disks {
+		at := "disk." + d.name
+		b := block{Device: Device{Disk: d.name}, path: at, size: d.state.Size}
+		if d.table == nil {
+			b.found = d.whole()
+			b.there = b.found != nil && !w.config.Anew
+			b.parts = []Part{{Disk: d.state.Disk}}
+			w.content(b, at+".content", d.spec.Content)
+		} else {
+			w.partitions(d)
+		}
+		w.hook(event.Format, "postCreate", d.spec.PostCreate, at, b.Device)
+	}
+	w.assemblies()
+}
+
+// partitions makes the contents of a disk's partitions.
+func (w *walker) partitions(d diskWork) {
+	at := "disk." + d.name + ".content"
+	hooks := tableHooks(d.spec.Content)
+	w.hook(event.Format, "preCreate", hooks.PreCreate, at, Device{Disk: d.name})
+	for _, e := range d.table.Entries {
+		b := block{
+			Device: Device{Disk: d.name, Partition: e.Number, Title: e.Name},
+			path:   at + ".partitions." + e.Name,
+			size:   e.Size(d.table.SectorSize), start: e.FirstLBA, there: e.Kept || d.fits && !unfinished(d, e),
+			parts: []Part{{Disk: d.state.Disk, Entry: e, SectorSize: d.table.SectorSize}},
+		}
+		if b.there {
+			b.found = d.found(e.Number)
+		}
+		w.content(b, b.path+".content", e.Content)
+	}
+	w.hook(event.Format, "postCreate", hooks.PostCreate, at, Device{Disk: d.name})
+}
+
+// unfinished says whether a partition that is there was left half-made.
+func unfinished(d diskWork, e layout.Entry) bool {
+	for _, now := range d.state.Table.Entries {
+		if now.Number == e.Number {
+			return now.Type == TypeUnfinished || now.MBR != nil && now.MBR.Type == UnfinishedMBR
+		}
+	}
+	return false
+}
+
+func tableHooks(c *layout.Content) layout.Hooks {
+	switch s := c.Spec.(type) {
+	case *layout.GPT:
+		return s.Hooks
+	case *layout.MBR:
+		return s.Hooks
+	}
+	return layout.Hooks{}
+}
+
+// assemblies makes arrays, groups and pools, each once its members are there.
+func (w *walker) assemblies() {
+	want := w.memberCounts()
+	for len(want) > 0 {
+		var ready []string
+		for key, n := range want {
+			if len(w.members[key]) == n {
+				ready = append(ready, key)
+			}
+		}
+		if len(ready) == 0 {
+			for _, key := range slices.Sorted(maps.Keys(want)) {
+				w.fail(strings.Replace(key, "/", ".", 1), "its members cannot all be made before it: %d of %d can", len(w.members[key]), want[key])
+			}
+			return
+		}
+		slices.Sort(ready)
+		for _, key := range ready {
+			delete(want, key)
+			w.assemble(key)
+		}
+	}
+}
+
+func (w *walker) assemble(key string) {
+	kind, name, _ := strings.Cut(key, "/")
+	l := w.config.Layout
+	switch kind {
+	case "mdadm":
+		w.array(name, l.MDADM[name])
+	case "lvm_vg":
+		w.group(name, l.LVMVG[name])
+	case "zpool":
+		w.pool(name, l.Zpool[name])
+	case "bcachefs":
+		w.bcachefs(name, l.Bcachefs[name])
+	}
+}
+
+// memberCounts is how many members everything has that stands on several
+// devices.
+func (w *walker) memberCounts() map[string]int {
+	n := map[string]int{}
+	l := w.config.Layout
+	var see func(c *layout.Content)
+	see = func(c *layout.Content) {
+		if c == nil {
+			return
+		}
+		switch s := c.Spec.(type) {
+		case *layout.GPT:
+			for _, p := range s.Partitions {
+				see(p.Content)
+			}
+		case *layout.MBR:
+			for _, p := range s.Partitions {
+				see(p.Content)
+			}
+		case *layout.LUKS:
+			see(s.Content)
+		}
+		if key := memberOf(*c); key != "" {
+			n[key]++
+		}
+	}
+	for _, d := range l.Disk {
+		see(d.Content)
+	}
+	for _, a := range l.MDADM {
+		see(a.Content)
+	}
+	for _, g := range l.LVMVG {
+		for _, v := range g.LVs {
+			see(v.Content)
+		}
+	}
+	for _, p := range l.Zpool {
+		for _, d := range p.Datasets {
+			see(d.Content)
+		}
+	}
+	return n
+}
+
+// memberOf is the key in walker.members of what a content is a part of.
+func memberOf(c layout.Content) string {
+	switch s := c.Spec.(type) {
+	case *layout.MDRaid:
+		return "mdadm/" + s.Name
+	case *layout.LVMPV:
+		return "lvm_vg/" + s.VG
+	case *layout.ZFS:
+		return "zpool/" + s.Pool
+	case *layout.BcachefsMember:
+		return "bcachefs/" + s.Filesystem
+	}
+	return ""
+}
+
+// content makes what a device holds. What is on a kept partition is only
+// opened.
+func (w *walker) content(b block, at string, c *layout.Content) {
+	if c == nil || c.Spec == nil {
+		return
+	}
+	hooks := hooksOf(c)
+	if !b.there {
+		w.hook(event.Format, "preCreate", hooks.PreCreate, at, b.Device)
+	}
+	switch s := c.Spec.(type) {
+	case *layout.Filesystem:
+		w.filesystem(b, at, s)
+	case *layout.Btrfs:
+		w.btrfs(b, at, s)
+	case *layout.Swap:
+		w.swap(b, at, s)
+	case *layout.LUKS:
+		w.luks(b, at, s)
+	case *layout.GPT, *layout.MBR:
+		w.innerTable(b, at, c)
+	default:
+		key := memberOf(*c)
+		b.content = c
+		w.members[key] = append(w.members[key], b)
+	}
+	if !b.there {
+		w.hook(event.Format, "postCreate", hooks.PostCreate, at, b.Device)
+	}
+}
+
+func hooksOf(c *layout.Content) layout.Hooks {
+	switch s := c.Spec.(type) {
+	case *layout.Filesystem:
+		return s.Hooks
+	case *layout.Btrfs:
+		return s.Hooks
+	case *layout.Swap:
+		return s.Hooks
+	case *layout.LUKS:
+		return s.Hooks
+	case *layout.LVMPV:
+		return s.Hooks
+	case *layout.MDRaid:
+		return s.Hooks
+	case *layout.ZFS:
+		return s.Hooks
+	case *layout.BcachefsMember:
+		return s.Hooks
+	}
+	return tableHooks(c)
+}
+
+// identify settles what a file system will be known by, or is already.
+func (w *walker) identify(b block, at, format string, args []string) (layout.Identity, bool) {
+	id, err := layout.Identify(format, args, w.config.Seed, at)
+	if err != nil {
+		w.fail(at, "%v", err)
+		return id, false
+	}
+	if b.there {
+		id.UUID = ""
+		if b.found != nil {
+			id.UUID, id.Label = b.found.UUID, b.found.Label
+		}
+	}
+	return id, true
+}
+
+func (w *walker) filesystem(b block, at string, s *layout.Filesystem) {
+	id, ok := w.identify(b, at, s.Format, s.ExtraArgs)
+	if !ok {
+		return
+	}
+	if !b.there {
+		w.create(event.Format, "mkfs."+s.Format+" "+b.String(), Mkfs{b.Device, s.Format, id.UUID, id.Label, id.Args, b.start})
+	}
+	format := s.Format
+	if b.found != nil && b.found.Type == "ntfs" {
+		format = "ntfs3"
+	}
+	w.mounted(Filesystem{Device: b.Device, Mountpoint: s.Mountpoint, FSType: format, UUID: id.UUID, Options: options(s.MountOptions), Size: b.size, Parts: b.parts, hooks: s.Hooks})
+}
+
+func options(list []string) []string {
+	if len(list) == 0 {
+		return []string{"defaults"}
+	}
+	return list
+}
+
+// mounted notes a file system that is mounted somewhere.
+func (w *walker) mounted(f Filesystem) {
+	if f.Mountpoint != "" {
+		w.plan.Filesystems = append(w.plan.Filesystems, f)
+	}
+}
+
+func (w *walker) btrfs(b block, at string, s *layout.Btrfs) {
+	id, ok := w.identify(b, at, "btrfs", s.ExtraArgs)
+	if !ok {
+		return
+	}
+	top := Filesystem{Device: b.Device, FSType: "btrfs", UUID: id.UUID, Size: b.size, Parts: b.parts}
+	make := Subvolumes{Device: b.Device, UUID: id.UUID}
+	add := func(subvolume, mountpoint string, mountOptions []string, files map[string]layout.SwapFile, hooks layout.Hooks) {
+		f := top
+		f.Mountpoint, f.Options, f.hooks = mountpoint, options(mountOptions), hooks
+		if subvolume != "" {
+			f.Options = append(slices.Clone(f.Options), "subvol="+subvolume)
+		}
+		w.mounted(f)
+		for _, name := range slices.Sorted(maps.Keys(files)) {
+			file := files[name]
+			inside := cmp.Or(file.Path, name)
+			make.SwapFiles = append(make.SwapFiles, SwapFile{strings.TrimPrefix(subvolume+"/"+inside, "/"), file.Size})
+			if mountpoint != "" {
+				w.swaps = append(w.swaps, swap{file: strings.TrimSuffix(mountpoint, "/") + "/" + inside, priority: file.Priority, options: file.Options, on: f.Parts})
+			}
+		}
+	}
+	add("", s.Mountpoint, s.MountOptions, s.Swap, s.Hooks)
+	for _, key := range slices.Sorted(maps.Keys(s.Subvolumes)) {
+		v := s.Subvolumes[key]
+		path := strings.Trim(cmp.Or(v.Name, key), "/")
+		if path != "" {
+			make.Subvolumes = append(make.Subvolumes, Subvolume{path, v.ExtraArgs})
+		}
+		add(path, v.Mountpoint, v.MountOptions, v.Swap, v.Hooks)
+	}
+	slices.SortStableFunc(make.Subvolumes, func(a, b Subvolume) int { return cmp.Compare(a.Path, b.Path) })
+	if b.there {
+		return
+	}
+	w.create(event.Format, "mkfs.btrfs "+b.String(), Mkfs{b.Device, "btrfs", id.UUID, id.Label, id.Args, b.start})
+	if len(make.Subvolumes)+len(make.SwapFiles) > 0 {
+		w.create(event.Format, "subvolumes of "+b.String(), make)
+	}
+}
+
+// swap is an area or a file to swap to.
+type swap struct {
+	dev      Device
+	file     string // in a mounted file system
+	uuid     string
+	random   string // name of the mapping, when its key is thrown away at power-off
+	resume   bool
+	priority *int
+	options  []string
+	on       []Part
+}
+
+func (w *walker) swap(b block, at string, s *layout.Swap) {
+	id, ok := w.identify(b, at, "swap", s.ExtraArgs)
+	if !ok {
+		return
+	}
+	area := swap{dev: b.Device, uuid: id.UUID, resume: s.ResumeDevice, priority: s.Priority, on: b.parts}
+	area.options = slices.DeleteFunc(slices.Clone(options(s.MountOptions)), func(o string) bool { return o == "defaults" })
+	if s.DiscardPolicy != "" {
+		area.options = append(area.options, map[string]string{"both": "discard"}[s.DiscardPolicy])
+		if s.DiscardPolicy != "both" {
+			area.options[len(area.options)-1] = "discard=" + s.DiscardPolicy
+		}
+	}
+	switch {
+	case s.RandomEncryption:
+		area.random = "swap-" + strings.NewReplacer("/", "-", ":", "-").Replace(b.String())
+	case !b.there:
+		w.create(event.Format, "mkswap "+b.String(), MakeSwap{b.Device, id.UUID, id.Label, id.Args})
+	}
+	w.swaps = append(w.swaps, area)
+}
+
+// Bytes renders a number of bytes with a binary unit: 1536 is "1.5 KiB".
+func Bytes(n int64) string {
+	const units = "KMGTPE"
+	if n < 1024 {
+		return fmt.Sprintf("%d B", n)
+	}
+	v, i := float64(n)/1024, 0
+	for v >= 1023.95 && i < len(units)-1 {
+		v, i = v/1024, i+1
+	}
+	return fmt.Sprintf("%.1f %ciB", v, units[i])
+}
