@@ -26,7 +26,7 @@ const (
 )
 
 // ReadGPT reads the partition table from its first copy, or from the backup
-// when that is not valid. Entries come without file systems.
+// when that is not valid. Entries come without contents.
 func ReadGPT(d Device) (layout.Table, error) {
 	view := newView(d, d.SectorSize())
 	if !view.primary && !view.backup {
@@ -44,7 +44,7 @@ func toLayout(t *gpt.Table, d Device) (layout.Table, error) {
 	if err != nil {
 		return layout.Table{}, fmt.Errorf("read GPT: disk GUID: %w", err)
 	}
-	table := layout.Table{GUID: guid, SectorSize: d.SectorSize(), Size: d.Size()}
+	table := layout.Table{Kind: layout.KindGPT, GUID: guid, SectorSize: d.SectorSize(), Size: d.Size()}
 	for _, p := range t.Partitions {
 		e := layout.Entry{
 			Number: p.Index, Name: p.Name, Label: p.Name,

@@ -3,10 +3,8 @@ package disk
 import (
 	"cmp"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 
@@ -29,24 +27,35 @@ func Ranges(t layout.Table) []Range {
 // keep their magic bytes there; the others are looked up one by one.
 const margin = 1 << 20
 
-// Wipe makes a disk forget what was on it: signatures of file systems, RAID,
+// Wipe makes a device forget what was on it: signatures of file systems, RAID,
 // LVM, LUKS, swap and the like, in every partition of the tables it has now
 // (GPT in either sector size, both copies, and MBR with logical partitions),
-// in the ranges, and at both ends of the disk, with the tables themselves. The
-// rest of the data stays.
+// in the ranges, and at both ends of the device, with the tables themselves.
+// The rest of the data stays.
+//
+// Nothing in keep is written to. When there is any, the tables and what lies
+// around them (boot code, a boot loader in the gap behind an MBR) stay as well,
+// because the tables are what makes the kept data reachable.
 //
 // The tables go last, so that a run that was interrupted finds the old
 // partitions again.
-func Wipe(ctx context.Context, d Device, ranges []Range) error {
+func Wipe(ctx context.Context, d Device, ranges, keep []Range) error {
 	inner := append(oldRanges(d), ranges...)
 	inner = slices.DeleteFunc(inner, func(r Range) bool {
 		return r.Offset < 0 || r.Size <= 0 || r.Offset > d.Size()-r.Size
 	})
 	inner = slices.Compact(sorted(inner))
+	w := wiper{ctx: ctx, d: d, keep: keep, margin: margin}
+	if len(keep) > 0 {
+		w.keep = slices.Concat(keep, tableRanges(d))
+	}
 	whole := Range{0, d.Size()}
 	for _, list := range [][]Range{inner, {whole}} {
 		for _, r := range list {
-			if err := wipeRange(ctx, d, r); err != nil {
+			if r == whole && len(keep) > 0 {
+				w.margin = 0
+			}
+			if err := w.wipe(r); err != nil {
 				return fmt.Errorf("wipe bytes %d to %d: %w", r.Offset, r.Offset+r.Size, err)
 			}
 		}
@@ -59,7 +68,7 @@ func Wipe(ctx context.Context, d Device, ranges []Range) error {
 			return err
 		}
 	}
-	return verifyWiped(d, append(inner, whole))
+	return w.verify(append(inner, whole))
 }
 
 func sorted(list []Range) []Range {
@@ -69,39 +78,79 @@ func sorted(list []Range) []Range {
 	return list
 }
 
-// wipeRange clears both ends of a range and the signatures farther in.
-func wipeRange(ctx context.Context, d Device, r Range) error {
-	found, err := Signatures(d, r.Offset, r.Size)
+// wiper clears ranges of a device, and never what is in keep.
+type wiper struct {
+	ctx    context.Context
+	d      Device
+	keep   []Range
+	margin int64 // cleared at both ends of a range, besides the signatures
+}
+
+// found are the signatures of a range that are not in what is kept.
+func (w *wiper) found(r Range) ([]Signature, error) {
+	list, err := Signatures(w.d, r.Offset, r.Size)
+	return slices.DeleteFunc(list, func(s Signature) bool { return w.kept(s.Offset) }), err
+}
+
+func (w *wiper) kept(at int64) bool {
+	return slices.ContainsFunc(w.keep, func(k Range) bool { return at >= k.Offset && at < k.Offset+k.Size })
+}
+
+// wipe clears both ends of a range and the signatures farther in.
+func (w *wiper) wipe(r Range) error {
+	found, err := w.found(r)
 	if err != nil {
 		return err
 	}
 	for _, s := range found {
 		// All of the block, so that a checksum goes with it.
 		at := s.Offset - (s.Offset-r.Offset)%4096
-		if err := zero(ctx, d, at, min(4096, r.Offset+r.Size-at)); err != nil {
+		if err := w.zero(Range{at, min(4096, r.Offset+r.Size-at)}); err != nil {
 			return err
 		}
 	}
-	n := min(margin, r.Size)
-	if err := zero(ctx, d, r.Offset+r.Size-n, n); err != nil {
+	n := min(w.margin, r.Size)
+	if err := w.zero(Range{r.Offset + r.Size - n, n}); err != nil {
 		return err
 	}
-	return zero(ctx, d, r.Offset, n)
+	return w.zero(Range{r.Offset, n})
 }
 
-func zero(ctx context.Context, d Device, off, size int64) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
+func (w *wiper) zero(r Range) error {
+	for _, part := range minus(r, w.keep) {
+		if w.ctx.Err() != nil {
+			return context.Cause(w.ctx)
+		}
+		if _, err := w.d.WriteAt(make([]byte, part.Size), part.Offset); err != nil {
+			return err
+		}
 	}
-	_, err := d.WriteAt(make([]byte, size), off)
-	return err
+	return nil
 }
 
-// verifyWiped reports what is still there.
-func verifyWiped(d Device, ranges []Range) error {
+// minus is what is left of a range without others.
+func minus(r Range, without []Range) []Range {
+	rest := []Range{r}
+	for _, k := range without {
+		var next []Range
+		for _, p := range rest {
+			if before := min(p.Size, k.Offset-p.Offset); before > 0 {
+				next = append(next, Range{p.Offset, before})
+			}
+			if start := max(p.Offset, k.Offset+k.Size); start < p.Offset+p.Size {
+				next = append(next, Range{start, p.Offset + p.Size - start})
+			}
+		}
+		rest = next
+	}
+	return slices.DeleteFunc(rest, func(p Range) bool { return p.Size <= 0 })
+}
+
+// verify reports what is still there.
+func (w *wiper) verify(ranges []Range) error {
 	var left []string
 	for _, r := range ranges {
-		found, err := Signatures(d, r.Offset, r.Size)
+		found, err := w.found(r)
 		if err != nil {
 			return err
 		}
@@ -113,73 +162,4 @@ func verifyWiped(d Device, ranges []Range) error {
 		return errors.New("wipe: the disk still holds " + strings.Join(left, ", "))
 	}
 	return nil
-}
-
-// oldRanges are the partitions of every table that is on the disk now.
-func oldRanges(d Device) []Range {
-	var list []Range
-	for _, sectorSize := range []int64{512, 4096} {
-		last := d.Size()/sectorSize - 1
-		for _, lba := range []int64{1, last} {
-			h, ok := readHeader(d, int(sectorSize), lba)
-			if !ok {
-				continue
-			}
-			list = append(list, entryRanges(d, sectorSize, h)...)
-			if lba == 1 && h.alternate != last { // of a disk that has grown since
-				list = append(list, Range{h.alternate * sectorSize, sectorSize})
-			}
-		}
-	}
-	return append(list, dosRanges(d, int64(d.SectorSize()))...)
-}
-
-// entryRanges reads entries also when their checksum is wrong: what they say
-// is cleared, not trusted.
-func entryRanges(d Device, sectorSize int64, h header) []Range {
-	b := make([]byte, h.count*entrySize)
-	if _, err := d.ReadAt(b, h.entries*sectorSize); err != nil && !errors.Is(err, io.EOF) {
-		return nil
-	}
-	var list []Range
-	for ; len(b) > 0; b = b[entrySize:] {
-		first, last := binary.LittleEndian.Uint64(b[32:]), binary.LittleEndian.Uint64(b[40:])
-		if first == 0 || last < first || last >= uint64(d.Size()/sectorSize) {
-			continue
-		}
-		list = append(list, Range{int64(first) * sectorSize, int64(last-first+1) * sectorSize})
-	}
-	return list
-}
-
-// dosRanges follows an MBR and its chain of extended boot records.
-func dosRanges(d Device, sectorSize int64) []Range {
-	var list []Range
-	var extended int64 // LBA of the first EBR; the others count from it
-	read := func(lba int64) (next int64) {
-		b := make([]byte, 512)
-		if _, err := d.ReadAt(b, lba*sectorSize); err != nil || b[510] != 0x55 || b[511] != 0xaa {
-			return 0
-		}
-		for e := b[446:510]; len(e) > 0; e = e[16:] {
-			first, n := int64(binary.LittleEndian.Uint32(e[8:])), int64(binary.LittleEndian.Uint32(e[12:]))
-			switch typ := e[4]; {
-			case typ == 0 || typ == 0xee || n == 0:
-			case typ == 0x05 || typ == 0x0f || typ == 0x85:
-				next = extended + first
-			default:
-				list = append(list, Range{(lba + first) * sectorSize, n * sectorSize})
-			}
-		}
-		if next > 0 {
-			list = append(list, Range{next * sectorSize, 512}) // the record itself
-		}
-		return next
-	}
-	next := read(0)
-	extended = next
-	for i := 0; next > 0 && i < 128; i++ {
-		next = read(next)
-	}
-	return list
 }

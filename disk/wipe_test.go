@@ -91,7 +91,7 @@ func TestWipe(t *testing.T) {
 	for _, r := range Ranges(table) {
 		plant(m, r.Offset, r.Size)
 	}
-	if err := Wipe(t.Context(), m, Ranges(table)); err != nil {
+	if err := Wipe(t.Context(), m, Ranges(table), nil); err != nil {
 		t.Fatal(err)
 	}
 	if m.data[keep] != 0x77 {
@@ -112,7 +112,7 @@ func TestWipeInterrupted(t *testing.T) {
 	for n := 0; ; n += 11 {
 		m, old := oldDisk(t)
 		m.left = n
-		err := Wipe(t.Context(), m, nil)
+		err := Wipe(t.Context(), m, nil, nil)
 		if err == nil {
 			break
 		}
@@ -120,7 +120,7 @@ func TestWipeInterrupted(t *testing.T) {
 			t.Fatal(err)
 		}
 		m.left = -1
-		if err := Wipe(t.Context(), m, nil); err != nil {
+		if err := Wipe(t.Context(), m, nil, nil); err != nil {
 			t.Fatal(err)
 		}
 		for _, r := range old {
@@ -152,7 +152,7 @@ func TestWipeLogicalPartitions(t *testing.T) {
 	for _, r := range logical {
 		plant(m, r.Offset, r.Size)
 	}
-	if err := Wipe(t.Context(), m, nil); err != nil {
+	if err := Wipe(t.Context(), m, nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	for _, r := range logical {
@@ -167,7 +167,7 @@ func TestWipeGrownDisk(t *testing.T) {
 	small, _ := oldDisk(t)
 	m := newMemory(120<<20, 512)
 	copy(m.data, small.data)
-	if err := Wipe(t.Context(), m, nil); err != nil {
+	if err := Wipe(t.Context(), m, nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	if i := bytes.Index(m.data, []byte("EFI PART")); i >= 0 {
@@ -250,7 +250,7 @@ func TestWipeRAID(t *testing.T) {
 		if out := run(t, "wipefs", "-n", path); !strings.Contains(out, "linux_raid_member") {
 			t.Errorf("%s: wipefs does not know it: %q", name, out)
 		}
-		if err := Wipe(t.Context(), d, nil); err != nil {
+		if err := Wipe(t.Context(), d, nil, nil); err != nil {
 			t.Fatal(err)
 		}
 		if out := run(t, "wipefs", "-n", path); out != "" {
@@ -262,7 +262,7 @@ func TestWipeRAID(t *testing.T) {
 func wipeAndAsk(t *testing.T, dev string, table layout.Table) {
 	t.Helper()
 	d := openRW(t, dev)
-	if err := Wipe(t.Context(), d, Ranges(table)); err != nil {
+	if err := Wipe(t.Context(), d, Ranges(table), nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := d.Close(); err != nil {
