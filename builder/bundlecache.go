@@ -15,8 +15,8 @@ import (
 // CacheInstaller builds the RAM system into the cache unless the same packages
 // and programs were built before.
 func CacheInstaller(ctx context.Context, env Env, spec InstallerSpec) (*Bundle, error) {
-	b := installerBuild{env: env, spec: spec}
-	if err := env.step("resolve packages", func() error { return b.resolve(ctx) }); err != nil {
+	b, err := newInstallerBuild(ctx, env, spec)
+	if err != nil {
 		return nil, err
 	}
 	key, err := b.key()

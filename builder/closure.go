@@ -31,12 +31,15 @@ func libraryDirs(arch string) []string {
 	return []string{"usr/lib/" + triplet, "usr/lib"}
 }
 
-// programClosure returns the names of all files that the programs need,
-// sorted. Extra names (configuration files) are kept when they exist.
-func programClosure(tree *deb.Tree, arch string, programs []string) ([]string, error) {
+// programClosure returns the names of all files that the programs, and further
+// libraries, need, sorted.
+func programClosure(tree *deb.Tree, arch string, programs, libraries []string) ([]string, error) {
 	c := closure{tree: tree, keep: map[string]bool{}}
 	for _, p := range programs {
 		c.add(c.find(p, programDirs), "program "+p, arch)
+	}
+	for _, lib := range libraries {
+		c.add(c.find(lib, libraryDirs(arch)), "library "+lib, arch)
 	}
 	if err := errors.Join(c.errs...); err != nil {
 		return nil, err

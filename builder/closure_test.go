@@ -95,7 +95,7 @@ func systemTree(t *testing.T, more map[string][]byte) *deb.Tree {
 }
 
 func TestProgramClosure(t *testing.T) {
-	got, err := programClosure(systemTree(t, nil), "amd64", []string{"mkfs.ext4", "script", "awk", "mkfs.ext4"})
+	got, err := programClosure(systemTree(t, nil), "amd64", []string{"mkfs.ext4", "script", "awk", "mkfs.ext4"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,13 +125,14 @@ func TestProgramClosureNamesWhatIsMissing(t *testing.T) {
 		"usr/bin/hangs -> nowhere": nil,
 		"usr/bin/cut":              program("", "libc.so.6")[:100],
 	})
-	_, err := programClosure(tree, "amd64", []string{"mkfs.xfs", "lost", "foreign", "hangs", "cut", "mke2fs", "loop"})
+	_, err := programClosure(tree, "amd64", []string{"mkfs.xfs", "lost", "foreign", "hangs", "cut", "mke2fs", "loop"}, []string{"libmissing.so.3"})
 	wantError(t, err,
 		"program mkfs.xfs is in none of the packages",
 		"library libgone.so.1 of usr/bin/lost is in none of the packages",
 		"dynamic loader of usr/bin/foreign: usr/lib/ld-linux-aarch64.so.1 is in none of the packages",
 		"program hangs: usr/bin/nowhere is in none of the packages",
 		"usr/bin/cut: ",
+		"library libmissing.so.3 is in none of the packages",
 	)
 	if strings.Contains(err.Error(), "libc.so.6") {
 		t.Errorf("what is there is called missing: %v", err)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"regexp"
 	"slices"
@@ -29,6 +30,13 @@ type InstallerSpec struct {
 	Modules  []string // module sets, see initramfs.Sets
 	Early    []string // module sets in the initramfs too, beside its own
 	Firmware []string // packages that bring firmware; empty: none
+	// Features add to all of the above; see ParseFeatures.
+	Features []Feature
+	// Libraries are further shared libraries to keep of the packages: those
+	// that programs load by themselves.
+	Libraries []string
+	// Config are files of vic's own, by their name in the image.
+	Config map[string]string
 }
 
 // earlyModules is the module set that the initramfs itself needs, to mount the
@@ -37,7 +45,7 @@ const earlyModules = "early"
 
 // bundleRecipe changes whenever the same packages give another bundle, so that
 // a cached one of an older vic is not taken for a new one.
-const bundleRecipe = 3
+const bundleRecipe = 4
 
 // bundleCmdline is what every bundle needs: erofs can be mounted straight from
 // a file on ramfs, not from one on tmpfs (fs/erofs/super.c, read_folio).
@@ -45,11 +53,21 @@ const bundleCmdline = "rootfstype=ramfs"
 
 // BuildInstaller builds the RAM system into dir.
 func BuildInstaller(ctx context.Context, env Env, spec InstallerSpec, dir string) (*Bundle, error) {
-	b := installerBuild{env: env, spec: spec}
-	if err := env.step("resolve packages", func() error { return b.resolve(ctx) }); err != nil {
+	b, err := newInstallerBuild(ctx, env, spec)
+	if err != nil {
 		return nil, err
 	}
 	return b.build(ctx, dir)
+}
+
+// newInstallerBuild finds out what will be built.
+func newInstallerBuild(ctx context.Context, env Env, spec InstallerSpec) (*installerBuild, error) {
+	spec, err := spec.withFeatures()
+	if err != nil {
+		return nil, err
+	}
+	b := &installerBuild{env: env, spec: spec}
+	return b, env.step("resolve packages", func() error { return b.resolve(ctx) })
 }
 
 func (b *installerBuild) build(ctx context.Context, dir string) (*Bundle, error) {
@@ -170,7 +188,7 @@ func (b *installerBuild) system(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	keep, err := programClosure(b.tree, b.spec.Arch, b.spec.Programs)
+	keep, err := programClosure(b.tree, b.spec.Arch, b.spec.Programs, b.spec.Libraries)
 	if err != nil {
 		return err
 	}
@@ -184,7 +202,7 @@ func (b *installerBuild) system(ctx context.Context) error {
 			return err
 		}
 	}
-	for _, f := range files {
+	for _, f := range append(files, configFiles(b.spec.Config)...) {
 		e, err := systemEntry(f)
 		if err == nil {
 			err = image.Add(f.Path, e)
@@ -194,6 +212,17 @@ func (b *installerBuild) system(ctx context.Context) error {
 		}
 	}
 	return b.writeSystem(ctx, image)
+}
+
+// configFiles are files of vic's own.
+func configFiles(texts map[string]string) []initramfs.File {
+	var files []initramfs.File
+	for _, name := range slices.Sorted(maps.Keys(texts)) {
+		f := initramfs.Regular(name, 0o644, []byte(texts[name]))
+		f.Origin = originConfig
+		files = append(files, f)
+	}
+	return files
 }
 
 func (b *installerBuild) writeSystem(ctx context.Context, image *deb.Tree) error {
@@ -319,7 +348,7 @@ func (b *installerBuild) describe(context.Context) error {
 	}
 	b.bundle = &Bundle{
 		Version: Version, Item: b.spec.Item, Arch: b.spec.Arch, Kernel: b.kernel.Release,
-		Cmdline: bundleCmdline, Files: b.files,
+		Cmdline: bundleCmdline, Features: b.spec.Features, Files: b.files,
 	}
 	return b.out.writeManifest(BundleFile, b.bundle)
 }

@@ -61,8 +61,10 @@ type Bundle struct {
 	Kernel  string `json:"kernel"` // uname -r
 	// Cmdline is what the kernel must be given for this bundle.
 	Cmdline string `json:"cmdline"`
-	Files   []File `json:"files"`
-	dir     string
+	// Features are what it can install onto beyond ext4 and vfat.
+	Features []Feature `json:"features,omitempty"`
+	Files    []File    `json:"files"`
+	dir      string
 }
 
 // Payload is payload.json: what gets installed.
@@ -74,6 +76,9 @@ type Payload struct {
 	Format   string `json:"format"`
 	Kernel   string `json:"kernel"`   // release of the newest kernel in it
 	TreeSize int64  `json:"treeSize"` // bytes it takes on a target, see request.Payload
+	// Features are those that the installed system has all packages for: what
+	// it can boot from beyond ext4 and vfat.
+	Features []Feature `json:"features,omitempty"`
 	// System has the settings the payload was built with; they are applied on
 	// the target.
 	System request.System `json:"system"`

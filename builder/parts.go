@@ -34,6 +34,9 @@ func systemEntry(f initramfs.File) (deb.Entry, error) {
 	return e, nil
 }
 
+// originConfig is the origin of configuration files that no package has.
+const originConfig = "configuration"
+
 // fileOrigin names the origin of an initramfs file for `vic size`.
 func fileOrigin(origin, name string) string {
 	base := path.Base(name)

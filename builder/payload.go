@@ -27,14 +27,15 @@ type PayloadSpec struct {
 	Item     string
 	Suite    string
 	Arch     string
-	Packages []string // beside the required ones
-	Units    []string // systemd units to enable
+	Packages []string  // beside the required ones
+	Features []Feature // add packages; see ParseFeatures
+	Units    []string  // systemd units to enable
 	System   request.System
 }
 
 // payloadRecipe changes whenever the same packages give another image, so that
 // a cached payload of an older vic is not taken for a new one.
-const payloadRecipe = 5
+const payloadRecipe = 6
 
 // BuildPayload builds a payload into dir, or takes it from the cache when the
 // same packages were built before.
@@ -57,6 +58,10 @@ func BuildPayload(ctx context.Context, env Env, spec PayloadSpec, dir string) (*
 
 // CachePayload builds a payload into the cache, and returns it from there.
 func CachePayload(ctx context.Context, env Env, spec PayloadSpec) (*Payload, error) {
+	spec, err := spec.withFeatures()
+	if err != nil {
+		return nil, err
+	}
 	b := payloadBuild{env: env, spec: spec}
 	if err := env.step("resolve packages", func() error { return b.resolve(ctx) }); err != nil {
 		return nil, err
@@ -220,9 +225,13 @@ func (b *payloadBuild) image(ctx context.Context, raw, tree string, out output) 
 	if err != nil {
 		return nil, err
 	}
+	features, err := featuresOf(fs.versions)
+	if err != nil {
+		return nil, err
+	}
 	return &Payload{
 		Version: Version, Item: b.spec.Item, Suite: b.spec.Suite, Arch: b.spec.Arch, Format: "erofs",
-		Kernel: fs.kernels[len(fs.kernels)-1], TreeSize: fs.treeSize, Files: []File{image, lock},
+		Kernel: fs.kernels[len(fs.kernels)-1], TreeSize: fs.treeSize, Features: features, Files: []File{image, lock},
 	}, nil
 }
 

@@ -343,7 +343,7 @@ func TestJSONIsTheSameForTheSameValues(t *testing.T) {
 	if diff := cmp.Diff(string(ja), string(jb)); diff != "" {
 		t.Error(diff)
 	}
-	want := map[string]any{"arch": "amd64", "keymap": "us", "kernel": "generic", "locale": "C.UTF-8", "packages": []string{}, "suite": "trixie"}
+	want := map[string]any{"arch": "amd64", "keymap": "us", "kernel": "generic", "locale": "C.UTF-8", "packages": []string{}, "suite": "trixie", "tools": []string{}}
 	if diff := cmp.Diff(want, a.Values(config.Build)); diff != "" {
 		t.Error(diff)
 	}
