@@ -16,13 +16,14 @@ import (
 	"github.com/victorinix/vic/images"
 	"github.com/victorinix/vic/internal/event"
 	"github.com/victorinix/vic/internal/request"
+	"github.com/victorinix/vic/qemu-tests/lab"
 	"github.com/victorinix/vic/qemu-tests/vm"
 )
 
 // What arrives damaged is refused in the RAM system, and the target disk stays
 // as it was.
 func TestBadInput(t *testing.T) {
-	needLab(t)
+	lab.Need(t)
 	for _, tt := range []struct {
 		name  string
 		spoil func(*testing.T, *order)
@@ -39,12 +40,12 @@ func TestBadInput(t *testing.T) {
 			o := newOrder(t)
 			tt.spoil(t, &o)
 			target := oldDisk(t)
-			before := digest(t, target)
+			before := lab.Digest(t, target)
 			last := o.refused(t, target)
 			if last.Exit != tt.exit || !strings.Contains(last.Message, tt.want) {
 				t.Errorf("exit code %d, want %d: %s", last.Exit, tt.exit, last.Message)
 			}
-			if digest(t, target) != before {
+			if lab.Digest(t, target) != before {
 				t.Error("the target disk was written to")
 			}
 		})
@@ -60,7 +61,7 @@ type order struct {
 
 func newOrder(t *testing.T) order {
 	t.Helper()
-	p := payload(t)
+	p := lab.Payload(t)
 	file, err := p.Image()
 	if err != nil {
 		t.Fatal(err)
@@ -74,8 +75,8 @@ func newOrder(t *testing.T) order {
 		t.Fatal(err)
 	}
 	o := order{payload: filepath.Join(t.TempDir(), "payload"), initrd: filepath.Join(t.TempDir(), "initrd")}
-	slice(t, p.Path(builder.ImageFile), o.payload, 0, file.Size)
-	writeFile(t, o.initrd, bundle(t).Initrd)
+	lab.Slice(t, p.Path(builder.ImageFile), o.payload, 0, file.Size)
+	writeFile(t, o.initrd, lab.Bundle(t).Initrd)
 	o.request = request.Request{
 		Version: request.Version, Item: p.Item,
 		Payload: request.Payload{Format: p.Format, Size: file.Size, SHA256: file.SHA256, TreeSize: p.TreeSize,
@@ -155,7 +156,7 @@ func oldDisk(t *testing.T) string {
 // refused runs the request in the RAM system and returns the event that ends it.
 func (o order) refused(t *testing.T, target string) event.Event {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	m := vm.Start(t, o.config(t, target))
 	last, err := m.WaitEvent(ctx, func(e event.Event) bool { return e.State == event.Failed && e.Exit != 0 })
@@ -177,7 +178,7 @@ func (o order) config(t *testing.T, target string) vm.Config {
 	}
 	segment := filepath.Join(t.TempDir(), "request")
 	writeFile(t, segment, func(w io.Writer) error { return builder.RequestSegment(w, doc, nil) })
-	b := bundle(t)
+	b := lab.Bundle(t)
 	return vm.Config{
 		Dir: filepath.Join(t.TempDir(), "run"), NoReboot: true, Events: true,
 		Kernel: b.Path(builder.KernelFile), Initrd: []string{o.initrd, segment},
@@ -192,8 +193,8 @@ func (o order) config(t *testing.T, target string) vm.Config {
 
 // What can be known beforehand is refused before a machine is started.
 func TestRefused(t *testing.T) {
-	needLab(t)
-	dir := built(t, "debian", "")
+	lab.Need(t)
+	dir := lab.Built(t, "debian", "")
 	small := filepath.Join(t.TempDir(), "small.img")
 	altered := filepath.Join(t.TempDir(), "altered")
 	if err := os.CopyFS(altered, os.DirFS(dir)); err != nil {
@@ -209,9 +210,9 @@ func TestRefused(t *testing.T) {
 		{"altered payload", altered, small + ",size=8G", "SHA-256"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			r := vic(t, "install", tt.payload, "--vm", "--firmware", "bios", "--disk", tt.disk)
-			if r.exit != 3 || !strings.Contains(r.stderr, tt.want) {
-				t.Errorf("exit code %d, want 3 and %q: %s", r.exit, tt.want, r.stderr)
+			r := lab.Vic(t, "install", tt.payload, "--vm", "--firmware", "bios", "--disk", tt.disk)
+			if r.Exit != 3 || !strings.Contains(r.Stderr, tt.want) {
+				t.Errorf("exit code %d, want 3 and %q: %s", r.Exit, tt.want, r.Stderr)
 			}
 			if _, err := os.Stat(small); !os.IsNotExist(err) {
 				t.Errorf("the disk was made: %v", err)

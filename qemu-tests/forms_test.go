@@ -2,6 +2,7 @@ package qemutests
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -12,13 +13,14 @@ import (
 	"github.com/victorinix/vic/builder"
 	"github.com/victorinix/vic/disk/image"
 	"github.com/victorinix/vic/internal/event"
+	"github.com/victorinix/vic/qemu-tests/lab"
 	"github.com/victorinix/vic/qemu-tests/vm"
 )
 
 // Every form of the installer boots to the agent, finds nothing to do, and says
 // what a person can do.
 func TestForms(t *testing.T) {
-	needLab(t)
+	lab.Need(t)
 	for _, tt := range []struct {
 		name, firmware string
 		config         func(*testing.T) vm.Config
@@ -39,35 +41,59 @@ func TestForms(t *testing.T) {
 // idle waits until the agent is ready, types at the console, and powers off.
 func idle(t *testing.T, m *vm.Machine, firmware string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
+	agentReady(ctx, t, m)
+	lab.Shows(ctx, t, m, "Nothing to do")
+	lab.Shows(ctx, t, m, firmware)
+	typeAtShell(ctx, t, m, "poweroff")
+}
+
+// agentReady waits until the RAM system is up. What is typed before goes to
+// the firmware or to the boot loader.
+func agentReady(ctx context.Context, t *testing.T, m *vm.Machine) {
+	t.Helper()
 	ready := func(e event.Event) bool {
 		return e.Phase == event.Enter && e.Step == "" && e.State == event.Done
 	}
 	if _, err := m.WaitEvent(ctx, ready); err != nil {
 		t.Fatal(err)
 	}
-	shows(ctx, t, m, "Nothing to do")
-	shows(ctx, t, m, firmware)
-	typeAtShell(ctx, t, m, "poweroff")
 }
 
-// typeAtShell is a person at a terminal, who types a line that ends the machine
-// once the shell is there. The shell asks the terminal where its cursor is,
-// among other things, and takes what comes for the answer.
+// typeAtShell is a person at a terminal, who types a line that ends the machine.
+// Whether a shell listens is seen from its answer to an echo, so that nothing
+// depends on how long anything takes. An answer to one that was typed after the
+// line means that the line has not ended the machine: it is typed again, twice.
 func typeAtShell(ctx context.Context, t *testing.T, m *vm.Machine, line string) {
 	t.Helper()
-	const where, here = "\x1b[6n", "\x1b[1;1R"
-	const patience = 25 // ticks without a question: the shell reads lines
+	const (
+		ask, answer = "echo at-\"your\"-service-%d.\r", "at-your-service-%d." // the terminal shows what is typed, too
+		where, here = "\x1b[6n", "\x1b[1;1R"                                  // line editors ask for the cursor, and wait
+		patience    = 50                                                      // ticks, before asking again
+	)
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
-	for answered, quiet := 0, 0; ; quiet++ {
-		var err error
-		if asked := strings.Count(m.Console(), where); asked > answered {
-			answered, quiet = answered+1, 0
-			err = m.SendConsole(here)
-		} else if quiet%patience == patience-1 {
-			err = m.SendConsole(line + "\r")
+	told, asked, heard, typed := 0, 0, 0, 0 // asked up to heard are from before the line was typed
+	for quiet := patience; ; quiet++ {
+		text, console := "", m.Console()
+		switch {
+		case strings.Count(console, where) > told:
+			told++
+			text = here
+		case answered(console, answer, heard+1, asked):
+			if typed++; typed > 3 {
+				t.Fatalf("%s: the machine goes on", line)
+			}
+			heard, quiet, text = asked, 0, line+"\r"
+		case quiet >= patience:
+			asked++
+			quiet, text = 0, fmt.Sprintf(ask, asked)
+		}
+		if text != "" {
+			if err := m.SendConsole(text); err != nil {
+				t.Log(err) // it has just gone
+			}
 		}
 		select {
 		case <-m.Done():
@@ -76,39 +102,31 @@ func typeAtShell(ctx context.Context, t *testing.T, m *vm.Machine, line string) 
 			}
 			return
 		case <-ctx.Done():
-			t.Fatalf("%s: %v", line, ctx.Err())
+			t.Fatalf("%s: typed %d times, %d answers: %v", line, typed, heard, ctx.Err())
 		case <-tick.C:
-			if err != nil {
-				t.Log(err) // it has just gone
-			}
 		}
 	}
 }
 
-// shows waits until the console shows text.
-func shows(ctx context.Context, t *testing.T, m *vm.Machine, text string) {
-	t.Helper()
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for !strings.Contains(m.Console(), text) {
-		select {
-		case <-m.Done():
-			t.Fatalf("machine ended before its console showed %q: %v", text, m.Wait(ctx))
-		case <-ctx.Done():
-			t.Fatalf("console does not show %q", text)
-		case <-tick.C:
+// answered tells whether the console shows any of the answers numbered from
+// first to last.
+func answered(console, answer string, first, last int) bool {
+	for i := first; i <= last; i++ {
+		if strings.Contains(console, fmt.Sprintf(answer, i)) {
+			return true
 		}
 	}
+	return false
 }
 
 func usb(t *testing.T) vm.Config {
-	stick := filepath.Join(built(t, "installer", "usb"), builder.USBFile)
+	stick := filepath.Join(lab.Built(t, "installer", "usb"), builder.USBFile)
 	return vm.Config{Disks: []vm.Disk{{Path: stick, Bus: "usb", Snapshot: true, BootIndex: 1}}}
 }
 
 // uki puts the EFI executable where firmware looks for one, on an ESP.
 func uki(t *testing.T) vm.Config {
-	in, err := os.Open(filepath.Join(built(t, "installer", "uki"), builder.UKIFile))
+	in, err := os.Open(filepath.Join(lab.Built(t, "installer", "uki"), builder.UKIFile))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,7 +149,7 @@ func uki(t *testing.T) vm.Config {
 
 // netboot has the card's own iPXE fetch the script, and what it names, by TFTP.
 func netboot(t *testing.T) vm.Config {
-	dir := built(t, "installer", "netboot")
+	dir := lab.Built(t, "installer", "netboot")
 	return vm.Config{Extra: []string{
 		"-netdev", "user,id=boot,tftp=" + dir + ",bootfile=" + builder.ScriptFile,
 		"-device", "virtio-net-pci,netdev=boot,bootindex=1",

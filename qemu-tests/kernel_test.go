@@ -5,47 +5,45 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/victorinix/vic/builder"
 	"github.com/victorinix/vic/builder/deb"
 	"github.com/victorinix/vic/internal/event"
+	"github.com/victorinix/vic/qemu-tests/lab"
 	"github.com/victorinix/vic/qemu-tests/vm"
 )
 
 // A kernel update leaves the system bootable, by both boot loaders: the default
 // layout has GRUB and systemd-boot, whatever firmware it was installed under.
 func TestKernelReinstall(t *testing.T) {
-	needLab(t)
-	d := installed(t, machine{"uefi", 512})
+	lab.Need(t)
+	d := lab.Installed(t, defaults[0]).Overlay(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Minute)
 	defer cancel()
-	overlay := vm.Overlay(t, d.path)
-	d.path, d.origin = overlay, d.path
 
-	g := login(t, d.start(t, "reinstall", "uefi", kernelRepository(t, d.result)), "anna", d.result)
-	before := g.sudo(bootFiles)
-	g.sudo("mkdir /run/repo && mount -o ro /dev/disk/by-id/virtio-vic-repo /run/repo" +
+	g := lab.Login(t, d.Start(t, vm.Config{Name: "reinstall", Disks: []vm.Disk{kernelRepository(t, d.Result)}}), d.Result)
+	before := g.Sudo(bootFiles)
+	g.Sudo("mkdir /run/repo && mount -o ro /dev/disk/by-id/virtio-vic-repo /run/repo" +
 		" && echo 'deb [trusted=yes] file:/run/repo ./' > /run/repo.list")
 	const apt = "DEBIAN_FRONTEND=noninteractive apt-get -o Dir::Etc::SourceList=/run/repo.list -o Dir::Etc::SourceParts=- "
-	g.sudo(apt + "update 2>&1")
-	t.Log(g.sudo(apt + "install -y --reinstall linux-image-$(uname -r) 2>&1"))
-	if after := g.sudo(bootFiles); after == before {
+	g.Sudo(apt + "update 2>&1")
+	t.Log(g.Sudo(apt + "install -y --reinstall linux-image-$(uname -r) 2>&1"))
+	if after := g.Sudo(bootFiles); after == before {
 		t.Errorf("the reinstallation made nothing anew:\n%s", after)
 	}
-	g.poweroff(ctx)
+	g.Poweroff(ctx)
 
 	for _, firmware := range []string{"uefi", "bios"} {
-		g := login(t, d.start(t, "after "+firmware, firmware), "anna", d.result)
-		g.booted()
-		g.checks([]check{
+		g := lab.Login(t, d.Start(t, vm.Config{Name: "after-" + firmware, Firmware: firmware}), d.Result)
+		g.Booted()
+		g.Checks([][2]string{
 			{"test -d /sys/firmware/efi && echo uefi || echo bios", "^" + firmware + "$"},
-			{"uname -r", "^" + regexp.QuoteMeta(d.result.Kernel) + "$"},
-			{"findmnt -no UUID /", "^" + d.result.RootUUID + "$"},
+			{"uname -r", "^" + regexp.QuoteMeta(d.Result.Kernel) + "$"},
+			{"findmnt -no UUID /", "^" + d.Result.RootUUID + "$"},
 		})
-		g.poweroff(ctx)
+		g.Poweroff(ctx)
 	}
 }
 
@@ -57,7 +55,7 @@ const bootFiles = "stat -c '%n %Y' /boot/initrd.img-* $(find /boot/efi -name 'in
 func kernelRepository(t *testing.T, want event.Result) vm.Disk {
 	t.Helper()
 	dir := t.TempDir()
-	archive := openLocked(t, filepath.Join(built(t, "debian", ""), builder.LockFile))
+	archive := openLocked(t, filepath.Join(lab.Built(t, "debian", ""), builder.LockFile))
 	all, err := archive.Resolve(t.Context(), deb.Request{Packages: []string{"linux-image-cloud-amd64"}})
 	if err != nil {
 		t.Fatal(err)
@@ -75,7 +73,7 @@ func kernelRepository(t *testing.T, want event.Result) vm.Disk {
 		t.Fatal(err)
 	}
 	image := filepath.Join(dir, "repo.img")
-	say(t, "mke2fs", "-q", "-t", "ext4", "-d", filepath.Join(dir, "repo"), image, "128M")
+	lab.Say(t, "mke2fs", "-q", "-t", "ext4", "-d", filepath.Join(dir, "repo"), image, "128M")
 	return vm.Disk{Path: image, Serial: "vic-repo", ReadOnly: true}
 }
 
@@ -91,7 +89,7 @@ func openLocked(t *testing.T, lockFile string) *deb.Archive {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cache, err := cacheDir()
+	cache, err := lab.CacheDir()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,12 +98,4 @@ func openLocked(t *testing.T, lockFile string) *deb.Archive {
 		t.Fatal(err)
 	}
 	return a
-}
-
-// start boots the disk, and keeps what is written to it.
-func (d disk) start(t *testing.T, name, firmware string, more ...vm.Disk) *vm.Machine {
-	t.Helper()
-	c := d.config(t, vm.Config{Name: strings.ReplaceAll(name, " ", "-"), Firmware: firmware}, true)
-	c.Disks = append([]vm.Disk{{Path: d.path, SectorSize: d.sector, Serial: "vic-target", Cache: "unsafe"}}, more...)
-	return vm.Start(t, c)
 }

@@ -7,27 +7,29 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/victorinix/vic/qemu-tests/lab"
 )
 
 // Two builds in different folders, with different caches, at different times,
 // are the same byte for byte. The first took what it could from the user's
 // cache, so that also what is cached is what would be built today.
 func TestReproducible(t *testing.T) {
-	needLab(t)
+	lab.Need(t)
 	cache := filepath.Join(t.TempDir(), "cache")
 	shareDownloads(t, cache)
 	for _, tt := range []struct{ item, format string }{
 		{"installer", "bundle"}, {"installer", "uki"}, {"installer", "usb"}, {"installer", "netboot"}, {"debian", ""},
 	} {
 		t.Run(tt.item+" "+tt.format, func(t *testing.T) {
-			first := built(t, tt.item, tt.format)
+			first := lab.Built(t, tt.item, tt.format)
 			second := filepath.Join(t.TempDir(), "elsewhere")
 			args := []string{"build", tt.item, "-o", "kernel=cloud", "--cache", cache, "--out", second, "--offline"}
 			if tt.format != "" {
 				args = append(args, "--format", tt.format)
 			}
-			if r := vicWith(t.Context(), t, []string{"TZ=Pacific/Auckland", "LC_ALL=C", "HOME=" + t.TempDir()}, args...); r.exit != 0 {
-				t.Fatalf("exit code %d: %s", r.exit, r.stderr)
+			if r := lab.VicWith(t.Context(), t, []string{"TZ=Pacific/Auckland", "LC_ALL=C", "HOME=" + t.TempDir()}, args...); r.Exit != 0 {
+				t.Fatalf("exit code %d: %s", r.Exit, r.Stderr)
 			}
 			a, b := digests(t, first), digests(t, second)
 			if len(a) == 0 {
@@ -45,9 +47,9 @@ func TestReproducible(t *testing.T) {
 // nothing that was built.
 func shareDownloads(t *testing.T, cache string) {
 	t.Helper()
-	built(t, "installer", "usb") // has everything downloaded
-	built(t, "debian", "")
-	from, err := cacheDir()
+	lab.Built(t, "installer", "usb") // has everything downloaded
+	lab.Built(t, "debian", "")
+	from, err := lab.CacheDir()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +87,7 @@ func digests(t *testing.T, dir string) map[string]string {
 	all := map[string]string{}
 	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
 		if err == nil && !e.IsDir() {
-			all[e.Name()] = digest(t, path)
+			all[e.Name()] = lab.Digest(t, path)
 		}
 		return err
 	})

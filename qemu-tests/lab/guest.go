@@ -1,0 +1,155 @@
+package lab
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/victorinix/vic/internal/event"
+	"github.com/victorinix/vic/qemu-tests/vm"
+)
+
+// loginKey is the key of this run's user.
+var loginKey = sync.OnceValues(func() (ssh.Signer, error) {
+	_, key, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		return nil, err
+	}
+	return ssh.NewSignerFromKey(key)
+})
+
+// writeLoginKey writes the public half of the login key into dir, for
+// -o sshkey=@FILE.
+func writeLoginKey(t *testing.T, dir string) string {
+	t.Helper()
+	signer, err := loginKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "key.pub")
+	if err := os.WriteFile(path, ssh.MarshalAuthorizedKey(signer.PublicKey()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// Guest is an installed system that answers by SSH.
+type Guest struct {
+	*vm.Machine
+	t      *testing.T
+	client *ssh.Client
+}
+
+// Login logs in as User to a machine whose host keys are known from its
+// installation.
+func Login(t *testing.T, m *vm.Machine, installed event.Result) Guest {
+	t.Helper()
+	signer, err := loginKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pinned []ssh.PublicKey
+	for _, line := range installed.HostKeys {
+		key, _, _, _, err := ssh.ParseAuthorizedKey([]byte(line))
+		if err != nil {
+			t.Fatal(err)
+		}
+		pinned = append(pinned, key)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	client, err := m.SSH(ctx, vm.SSHConfig{User: User, Signer: signer, HostKeys: pinned})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close() })
+	return Guest{m, t, client}
+}
+
+// Try runs a shell command in the guest.
+func (g Guest) Try(command, stdin string) (string, error) {
+	session, err := g.client.NewSession()
+	if err != nil {
+		return "", err
+	}
+	defer session.Close()
+	session.Stdin = strings.NewReader(stdin)
+	out, err := session.CombinedOutput(command)
+	return strings.TrimSpace(string(out)), err
+}
+
+// Sudo runs a shell command as root; it has to succeed.
+func (g Guest) Sudo(command string) string {
+	g.t.Helper()
+	out, err := g.Try("sudo -S -p '' sh -c '"+strings.ReplaceAll(command, "'", `'\''`)+"'", Password+"\n")
+	if err != nil {
+		g.t.Fatalf("sudo %s: %v\n%s", command, err, out)
+	}
+	return out
+}
+
+// Checks runs shell commands as root, each with a regular expression for what it
+// has to print. They run in one session: under emulation, each takes seconds.
+func (g Guest) Checks(all [][2]string) {
+	g.t.Helper()
+	const cut = "---- 8< ----"
+	var script strings.Builder
+	for _, c := range all {
+		script.WriteString("( " + c[0] + " ) 2>&1; echo; echo '" + cut + "'\n")
+	}
+	outputs := strings.Split(g.Sudo(script.String()), cut)
+	if len(outputs) != len(all)+1 {
+		g.t.Fatalf("%d outputs of %d commands", len(outputs)-1, len(all))
+	}
+	for i, c := range all {
+		if got := strings.TrimSpace(outputs[i]); !regexp.MustCompile(c[1]).MatchString(got) {
+			g.t.Errorf("%s: got %q, want %s", c[0], got, c[1])
+		}
+	}
+}
+
+// Booted waits until systemd has started everything, and names what failed.
+func (g Guest) Booted() {
+	g.t.Helper()
+	if state := g.Sudo("systemctl is-system-running --wait || true"); state != "running" {
+		g.t.Errorf("the system is %s:\n%s", state, g.Sudo("systemctl --failed --no-legend; journalctl -b -p warning --no-pager | tail -40"))
+	}
+}
+
+// Poweroff ends the machine from within. The connection may end before the
+// command has answered: what counts is that the machine ends, and how.
+func (g Guest) Poweroff(ctx context.Context) {
+	g.t.Helper()
+	var cut *ssh.ExitMissingError
+	if out, err := g.Try("sudo -S systemctl --no-block poweroff", Password+"\n"); err != nil && !errors.As(err, &cut) {
+		g.t.Fatalf("power off: %v\n%s", err, out)
+	}
+	if err := g.Wait(ctx); err != nil {
+		g.t.Error(err)
+	}
+}
+
+// Shows waits until the console shows text.
+func Shows(ctx context.Context, t *testing.T, m *vm.Machine, text string) {
+	t.Helper()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for !strings.Contains(m.Console(), text) {
+		select {
+		case <-m.Done():
+			t.Fatalf("machine ended before its console showed %q: %v", text, m.Wait(ctx))
+		case <-ctx.Done():
+			t.Fatalf("console does not show %q", text)
+		case <-tick.C:
+		}
+	}
+}
