@@ -22,9 +22,12 @@ type memory struct {
 	data       []byte
 	sectorSize int
 	left       int
+	whole      bool // the failing one is not torn: it does not happen
 }
 
-func newMemory(size, sectorSize int) *memory { return &memory{make([]byte, size), sectorSize, -1} }
+func newMemory(size, sectorSize int) *memory {
+	return &memory{data: make([]byte, size), sectorSize: sectorSize, left: -1}
+}
 
 func (m *memory) Size() int64     { return int64(len(m.data)) }
 func (m *memory) SectorSize() int { return m.sectorSize }
@@ -46,6 +49,9 @@ var errPulled = errors.New("the plug was pulled")
 func (m *memory) WriteAt(p []byte, off int64) (int, error) {
 	if off < 0 || off+int64(len(p)) > m.Size() {
 		return 0, errors.New("outside of the device")
+	}
+	if m.left == 0 && m.whole {
+		return 0, errPulled
 	}
 	if m.left == 0 {
 		return copy(m.data[off:], p[:len(p)/2]), errPulled

@@ -36,7 +36,11 @@ func ReadGPT(d Device) (layout.Table, error) {
 	if err != nil {
 		return layout.Table{}, fmt.Errorf("read GPT: %w", err)
 	}
-	return toLayout(t, d)
+	table, err := toLayout(t, d)
+	if err != nil {
+		return table, err
+	}
+	return table, readHybrid(d, &table)
 }
 
 func toLayout(t *gpt.Table, d Device) (layout.Table, error) {
@@ -159,15 +163,17 @@ func validCopy(d Device, sectorSize int, lba int64) bool {
 // back. Equal tables give equal bytes. At every moment at least one copy, of
 // the old table or of the new, is valid if one was before; the MBR, which
 // would end the life of an old DOS table, comes last.
+//
+// Entries with an MBR part make the MBR a hybrid one.
 func WriteGPT(ctx context.Context, d Device, t layout.Table) error {
-	if err := writeGPT(ctx, d, t); err != nil {
+	if err := writeGPT(ctx, d, t, false); err != nil {
 		return fmt.Errorf("write GPT: %w", err)
 	}
 	return nil
 }
 
-func writeGPT(ctx context.Context, d Device, t layout.Table) error {
-	pieces, err := render(t, d)
+func writeGPT(ctx context.Context, d Device, t layout.Table, protectiveLast bool) error {
+	pieces, err := render(t, d, protectiveLast)
 	if err != nil {
 		return err
 	}
@@ -177,14 +183,8 @@ func writeGPT(ctx context.Context, d Device, t layout.Table) error {
 		order = append(append([]piece{}, primary...), backup...)
 	}
 	for _, p := range append(order, pieces[4]) {
-		if err := ctx.Err(); err != nil {
-			return context.Cause(ctx)
-		}
-		if _, err := d.WriteAt(p.data, p.off); err != nil {
-			return fmt.Errorf("%s: %w", p.what, err)
-		}
-		if err := d.Sync(); err != nil {
-			return fmt.Errorf("flush %s: %w", p.what, err)
+		if err := writePiece(ctx, d, p); err != nil {
+			return err
 		}
 	}
 	return verify(d, pieces)
@@ -197,8 +197,18 @@ type piece struct {
 	data []byte
 }
 
-// verify reads the pieces back, from the medium where that can be told.
 func verify(d Device, pieces []piece) error {
+	if err := readBack(d, pieces); err != nil {
+		return err
+	}
+	if v := newView(d, d.SectorSize()); !v.primary || !v.backup {
+		return errors.New("read back: a copy is not valid")
+	}
+	return nil
+}
+
+// readBack compares the pieces with the medium, where that can be told.
+func readBack(d Device, pieces []piece) error {
 	if c, ok := d.(interface{ dropCache() error }); ok {
 		if err := c.dropCache(); err != nil {
 			return err
@@ -213,15 +223,12 @@ func verify(d Device, pieces []piece) error {
 			return fmt.Errorf("read back %s: the disk does not hold what was written", p.what)
 		}
 	}
-	if v := newView(d, d.SectorSize()); !v.primary || !v.backup {
-		return errors.New("read back: a copy is not valid")
-	}
 	return nil
 }
 
 // render makes the pieces of a table: entries and header of the first copy,
 // entries and header of the backup, MBR.
-func render(t layout.Table, d Device) ([]piece, error) {
+func render(t layout.Table, d Device, protectiveLast bool) ([]piece, error) {
 	if t.Size != d.Size() || t.SectorSize != d.SectorSize() {
 		return nil, fmt.Errorf("the table is for %d bytes in sectors of %d, the device has %d in sectors of %d",
 			t.Size, t.SectorSize, d.Size(), d.SectorSize())
@@ -248,7 +255,11 @@ func render(t layout.Table, d Device) ([]piece, error) {
 	if err := table.Write(&rec, t.Size); err != nil {
 		return nil, err
 	}
-	return rec.sorted(t)
+	mbr, err := hybridMBR(t, protectiveLast)
+	if err != nil {
+		return nil, err
+	}
+	return rec.sorted(mbr)
 }
 
 // recorder takes what the gpt package would write, in its order: it writes the
@@ -265,24 +276,13 @@ func (r *recorder) WriteAt(p []byte, off int64) (int, error) {
 
 func (r *recorder) Sync() error { return nil }
 
-func (r *recorder) sorted(t layout.Table) ([]piece, error) {
+func (r *recorder) sorted(mbr piece) ([]piece, error) {
 	if len(r.pieces) != 4 {
 		return nil, fmt.Errorf("expected four pieces, got %d", len(r.pieces))
 	}
-	p := []piece{r.pieces[2], r.pieces[3], r.pieces[0], r.pieces[1], protectiveMBR(t)}
+	p := []piece{r.pieces[2], r.pieces[3], r.pieces[0], r.pieces[1], mbr}
 	for i, what := range []string{"entries", "header", "backup entries", "backup header", "protective MBR"} {
 		p[i].what = what
 	}
 	return p, nil
-}
-
-// protectiveMBR is UEFI 2.10 table 5-4, without the boot code before it, which
-// stays.
-func protectiveMBR(t layout.Table) piece {
-	b := make([]byte, 66) // four entries and the signature
-	copy(b, []byte{0x00, 0x00, 0x02, 0x00, 0xee, 0xff, 0xff, 0xff, 0x01, 0x00, 0x00, 0x00})
-	sectors := min(t.Size/int64(t.SectorSize)-1, 0xffffffff)
-	binary.LittleEndian.PutUint32(b[12:], uint32(sectors))
-	copy(b[64:], []byte{0x55, 0xaa})
-	return piece{off: 446, data: b}
 }
