@@ -228,12 +228,13 @@ func TestReread(t *testing.T) {
 				t.Errorf("%s has %s bytes, want %s", PartitionPath(dev, 2), out, want)
 			}
 		}
-		held, err := os.OpenFile(PartitionPath(dev, 1), os.O_RDONLY|unix.O_EXCL, 0)
+		held, err := os.OpenFile(PartitionPath(dev, 3), os.O_RDONLY|unix.O_EXCL, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-		if err := Reread(ctx, dev, table); !errors.Is(err, unix.EBUSY) {
+		table.Entries = table.Entries[:2]
+		if err := Reread(ctx, dev, table); !errors.Is(err, unix.EBUSY) || !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("with a partition in use: %v", err)
 		}
 		cancel()

@@ -6,23 +6,29 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/victorinix/vic/disk/layout"
 	"github.com/victorinix/vic/disk/sysfs"
+	"github.com/victorinix/vic/disk/udev"
+	"github.com/victorinix/vic/internal/tool"
 )
 
 // rereadTimeout bounds how long the kernel and devtmpfs may take to show the
 // new partitions.
 const rereadTimeout = 10 * time.Second
 
-// Reread makes the kernel forget the partitions that it knows of a disk, and
-// take those of the table that is on it now. It returns when every partition
-// of t has a node in /dev and the right size. The disk must not be open
-// exclusively, as Open does for writing: close it first.
+// Reread makes the kernel's view of a disk's partitions that of t, the table
+// that is on it now. It returns when every partition has a node in /dev and
+// the right size, and udev, where it runs, has seen them. The disk must not be
+// open exclusively, as Open does for writing: close it first.
+//
+// Partitions that are in use may stay so as long as t leaves them where they
+// are; one that only changes its end is resized under its users. What has to
+// go and is in use is an error that names the users.
 func Reread(ctx context.Context, path string, t layout.Table) error {
 	if err := reread(ctx, path, t); err != nil {
 		return fmt.Errorf("reread partitions of %s: %w", path, err)
@@ -42,18 +48,25 @@ func reread(ctx context.Context, path string, t layout.Table) error {
 		return err
 	}
 	defer f.Close()
-	// Something that looks at new devices, such as udev, may have a
-	// partition open for a moment: busy.
-	err = poll(ctx, func() error { return unix.IoctlSetInt(int(f.Fd()), unix.BLKRRPART, 0) }, unix.EBUSY)
-	// EINVAL: a device that is not scanned, such as a plain loop device. A
-	// kernel that was built without GPT finds nothing.
-	if err == nil && errors.Is(known(name, t), errNotShown) || errors.Is(err, unix.EINVAL) {
-		err = replacePartitions(f, name, t)
-	}
-	if err != nil {
+	// EBUSY: a partition is in use. EINVAL: a device that is not scanned, such
+	// as a plain loop device. A kernel that was built without the kind of table
+	// finds nothing.
+	err = unix.IoctlSetInt(int(f.Fd()), unix.BLKRRPART, 0)
+	if err != nil && !errors.Is(err, unix.EBUSY) && !errors.Is(err, unix.EINVAL) {
 		return err
 	}
-	return poll(ctx, func() error { return shown(name, t) }, errNotShown)
+	if errors.Is(known(name, t), errNotShown) {
+		if err := changePartitions(ctx, f, name, t); err != nil {
+			return err
+		}
+	}
+	if err := known(name, t); err != nil {
+		return err
+	}
+	if err := awaitNodes(ctx, name, t); err != nil {
+		return err
+	}
+	return udev.Settle(ctx, tool.Exec{})
 }
 
 // partitionName is the kernel name of a partition.
@@ -61,94 +74,79 @@ func partitionName(disk string, n int) string {
 	return filepath.Base(PartitionPath("/dev/"+disk, n))
 }
 
-// poll tries f until it succeeds, or fails with another error than again, or
-// ctx ends.
-func poll(ctx context.Context, f func() error, again error) error {
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := f()
-		if err == nil || !errors.Is(err, again) {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("%w: %w", err, context.Cause(ctx))
-		case <-tick.C:
-		}
-	}
-}
-
 var errNotShown = errors.New("the kernel does not show the new partitions")
 
-// shown says whether the kernel's view is the table's, and /dev the kernel's.
-func shown(name string, t layout.Table) error {
-	for _, e := range t.Entries {
-		if _, err := os.Stat(PartitionPath(sysfs.Node(name), e.Number)); err != nil {
-			return fmt.Errorf("%w: %w", errNotShown, err)
-		}
+// awaitNodes waits for the nodes of all partitions.
+func awaitNodes(ctx context.Context, name string, t layout.Table) error {
+	w, err := newWatch("/dev", unix.IN_CREATE|unix.IN_MOVED_TO)
+	if err != nil {
+		return err
 	}
-	return known(name, t)
+	defer w.close()
+	return w.retry(ctx, errNotShown, func() error {
+		for _, e := range t.Entries {
+			if _, err := os.Stat(PartitionPath(sysfs.Node(name), e.Number)); err != nil {
+				return fmt.Errorf("%w: %w", errNotShown, err)
+			}
+		}
+		return nil
+	})
 }
 
 // known says whether the kernel's view is the table's.
 func known(name string, t layout.Table) error {
+	now, err := kernelPartitions(name)
+	if err != nil {
+		return err
+	}
+	if len(now) != len(t.Entries) {
+		return fmt.Errorf("%w: it has %d instead of %d", errNotShown, len(now), len(t.Entries))
+	}
+	for _, e := range t.Entries {
+		p, ok := now[e.Number]
+		if !ok || p.Offset != int64(e.FirstLBA)*int64(t.SectorSize) || p.Size != e.Size(t.SectorSize) && !extended(e) {
+			return fmt.Errorf("%w: partition %d has %d bytes from %d", errNotShown, e.Number, p.Size, p.Offset)
+		}
+	}
+	return nil
+}
+
+// extended says whether an entry is the extended partition of an MBR, which
+// the kernel shows with its first sectors alone.
+func extended(e layout.Entry) bool { return e.MBR != nil && e.MBR.Part == partExtended }
+
+// kernelPartitions is the kernel's view, by number.
+func kernelPartitions(name string) (map[int]Range, error) {
 	root := sysfs.Root("/")
 	names, err := root.Partitions(name)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if len(names) != len(t.Entries) {
-		return fmt.Errorf("%w: it has %d instead of %d", errNotShown, len(names), len(t.Entries))
+	list := map[int]Range{}
+	for _, part := range names {
+		var v [3]int64
+		for i, attr := range []string{"partition", "start", "size"} {
+			if v[i], err = root.Number("sys/block", name, part, attr); err != nil {
+				return nil, fmt.Errorf("read partition %s: %w", part, err)
+			}
+		}
+		list[int(v[0])] = Range{v[1] * 512, v[2] * 512}
 	}
-	for _, e := range t.Entries {
-		part := partitionName(name, e.Number)
-		start, err := root.Number("sys/block", name, part, "start")
-		if err != nil {
-			return fmt.Errorf("%w: %w", errNotShown, err)
-		}
-		size, err := root.Number("sys/block", name, part, "size")
-		if err != nil {
-			return fmt.Errorf("%w: %w", errNotShown, err)
-		}
-		if start*512 != int64(e.FirstLBA)*int64(t.SectorSize) || size*512 != e.Size(t.SectorSize) {
-			return fmt.Errorf("%w: %s has %d sectors from %d", errNotShown, part, size, start)
-		}
-	}
-	return nil
+	return list, nil
 }
 
-// replacePartitions tells the kernel of each partition.
-func replacePartitions(f *os.File, name string, t layout.Table) error {
-	old, err := sysfs.Root("/").Partitions(name)
+// usersOf names what holds a partition.
+func usersOf(disk string, number int) string {
+	node := PartitionPath(sysfs.Node(disk), number)
+	users, err := sysfs.Root("/").InUse(disk)
 	if err != nil {
-		return err
+		return err.Error()
 	}
-	for _, p := range old {
-		n, err := sysfs.Root("/").Number("sys/block", name, p, "partition")
-		if err != nil {
-			return err
-		}
-		if err := blkpg(f, unix.BLKPG_DEL_PARTITION, unix.BlkpgPartition{Pno: int32(n)}); err != nil {
-			return fmt.Errorf("remove %s: %w", p, err)
+	var own []string
+	for _, u := range users {
+		if strings.HasPrefix(u, node+" ") {
+			own = append(own, u)
 		}
 	}
-	for _, e := range t.Entries {
-		p := unix.BlkpgPartition{
-			Start: int64(e.FirstLBA) * int64(t.SectorSize), Length: e.Size(t.SectorSize), Pno: int32(e.Number),
-		}
-		if err := blkpg(f, unix.BLKPG_ADD_PARTITION, p); err != nil {
-			return fmt.Errorf("add partition %d: %w", e.Number, err)
-		}
-	}
-	return nil
-}
-
-func blkpg(f *os.File, op int32, p unix.BlkpgPartition) error {
-	arg := unix.BlkpgIoctlArg{Op: op, Datalen: int32(unsafe.Sizeof(p)), Data: (*byte)(unsafe.Pointer(&p))}
-	_, _, errno := unix.Syscall(unix.SYS_IOCTL, f.Fd(), unix.BLKPG, uintptr(unsafe.Pointer(&arg)))
-	if errno != 0 {
-		return errno
-	}
-	return nil
+	return strings.Join(own, "; ")
 }
