@@ -55,42 +55,10 @@ func ext(s *source) *Result {
 		free |= uint64(b.le32(0x158)) << 32
 	}
 	r.Clean = known(b.le16(58)&extValid != 0 && b.le16(58)&extErrors == 0 && incompat&extRecover == 0)
-	if size := product(blocks, uint64(r.BlockSize)); size > 0 {
+	inodes, freeInodes := uint64(b.le32(0)), uint64(b.le32(16))
+	if size := product(blocks, uint64(r.BlockSize)); size > 0 && free <= blocks && freeInodes <= inodes {
 		r.Size = size
-		r.MinSize = extMin(b, blocks, free, r)
+		r.MinSize = extGeometry(b, blocks, uint64(r.BlockSize)).least(blocks-free, inodes-freeInodes) * r.BlockSize
 	}
 	return r
-}
-
-// extMin is the least size of an ext file system. One that shrinks loses whole
-// groups with their inode tables; the inodes in use keep as many groups as they
-// need.
-func extMin(b bytesOf, blocks, free uint64, r *Result) int64 {
-	perGroup, inodesPerGroup := uint64(b.le32(32)), uint64(b.le32(40))
-	inodes, freeInodes := uint64(b.le32(0)), uint64(b.le32(16))
-	inodeSize := uint64(128)
-	if b.le32(76) > 0 {
-		inodeSize = uint64(b.le16(88))
-	}
-	if free > blocks || freeInodes > inodes {
-		return 0
-	}
-	used, groups := blocks-free, (blocks+perGroup-1)/perGroup
-	own := (inodesPerGroup*inodeSize+uint64(r.BlockSize)-1)/uint64(r.BlockSize) + 2 // inode table and bitmaps
-	if own >= perGroup || groups == 0 {
-		return r.Size
-	}
-	data := uint64(0)
-	if used > groups*own {
-		data = used - groups*own
-	}
-	need := max((data+perGroup-own-1)/(perGroup-own), (inodes-freeInodes+inodesPerGroup-1)/inodesPerGroup, 1)
-	// Data that moves is cut into more pieces, whose places need room of their
-	// own, and a sixteenth is for the groups of which flex_bg keeps a set.
-	least := max(data+need*own, (need-1)*perGroup)
-	least += least/16 + 8*perGroup/64 + (4<<20)/uint64(r.BlockSize)
-	if least >= blocks {
-		return r.Size
-	}
-	return int64(least) * r.BlockSize
 }

@@ -3,11 +3,13 @@ package probe
 import (
 	"bytes"
 	"encoding/hex"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -185,4 +187,11 @@ func TestLikeBlkid(t *testing.T) {
 			t.Logf("%+v", r)
 		})
 	}
+}
+
+func words(n int64) string { return strconv.FormatInt(n, 10) }
+
+func scan(s string, to ...any) error {
+	_, err := fmt.Sscan(s, to...)
+	return err
 }
