@@ -20,8 +20,15 @@ type decoder struct {
 	source    string
 	prefix    string              // of all paths: "", "devices" or "disko.devices"
 	positions map[string]ast.Node // by path
-	errs      []*Error
+	// devices are the values of keys that disko computes from the rest of the
+	// layout ("device", a swap file's "mountpoint"), by path: see computed.
+	devices map[string]ast.Node
+	depth   int
+	errs    []*Error
 }
+
+// maxDepth is how deep contents may be nested in one another.
+const maxDepth = 32
 
 func reflectOf(v any) reflect.Value { return reflect.ValueOf(v).Elem() }
 
@@ -37,10 +44,7 @@ func (d *decoder) fail(n ast.Node, path, format string, args ...any) *Error {
 // locate adds an error of Validate, with the position of its path or of the
 // nearest parent that was written down.
 func (d *decoder) locate(e *Error) {
-	path := e.Path
-	if d.prefix != "" {
-		path = d.prefix + "." + path
-	}
+	path := d.full(e.Path)
 	for at := path; ; {
 		if n := d.positions[at]; n != nil {
 			d.fail(n, path, "%s", e.Msg).Nearest = e.Nearest
@@ -75,6 +79,9 @@ func (d *decoder) value(n ast.Node, path string, v reflect.Value) {
 	case reflect.Struct, reflect.Map:
 		if c, ok := v.Addr().Interface().(*Content); ok {
 			d.content(n, path, c)
+			return
+		}
+		if files, ok := v.Addr().Interface().(*map[string]SwapFile); ok && d.oldSwap(n, path, files) {
 			return
 		}
 		d.mapping(n, path, v)
@@ -136,6 +143,7 @@ func (d *decoder) mapping(n ast.Node, path string, v reflect.Value) {
 		case known:
 			d.value(it.Value(), below, v.FieldByIndex(index))
 		case key == "type" && contentTypes[v.Type()]:
+		case d.special(v.Type(), key, below, it.Value()):
 		default:
 			d.unknown(it.Key(), path, keys(fields))
 		}
@@ -157,6 +165,11 @@ func (d *decoder) sequence(n ast.Node, path string, v reflect.Value) {
 
 // content decodes what a device holds, by its type.
 func (d *decoder) content(n ast.Node, path string, c *Content) {
+	if d.depth++; d.depth > maxDepth {
+		d.fail(n, path, "is nested more than %d deep", maxDepth)
+		return
+	}
+	defer func() { d.depth-- }()
 	m, ok := n.(ast.MapNode)
 	if !ok {
 		d.fail(n, path, "expected a mapping (key: value), got %s", describe(n))
@@ -174,6 +187,10 @@ func (d *decoder) content(n ast.Node, path string, c *Content) {
 		return
 	}
 	word, _ := scalar(name)
+	if strings.HasPrefix(word, "bcache_") {
+		d.fail(name, path+".type", "%s", refusedBcache)
+		return
+	}
 	spec, ok := specs[word]
 	if !ok {
 		d.fail(name, path+".type", "unknown content type %s", describe(name)).Nearest = nearest.Name(word, types)

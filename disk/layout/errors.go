@@ -17,6 +17,9 @@ type Error struct {
 	Msg          string
 	// Nearest is the name that was probably meant; may be empty.
 	Nearest string
+
+	// absent: something is missing that may have been written down wrongly.
+	absent bool
 }
 
 func (e *Error) Error() string {

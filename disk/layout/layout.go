@@ -7,6 +7,8 @@
 // disko config works unchanged; vic's additions are extra keys only.
 //
 //	text --Parse--> Layout --Resolve(disks, seed)--> []Table (sectors, GUIDs)
+//	                   |--Order--> what has to be made before what
+//	                   '--Needs--> formats, tools, subsystems that it uses
 //
 // What stands inside of a partition, an array or a volume group is a Content;
 // package internal/plan/storage makes the steps from it. What vic does not know
@@ -83,24 +85,29 @@ type GPT struct {
 
 // Partition is one of a gpt's partitions.
 type Partition struct {
-	Name      string  `json:"name,omitempty"`  // in the default label; default the key
-	Type      string  `json:"type,omitempty"`  // sgdisk code ("EF00") or GUID; default 8300
-	Size      string  `json:"size,omitempty"`  // default "0": all that is left
-	Start     string  `json:"start,omitempty"` // default "0": the next free aligned sector
-	End       string  `json:"end,omitempty"`
-	Label     string  `json:"label,omitempty"`     // default disk-NAME-PARTITION, as disko
-	UUID      string  `json:"uuid,omitempty"`      // default derived from the seed
-	Priority  *int    `json:"priority,omitempty"`  // smaller comes first; default 1000, EF02 100, size 100% 9001
-	Alignment int     `json:"alignment,omitempty"` // in sectors, as sgdisk --set-alignment; 0: 1 MiB
+	Name     string `json:"name,omitempty"`  // in the default label; default the key
+	Type     string `json:"type,omitempty"`  // sgdisk code ("EF00") or GUID; default 8300, for swap 8200
+	Size     string `json:"size,omitempty"`  // default "0": all that is left
+	Start    string `json:"start,omitempty"` // default "0": the next free aligned sector
+	End      string `json:"end,omitempty"`
+	Label    string `json:"label,omitempty"`    // default disk-NAME-PARTITION, as disko
+	UUID     string `json:"uuid,omitempty"`     // default derived from the seed
+	Priority *int   `json:"priority,omitempty"` // smaller comes first; default 1000, EF02 100, size 100% 9001
+	// Alignment is in sectors, as sgdisk --set-alignment. Default 1 when Start or
+	// End is in sectors ("34s"), otherwise 1 MiB, or what partitions that come
+	// before are aligned to.
+	Alignment int     `json:"alignment,omitempty"`
 	Attribute []int   `json:"attributes,omitempty"`
 	Hybrid    *Hybrid `json:"hybrid,omitempty"`
 	// Keep is vic's: the partition is there and stays, with its number, GUID and
 	// data. It is found by UUID where that is given, else by its label (Label,
 	// or what Label defaults to), else by the key as label. Its content says
-	// where to mount it, and is never made.
+	// where to mount it, and is never made. Its Size, where it has one, is the
+	// least that will do; its start is where it is.
 	Keep bool `json:"keep,omitempty"`
-	// Resize is vic's, with Keep: the new size of the partition, as Size.
-	// Contents are shrunk before, or grown after it.
+	// Resize is vic's, with Keep: the new size of the partition, as Size; 100%
+	// is up to the next partition that is kept. Contents are shrunk before, or
+	// grown after it.
 	Resize  string   `json:"resize,omitempty"`
 	Content *Content `json:"content,omitempty"`
 	Hooks
@@ -134,7 +141,7 @@ type MBRPartition struct {
 
 // Filesystem is content type filesystem.
 type Filesystem struct {
-	Format       string   `json:"format"` // ext2, ext3, ext4, xfs, btrfs, f2fs, vfat, exfat
+	Format       string   `json:"format"` // ext2, ext3, ext4, xfs, btrfs, f2fs, vfat, exfat; kept: also ntfs, ...
 	Mountpoint   string   `json:"mountpoint,omitempty"`
 	MountOptions []string `json:"mountOptions,omitempty"` // default ["defaults"]
 	ExtraArgs    []string `json:"extraArgs,omitempty"`    // for mkfs
@@ -154,7 +161,7 @@ type Btrfs struct {
 
 // Subvolume of a btrfs. Name may be a path: parents are made first.
 type Subvolume struct {
-	Type         string              `json:"type,omitempty"` // "btrfs_subvol"
+	Type         string              `json:"type,omitempty"` // "btrfs_subvol", "bcachefs_subvolume"
 	Name         string              `json:"name,omitempty"` // default the key
 	Mountpoint   string              `json:"mountpoint,omitempty"`
 	MountOptions []string            `json:"mountOptions,omitempty"` // default ["defaults"]
@@ -163,12 +170,16 @@ type Subvolume struct {
 	Hooks
 }
 
-// SwapFile is a swap file in a btrfs.
+// SwapFile is a swap file in a btrfs. Parse turns disko's older form, {enable,
+// files: [...]}, into this one.
 type SwapFile struct {
-	Size     string   `json:"size"`               // "2G"
-	Path     string   `json:"path,omitempty"`     // within the subvolume; default the key
-	Priority *int     `json:"priority,omitempty"` // of swapon
-	Options  []string `json:"options,omitempty"`
+	Type          string   `json:"type,omitempty"`          // "btrfs_swap"
+	Size          string   `json:"size"`                    // "2G"
+	Path          string   `json:"path,omitempty"`          // within the subvolume; default the key
+	DiscardPolicy string   `json:"discardPolicy,omitempty"` // as Swap's
+	Priority      *int     `json:"priority,omitempty"`      // of swapon
+	Options       []string `json:"options,omitempty"`       // default ["defaults"]
+	Hooks
 }
 
 // Swap is content type swap.
@@ -239,7 +250,7 @@ type VolumeGroup struct {
 // LogicalVolume of a VolumeGroup.
 type LogicalVolume struct {
 	Name     string `json:"name,omitempty"`
-	Priority *int   `json:"priority,omitempty"` // default 1000; size with 100% 9001; thin pools before thin volumes
+	Priority *int   `json:"priority,omitempty"` // default: see VolumeGroup.Order
 	Size     string `json:"size,omitempty"`     // "10G", "40%FREE", "100%FREE", "50%VG"
 	LVMType  string `json:"lvm_type,omitempty"` // mirror, raid0, ..., thin-pool, thinlv
 	Pool     string `json:"pool,omitempty"`     // of a thin volume
@@ -260,7 +271,7 @@ type Array struct {
 	Type      string   `json:"type"` // "mdadm"
 	Name      string   `json:"name,omitempty"`
 	Level     string   `json:"level,omitempty"`    // 0, 1 (default), 4, 5, 6, 10, "linear", "container"
-	Metadata  string   `json:"metadata,omitempty"` // "1", "1.0", "1.1", "1.2", "default", "ddf", "imsm"
+	Metadata  string   `json:"metadata,omitempty"` // "1", "1.0", "1.1", "1.2", "default", "ddf", "imsm"; vic's: "0.90"
 	ExtraArgs []string `json:"extraArgs,omitempty"`
 	Content   *Content `json:"content,omitempty"`
 	Hooks
@@ -274,9 +285,11 @@ type ZFS struct {
 
 // Pool is devices.zpool.NAME.
 type Pool struct {
-	Type         string             `json:"type"` // "zpool"
-	Name         string             `json:"name,omitempty"`
-	Mode         any                `json:"mode,omitempty"` // "", "mirror", "raidz", ...; or disko's {topology: ...}
+	Type string `json:"type"` // "zpool"
+	Name string `json:"name,omitempty"`
+	// Mode is "", "mirror", "raidz", ..., or disko's {topology: ...}: see
+	// Topology.
+	Mode         any                `json:"mode,omitempty"`
 	Options      map[string]string  `json:"options,omitempty"`
 	RootOptions  map[string]string  `json:"rootFsOptions,omitempty"`
 	Mountpoint   string             `json:"mountpoint,omitempty"`

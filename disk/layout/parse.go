@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml"
@@ -31,17 +32,44 @@ func Parse(name string, data []byte) (Layout, error) {
 	if err != nil {
 		return Layout{}, syntaxError(name, err)
 	}
-	d := decoder{source: name, positions: map[string]ast.Node{}}
+	d := decoder{source: name, positions: map[string]ast.Node{}, devices: map[string]ast.Node{}}
 	var l Layout
 	if body := d.document(file); body != nil {
 		d.layout(body, &l)
-	}
-	if len(d.errs) == 0 {
-		for _, e := range l.problems() {
-			d.locate(e)
-		}
+		d.check(&l)
 	}
 	return l, join(d.errs)
+}
+
+// check finds what is wrong with a layout that was read. Where reading it found
+// mistakes, what seems to be missing, or lies inside of what could not be read,
+// is not reported as well.
+func (d *decoder) check(l *Layout) {
+	l.normalize()
+	unread := make([]string, len(d.errs))
+	for i, e := range d.errs {
+		unread[i] = e.Path
+	}
+	d.computed(*l)
+	for _, e := range l.problems() {
+		if len(unread) > 0 && (e.absent || slices.ContainsFunc(unread, func(at string) bool { return within(d.full(e.Path), at) })) {
+			continue
+		}
+		d.locate(e)
+	}
+}
+
+// within says whether a path is below another, or the other way round.
+func within(a, b string) bool {
+	return a == b || strings.HasPrefix(a, b+".") || strings.HasPrefix(b, a+".") || strings.HasPrefix(a, b+"[") || b == ""
+}
+
+// full is a path from the top of the document.
+func (d *decoder) full(path string) string {
+	if d.prefix == "" {
+		return path
+	}
+	return d.prefix + "." + path
 }
 
 // syntaxError makes one line of the library's drawing of the source.

@@ -1,6 +1,9 @@
 package layout
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // run is a range of free sectors, both ends inclusive.
 type run struct{ first, last uint64 }
@@ -152,4 +155,22 @@ func (s *space) cut(i int, first, last uint64) {
 		rest = append(rest, run{last + 1, r.last})
 	}
 	s.runs = append(s.runs[:i:i], append(rest, s.runs[i+1:]...)...)
+}
+
+// last is the last free sector, which no partition has been put before.
+func (s *space) last() uint64 {
+	if len(s.runs) == 0 {
+		return 0
+	}
+	return s.runs[len(s.runs)-1].last
+}
+
+// reserve takes out a range that has to be as it is.
+func (s *space) reserve(first, last uint64) error {
+	i := s.holding(first)
+	if i < 0 || last < first || last > s.runs[i].last {
+		return fmt.Errorf("sectors %d to %d are not free: a table with %d entries, or another partition, is there", first, last, maxEntries)
+	}
+	s.cut(i, first, last)
+	return nil
 }

@@ -47,6 +47,7 @@ var codes = map[string]string{
 	"8316": "b0e01050-ee5f-4390-949a-9101b17104e9", // /usr, ARM64
 	"8319": "77ff5f63-e7b6-4633-acf4-1565b864c0e6", // /usr verity, x86-64
 	"831B": "6e11a4e7-fbca-4ded-b9e9-e1a512bb664e", // /usr verity, ARM64
+	"AF00": "48465300-0000-11aa-aa11-00306543ecac", // HFS+
 	"8E00": "e6d6d379-f507-44c2-a23c-238f2a3df928", // LVM
 	"EA00": "bc13c2ff-59e6-4262-a352-b275fd6f7172", // XBOOTLDR
 	"EF00": "c12a7328-f81f-11d2-ba4b-00a0c93ec93b", // ESP

@@ -2,7 +2,6 @@ package layout
 
 import (
 	"fmt"
-	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -14,32 +13,60 @@ import (
 	"github.com/victorinix/vic/internal/nearest"
 )
 
-// formats are the file systems that can be made.
-var formats = []string{"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "vfat", "exfat"}
-
 // Validate checks all that can be known without a device. The error joins one
-// *Error for each wrong thing.
+// *Error for each wrong thing. A layout does not have to hold a system: see
+// ValidateSystem.
 func (l Layout) Validate() error { return join(l.problems()) }
+
+// ValidateSystem is Validate for a layout that a system is installed on.
+func (l Layout) ValidateSystem() error {
+	c := l.checked()
+	if at, ok := c.mounts["/"]; !ok {
+		c.fail("disk", "nothing is mounted on /: a file system needs mountpoint: /")
+	} else if strings.HasPrefix(at, "nodev.") {
+		c.fail(at, "/ is on no disk: what is installed there would be gone after a restart")
+	}
+	return join(c.errs)
+}
+
+func (l Layout) problems() []*Error { return l.checked().errs }
 
 // check collects what is wrong, and what has been seen once.
 type check struct {
-	errs   []*Error
-	mounts map[string]string // mount point -> path of its content
-	guids  map[string]string
+	l    Layout
+	errs []*Error
+
+	mounts  map[string]string // mount point -> path of its content
+	guids   map[string]string
+	labels  map[string]string // of partitions
+	mappers map[string]string // names below /dev/mapper
+	devices map[string]string
+	resume  string
+	members map[Ref][]site
 }
 
-func (l Layout) problems() []*Error {
-	c := check{mounts: map[string]string{}, guids: map[string]string{}}
-	if len(l.Disk) == 0 {
-		c.fail("disk", "no disk is described")
+func (l Layout) checked() *check {
+	c := &check{
+		l: l, mounts: map[string]string{}, guids: map[string]string{}, labels: map[string]string{},
+		mappers: map[string]string{}, devices: map[string]string{}, members: map[Ref][]site{},
 	}
-	for _, name := range slices.Sorted(maps.Keys(l.Disk)) {
+	if len(l.Disk) == 0 {
+		c.absent("disk", "no disk is described")
+	}
+	for _, name := range sortedKeys(l.Disk) {
 		c.disk("disk."+name, l.Disk[name])
 	}
-	if len(c.errs) == 0 && c.mounts["/"] == "" {
-		c.fail("disk", "nothing is mounted on /: a file system needs mountpoint: /")
+	c.groups()
+	c.arrays()
+	c.pools()
+	c.bcachefs()
+	c.nodevs()
+	l.walk(c.content)
+	c.assemblies()
+	if _, err := l.Order(); err != nil {
+		c.errs = append(c.errs, err.(*Error))
 	}
-	return c.errs
+	return c
 }
 
 func (c *check) fail(at, format string, args ...any) *Error {
@@ -48,42 +75,68 @@ func (c *check) fail(at, format string, args ...any) *Error {
 	return e
 }
 
-func (c *check) disk(at string, d Disk) {
-	if d.Type != "" && d.Type != "disk" {
-		c.fail(at+".type", "expected disk, got %q", d.Type)
+// absent is fail for something that is missing.
+func (c *check) absent(at, format string, args ...any) *Error {
+	e := c.fail(at, format, args...)
+	e.absent = true
+	return e
+}
+
+// oneOf wants a word of a list, or none when it is empty.
+func (c *check) oneOf(at, what, got string, want ...string) {
+	if got != "" && !slices.Contains(want, got) {
+		c.fail(at, "unknown %s %q, expected one of %s", what, got, strings.Join(want, ", ")).Nearest = nearest.Name(got, want)
 	}
+}
+
+// once wants a name that was not used before.
+func (c *check) once(seen map[string]string, at, what, name string) {
+	if name == "" {
+		return
+	}
+	if other, ok := seen[name]; ok {
+		c.fail(at, "the same %s as %s: %q", what, other, name)
+		return
+	}
+	seen[name] = at
+}
+
+func (c *check) disk(at string, d Disk) {
+	c.oneOf(at+".type", "type", d.Type, "disk")
 	if d.Device != "" && !path.IsAbs(d.Device) {
 		c.fail(at+".device", "expected an absolute path, got %q", d.Device)
+	}
+	c.once(c.devices, at+".device", "device", d.Device)
+	if d.Match != nil {
+		c.match(at+".match", *d.Match)
 	}
 	if _, err := parseQuantity(or(d.ImageSize, "0")); err != nil {
 		c.fail(at+".imageSize", "%v", err)
 	}
-	at += ".content"
-	if d.Content == nil {
-		return
-	}
-	c.content(at, *d.Content)
 }
 
-// content checks what a device holds, by its type.
-func (c *check) content(at string, content Content) {
-	switch s := content.Spec.(type) {
-	case *GPT:
-		c.gpt(at, s)
-	case *Filesystem:
-		c.filesystem(at, s)
+func (c *check) gpt(s site, t *GPT) {
+	at := s.path + ".partitions"
+	if len(t.Partitions) > maxEntries {
+		c.fail(at, "%d partitions are described, at most %d fit", len(t.Partitions), maxEntries)
+	}
+	var hybrid []string
+	for _, name := range sortedKeys(t.Partitions) {
+		p := t.Partitions[name]
+		c.partition(at+"."+name, p)
+		if p.Hybrid != nil {
+			hybrid = append(hybrid, name)
+			c.hybrid(at+"."+name+".hybrid", *p.Hybrid)
+		}
+	}
+	if len(hybrid) > 3 {
+		c.fail(at, "a hybrid MBR has room for 3 partitions, got %d: %s", len(hybrid), strings.Join(hybrid, ", "))
 	}
 }
 
-func (c *check) gpt(at string, t *GPT) {
-	switch {
-	case len(t.Partitions) == 0:
-		c.fail(at+".partitions", "no partition is described")
-	case len(t.Partitions) > maxEntries:
-		c.fail(at+".partitions", "%d partitions are described, at most %d fit", len(t.Partitions), maxEntries)
-	}
-	for _, name := range slices.Sorted(maps.Keys(t.Partitions)) {
-		c.partition(at+".partitions."+name, t.Partitions[name])
+func (c *check) hybrid(at string, h Hybrid) {
+	if _, err := mbrType(h.MBRPartitionType); h.MBRPartitionType != "" && err != nil {
+		c.fail(at+".mbrPartitionType", "%v", err)
 	}
 }
 
@@ -92,9 +145,11 @@ func (c *check) partition(at string, p Partition) {
 		c.fail(at+".type", "%v", err)
 	}
 	c.quantities(at, p)
+	c.keep(at, p)
 	if n := len(utf16.Encode([]rune(p.Label))); n > maxLabel || strings.ContainsFunc(p.Label, unicode.IsControl) {
 		c.fail(at+".label", "expected at most %d printable characters (UTF-16), got %d: %q", maxLabel, n, p.Label)
 	}
+	c.once(c.labels, at+".label", "label", p.Label)
 	if p.UUID != "" {
 		c.guid(at+".uuid", p.UUID)
 	}
@@ -106,65 +161,84 @@ func (c *check) partition(at string, p Partition) {
 			c.fail(at+".attributes", "expected bits 0 to 63, got %d", bit)
 		}
 	}
-	if p.Content != nil {
-		c.content(at+".content", *p.Content)
-	}
 }
 
 func (c *check) quantities(at string, p Partition) {
-	for key, s := range map[string]string{"start": p.Start, "end": p.End} {
-		if _, err := parseQuantity(or(s, "0")); err != nil {
-			c.fail(at+"."+key, "%v", err)
+	for _, q := range []struct{ key, value string }{{"start", p.Start}, {"end", p.End}} {
+		if _, err := parseQuantity(or(q.value, "0")); err != nil {
+			c.fail(at+"."+q.key, "%v", err)
 		}
 	}
-	if p.Size == "100%" || p.Size == "" {
+	for _, q := range []struct{ key, value string }{{"size", p.Size}, {"resize", p.Resize}} {
+		if q.value == "100%" || q.value == "" {
+			continue
+		}
+		if v, err := parseQuantity(q.value); err != nil || v.sign != 0 {
+			c.fail(at+"."+q.key, "%v", badQuantity(q.value))
+		}
+	}
+	if p.End != "" && p.Size != "" && p.Size != "0" && p.End != p.sizeEnd() {
+		c.fail(at+".size", "both size and end are given: %q and %q", p.Size, p.End)
+	}
+}
+
+// keep finds what contradicts a partition that stays.
+func (c *check) keep(at string, p Partition) {
+	if !p.Keep {
+		if p.Resize != "" {
+			c.fail(at+".resize", "only a partition with keep: true can be resized")
+		}
 		return
 	}
-	if q, err := parseQuantity(p.Size); err != nil || q.sign != 0 {
-		c.fail(at+".size", "%v", badQuantity(p.Size))
+	for _, k := range []struct {
+		key string
+		set bool
+	}{
+		{"start", p.Start != "" && p.Start != "0"}, {"end", p.End != "" && p.End != p.sizeEnd()},
+		{"alignment", p.Alignment != 0}, {"priority", p.Priority != nil}, {"hybrid", p.Hybrid != nil},
+	} {
+		if k.set {
+			c.fail(at+"."+k.key, "a partition with keep: true stays where it is: leave %s out", k.key)
+		}
+	}
+	if p.Resize != "" && p.Size != "" && p.Size != p.Resize {
+		c.fail(at+".size", "the partition gets another size: resize is %s", p.Resize)
 	}
 }
 
 func (c *check) guid(at, s string) {
-	key := strings.ToLower(s)
-	switch {
-	case !guidPattern.MatchString(s) || uuid.MustParse(s) == uuid.Nil:
+	if !guidPattern.MatchString(s) || uuid.MustParse(s) == uuid.Nil {
 		c.fail(at, "expected a UUID, got %q", s)
-	case c.guids[key] != "":
-		c.fail(at, "the same UUID as %s", c.guids[key])
-	default:
-		c.guids[key] = at
+		return
 	}
-}
-
-func (c *check) filesystem(at string, f *Filesystem) {
-	switch {
-	case f.Format == "":
-		c.fail(at, "format is missing, expected %s", strings.Join(formats, " or "))
-	case slices.Contains(formats, f.Format):
-	default:
-		c.fail(at+".format", "unknown file system %q", f.Format).Nearest = nearest.Name(f.Format, formats)
-	}
-	if _, err := split(f.Format, f.ExtraArgs); err != nil {
-		c.fail(at+".extraArgs", "%v", err)
-	}
-	for _, o := range f.MountOptions {
-		if o == "" || strings.ContainsFunc(o, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }) {
-			c.fail(at+".mountOptions", "expected options without spaces, got %q", o)
-		}
-	}
-	if f.Mountpoint != "" {
-		c.mountpoint(at, f.Mountpoint)
-	}
+	c.once(c.guids, at, "UUID", strings.ToLower(s))
 }
 
 func (c *check) mountpoint(at, m string) {
-	switch {
+	if m == "" {
+		return
+	}
+	switch other, ok := c.mounts[m]; {
 	case !path.IsAbs(m) || path.Clean(m) != m || strings.ContainsFunc(m, unicode.IsControl):
 		c.fail(at+".mountpoint", "expected a plain absolute path, got %q", m)
-	case c.mounts[m] != "":
-		c.fail(at+".mountpoint", "%s is mounted a second time: first by %s", m, c.mounts[m])
+	case ok:
+		c.fail(at+".mountpoint", "%s is mounted a second time: first by %s", m, other)
 	default:
 		c.mounts[m] = at
+	}
+}
+
+// options are of mount(8) and swapon(8).
+func (c *check) options(at string, list []string) {
+	for _, o := range list {
+		if o == "" || strings.ContainsFunc(o, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }) {
+			c.fail(at, "expected options without spaces, got %q", o)
+		}
+	}
+}
+
+func (c *check) absolute(at, file string) {
+	if file != "" && !path.IsAbs(file) {
+		c.fail(at, "expected an absolute path, got %q", file)
 	}
 }
