@@ -30,6 +30,8 @@ func runInit(cfg Config) {
 	defer lastResort()
 	began := uptime()
 	problem := errors.Join(mountAll(early()), prepareTree())
+	cpuinfo, _ := os.ReadFile("/proc/cpuinfo") // without it, a real one
+	problem = errors.Join(problem, steadyAddresses(cpuinfo))
 	s := start()
 	s.print("\n%s\n%s\n\n", title(cfg.Version), machine("/sys"))
 	if s.cmdline.Debug {
