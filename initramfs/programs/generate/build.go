@@ -47,6 +47,12 @@ func buildStatic(arch, pkg, out string) error {
 	return err
 }
 
+// busyboxTags leave out gosh's own line editor, which asks the terminal for its
+// position and draws the line again at every key: on a serial line that is
+// slow, and on one that nobody answers, broken. The kernel's line discipline
+// echoes and edits instead.
+const busyboxTags = "goshsmall"
+
 // buildBusybox compiles the commands pkgs into one executable.
 //
 // gobusybox turns each command into a package (its init functions and
@@ -64,7 +70,8 @@ func buildBusybox(arch string, pkgs []string, out string) error {
 		return err
 	}
 	defer os.RemoveAll(gopath)
-	env := golang.Default(golang.WithGOROOT(root), golang.DisableCGO(), golang.WithGOOS("linux"), golang.WithGOARCH(arch))
+	env := golang.Default(golang.WithGOROOT(root), golang.DisableCGO(), golang.WithGOOS("linux"), golang.WithGOARCH(arch),
+		golang.WithBuildTag(busyboxTags))
 	err = bb.BuildBusybox(ulog.Null, &bb.Opts{
 		Env: env, LookupEnv: &findpkg.Env{}, CommandPaths: pkgs,
 		GenSrcDir: gopath, GenerateOnly: true, BinaryPath: out,
@@ -76,7 +83,7 @@ func buildBusybox(arch string, pkgs []string, out string) error {
 	if err := os.WriteFile(filepath.Join(main, "godebug.go"), []byte(godebug), 0o644); err != nil {
 		return err
 	}
-	args := append([]string{"build"}, stripped...)
+	args := append([]string{"build", "-tags=" + busyboxTags}, stripped...)
 	_, err = goCommand(main, append(target(arch), "GO111MODULE=off", "GOPATH="+gopath), append(args, "-o", out, ".")...)
 	return err
 }
