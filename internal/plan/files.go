@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -12,14 +13,13 @@ import (
 // inject makes the payload this machine's system. The payload is the same for
 // every machine: what differs is here.
 func (t target) inject() []named {
-	s := []named{
-		t.file("/etc/fstab", t.fstab()),
+	s := t.storageFiles()
+	s = append(s,
 		t.file("/etc/hostname", t.req.System.Hostname+"\n"),
 		t.file("/etc/hosts", hosts(t.req.System.Hostname)),
 		// Empty: systemd makes one at the first boot and keeps it
 		// (machine-id(5), "First Boot Semantics").
-		t.file("/etc/machine-id", ""),
-	}
+		t.file("/etc/machine-id", ""))
 	s = append(s, t.bootConfig()...)
 	s = append(s, t.apt()...)
 	s = append(s, t.network()...)
@@ -30,27 +30,21 @@ func (t target) inject() []named {
 	return append(s, named{"SSH host keys", HostKeys{}})
 }
 
-func (t target) file(path, content string) named {
-	return named{path, WriteFile{Path: path, Mode: 0o644, Content: content}}
+// storageFiles say how the system finds its disks again.
+func (t target) storageFiles() []named {
+	var s []named
+	boot := t.storage.Boot
+	for _, path := range slices.Sorted(maps.Keys(boot.Files)) {
+		s = append(s, t.file(path, boot.Files[path]))
+	}
+	for _, path := range slices.Sorted(maps.Keys(boot.Keys)) {
+		s = append(s, named{path, WriteSecret{Path: path, Mode: 0o400, Key: boot.Keys[path]}})
+	}
+	return s
 }
 
-// fstab mounts by UUID; the root is checked first (pass 1), others after it.
-func (t target) fstab() string {
-	var b strings.Builder
-	b.WriteString("# device mountpoint type options dump pass\n")
-	for _, e := range t.table.Mounts() {
-		fs := e.Filesystem
-		pass := 2
-		if fs.Mountpoint == "/" {
-			pass = 1
-		}
-		options := strings.Join(fs.Options, ",")
-		if options == "" {
-			options = "defaults"
-		}
-		fmt.Fprintf(&b, "UUID=%s %s %s %s 0 %d\n", fs.UUID, fs.Mountpoint, fs.Format, options, pass)
-	}
-	return b.String()
+func (t target) file(path, content string) named {
+	return named{path, WriteFile{Path: path, Mode: 0o644, Content: content}}
 }
 
 func hosts(hostname string) string {
@@ -66,8 +60,8 @@ func hosts(hostname string) string {
 // bootConfig is read by the target's kernel hooks, now and at every kernel
 // update: kernel-install(8) for systemd-boot, update-grub(8) for GRUB.
 func (t target) bootConfig() []named {
-	extra := strings.Join(t.req.System.Cmdline, " ")
-	root := "root=UUID=" + t.root().Filesystem.UUID
+	extra := strings.Join(append(slices.Clone(t.storage.Boot.Cmdline), t.req.System.Cmdline...), " ")
+	root := "root=" + t.storage.Boot.Root
 	s := []named{
 		// The machine-id does not exist yet and will differ: entries are
 		// named after the distribution instead.
@@ -78,7 +72,7 @@ func (t target) bootConfig() []named {
 		// quarter less time for all of it than Debian's 9, for 4 % more bytes.
 		t.file("/etc/initramfs-tools/conf.d/vic", "COMPRESSLEVEL=3\n"),
 	}
-	if t.biosBoot() {
+	if len(t.biosDisks()) > 0 {
 		// In graphics, GRUB hangs on a machine that has none.
 		s = append(s, t.file("/etc/default/grub.d/vic.cfg", "GRUB_TIMEOUT=3\nGRUB_TERMINAL=console\nGRUB_DISABLE_OS_PROBER=true\n"+
 			"GRUB_CMDLINE_LINUX_DEFAULT=\nGRUB_CMDLINE_LINUX="+shellQuote(extra)+"\n"))

@@ -4,12 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/google/uuid"
 
 	"github.com/victorinix/vic/disk/layout"
 	"github.com/victorinix/vic/envscan"
 	"github.com/victorinix/vic/internal/event"
+	"github.com/victorinix/vic/internal/plan/storage"
 	"github.com/victorinix/vic/internal/request"
 )
 
@@ -28,87 +30,81 @@ func New(req request.Request, facts envscan.Facts, secrets []string) (Plan, erro
 	if err := req.Validate(); err != nil {
 		return Plan{}, err
 	}
-	d, err := selectDisk(req.Disk, facts.HW.Disk)
+	disks, err := SelectDisks(req.Layout, req.Disks, facts)
 	if err != nil {
 		return Plan{}, err
 	}
-	seed, err := rootID(req, d)
+	seed, err := rootID(req, disks)
 	if err != nil {
 		return Plan{}, err
 	}
-	table, err := resolve(req.Layout, d, seed)
+	onDisks, err := storage.New(storage.Config{Layout: req.Layout, Disks: disks, Seed: seed, Anew: true})
 	if err != nil {
 		return Plan{}, err
 	}
-	t := target{req: req, facts: facts, disk: d, table: table}
+	t := target{req: req, facts: facts, storage: onDisks}
 	if err := t.check(secrets); err != nil {
 		return Plan{}, err
 	}
 	p := Plan{
-		Version:  1,
+		Version:  2,
 		Item:     req.Item,
-		Disk:     d,
-		Table:    table,
+		Storage:  onDisks,
 		Steps:    t.steps(),
 		Warnings: t.warnings(),
 		Finish:   req.Finish,
 	}
-	p.Result = event.Result{Hostname: req.System.Hostname, Kernel: req.Payload.Kernel, Disk: d.String(), RootUUID: t.root().Filesystem.UUID}
+	p.Result = event.Result{Hostname: req.System.Hostname, Kernel: req.Payload.Kernel, Disk: p.Disks(), RootUUID: t.root().UUID}
 	return p, nil
 }
 
 // target is what all steps are computed from.
 type target struct {
-	req   request.Request
-	facts envscan.Facts
-	disk  Disk
-	table layout.Table
+	req     request.Request
+	facts   envscan.Facts
+	storage storage.Plan
 }
 
-func resolve(l layout.Layout, d Disk, seed uuid.UUID) (layout.Table, error) {
-	if len(l.Disk) != 1 {
-		return layout.Table{}, fmt.Errorf("layout has %d disks, one is needed", len(l.Disk))
-	}
-	geometry := map[string]layout.Geometry{}
-	for name := range l.Disk {
-		geometry[name] = layout.Geometry{Size: d.Size, SectorSize: d.SectorSize}
-	}
-	tables, err := layout.Resolve(l, geometry, seed)
-	if err != nil {
-		return layout.Table{}, fmt.Errorf("lay out %s: %w", d, err)
-	}
-	return tables[0], nil
-}
-
-// entry finds the partition that is mounted at one of the mount points.
-func (t target) entry(mountpoints ...string) *layout.Entry {
-	for i, e := range t.table.Entries {
-		if e.Filesystem != nil && slices.Contains(mountpoints, e.Filesystem.Mountpoint) {
-			return &t.table.Entries[i]
+// at finds the file system that is mounted at one of the mount points.
+func (t target) at(mountpoints ...string) *storage.Filesystem {
+	for i, f := range t.storage.Filesystems {
+		if slices.Contains(mountpoints, f.Mountpoint) {
+			return &t.storage.Filesystems[i]
 		}
 	}
 	return nil
 }
 
-// root is the root partition; check has made sure that there is one.
-func (t target) root() *layout.Entry { return t.entry("/") }
+// root is the root file system; check has made sure that there is one.
+func (t target) root() *storage.Filesystem { return t.at("/") }
 
 // esp is the EFI system partition, if it is mounted where systemd-boot's hooks
-// look for it (bootctl(1), "--esp-path=").
-func (t target) esp() *layout.Entry {
-	if e := t.entry("/efi", "/boot/efi", "/boot"); e != nil && e.Type == layout.TypeESP {
-		return e
+// look for it (bootctl(1), "--esp-path="). It may be an array whose members are
+// ESPs.
+func (t target) esp() *storage.Filesystem {
+	f := t.at("/efi", "/boot/efi", "/boot")
+	if f == nil || len(f.Parts) == 0 || slices.ContainsFunc(f.Parts, func(p storage.Part) bool { return p.Entry.Type != layout.TypeESP }) {
+		return nil
 	}
-	return nil
+	return f
 }
 
-// biosBoot says whether GRUB for BIOS can be installed.
-func (t target) biosBoot() bool {
-	return t.req.Payload.Arch == "amd64" && t.table.SectorSize == 512 && t.hasType(layout.TypeBIOSBoot)
+// biosDisks are the disks that GRUB for BIOS can be installed on.
+func (t target) biosDisks() []Disk {
+	if t.req.Payload.Arch != "amd64" {
+		return nil
+	}
+	var list []Disk
+	for _, d := range t.storage.Disks {
+		if d.After != nil && d.Disk.SectorSize == 512 && hasType(*d.After, layout.TypeBIOSBoot) {
+			list = append(list, d.Disk)
+		}
+	}
+	return list
 }
 
-func (t target) hasType(id uuid.UUID) bool {
-	return slices.ContainsFunc(t.table.Entries, func(e layout.Entry) bool { return e.Type == id })
+func hasType(t layout.Table, id uuid.UUID) bool {
+	return slices.ContainsFunc(t.Entries, func(e layout.Entry) bool { return e.Type == id })
 }
 
 func (t target) uefi() bool { return t.facts.HW.Firmware.Type == "uefi" }
@@ -131,30 +127,56 @@ func (t target) checkMachine() error {
 
 func (t target) checkDisk() error {
 	var errs []error
-	for _, d := range t.facts.HW.Disk {
-		if "/dev/"+d.Name != t.disk.Device {
-			continue
-		}
-		if d.ReadOnly {
-			errs = append(errs, fmt.Errorf("%s is read-only", t.disk))
-		}
-		for _, use := range d.InUse {
-			errs = append(errs, fmt.Errorf("%s is in use: %s", t.disk, use))
-		}
-	}
-	if s := t.req.Payload.Source.Serial; s != "" && s == t.disk.Serial {
-		errs = append(errs, fmt.Errorf("%s holds the payload: it cannot be the target too", t.disk))
+	for _, p := range t.storage.Disks {
+		errs = append(errs, t.checkOne(p.Disk))
 	}
 	root := t.root()
 	if root == nil {
 		return errors.Join(append(errs, errors.New("layout mounts nothing at /"))...)
 	}
 	need := t.req.Payload.TreeSize + rootHeadroom
-	if have := usable(root.Size(t.table.SectorSize)); have < need {
+	if have := usable(root.Size); have < need {
 		errs = append(errs, fmt.Errorf("%s is too small: the root file system would hold %s, the payload needs %s",
-			t.disk, Bytes(have), Bytes(need)))
+			disksUnder(*root), Bytes(have), Bytes(need)))
 	}
 	return errors.Join(errs...)
+}
+
+// disksUnder names the disks that a file system stands on.
+func disksUnder(f storage.Filesystem) string {
+	var names []string
+	for _, p := range f.Parts {
+		if name := p.Disk.String(); !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return strings.Join(names, " and ")
+}
+
+func (t target) checkOne(disk Disk) error {
+	var errs []error
+	for _, d := range t.facts.HW.Disk {
+		if "/dev/"+d.Name != disk.Device {
+			continue
+		}
+		if d.ReadOnly {
+			errs = append(errs, fmt.Errorf("%s is read-only", disk))
+		}
+		for _, use := range Busy(d) {
+			errs = append(errs, fmt.Errorf("%s is in use: %s", disk, use))
+		}
+	}
+	if s := t.req.Payload.Source.Serial; s != "" && s == disk.Serial {
+		errs = append(errs, fmt.Errorf("%s holds the payload: it cannot be the target too", disk))
+	}
+	return errors.Join(errs...)
+}
+
+// Busy is what uses a disk and cannot be ended by vic. Arrays, volume groups
+// and containers that nothing uses are stopped: what only holds the disk does
+// not count.
+func Busy(d envscan.Disk) []string {
+	return slices.DeleteFunc(slices.Clone(d.InUse), func(use string) bool { return strings.Contains(use, " held by ") })
 }
 
 // usable is a careful estimate of what an ext4 of this size holds: inode
@@ -168,12 +190,15 @@ func (t target) checkBootable() error {
 	switch {
 	case t.uefi() && t.esp() == nil:
 		return errors.New("this machine boots by UEFI, and the layout has no EFI system partition (type EF00, vfat) mounted at /efi, /boot/efi or /boot")
-	case !t.uefi() && !t.biosBoot() && t.table.SectorSize != 512:
-		return fmt.Errorf("this machine boots by BIOS, which cannot boot from %s: it has %d-byte sectors", t.disk, t.table.SectorSize)
-	case !t.uefi() && !t.biosBoot():
-		return errors.New("this machine boots by BIOS, and the layout has no BIOS boot partition (type EF02)")
+	case t.uefi() || len(t.biosDisks()) > 0:
+		return nil
 	}
-	return nil
+	for _, d := range t.storage.Disks {
+		if d.Disk.SectorSize != 512 {
+			return fmt.Errorf("this machine boots by BIOS, which cannot boot from %s: it has %d-byte sectors", d.Disk, d.Disk.SectorSize)
+		}
+	}
+	return errors.New("this machine boots by BIOS, and the layout has no BIOS boot partition (type EF02)")
 }
 
 func (t target) checkSecrets(given []string) error {
@@ -194,16 +219,21 @@ func (t target) secrets() []string {
 			names = append(names, u.PasswordSecret)
 		}
 	}
+	for _, k := range t.storage.Secrets {
+		names = append(names, k.Secret)
+	}
 	slices.Sort(names)
 	return slices.Compact(names)
 }
 
 func (t target) warnings() []string {
 	var w []string
-	if t.req.Payload.Arch == "amd64" && !t.biosBoot() {
+	if t.req.Payload.Arch == "amd64" && len(t.biosDisks()) == 0 {
 		why := "the layout has no BIOS boot partition"
-		if t.table.SectorSize != 512 {
-			why = fmt.Sprintf("it has %d-byte sectors", t.table.SectorSize)
+		for _, d := range t.storage.Disks {
+			if d.Disk.SectorSize != 512 {
+				why = fmt.Sprintf("%s has %d-byte sectors", d.Disk.Device, d.Disk.SectorSize)
+			}
 		}
 		w = append(w, "the disk will boot by UEFI only: "+why)
 	}

@@ -11,11 +11,14 @@ package plan
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/google/uuid"
 
 	"github.com/victorinix/vic/disk/layout"
 	"github.com/victorinix/vic/internal/event"
+	"github.com/victorinix/vic/internal/plan/storage"
 	"github.com/victorinix/vic/internal/request"
 )
 
@@ -24,10 +27,11 @@ const Root = "/run/vic/target"
 
 // Plan is what will happen, in order.
 type Plan struct {
-	Version int          `json:"version"` // 1
-	Item    string       `json:"item"`
-	Disk    Disk         `json:"disk"`
-	Table   layout.Table `json:"table"`
+	Version int    `json:"version"` // 2
+	Item    string `json:"item"`
+	// Storage is how the disks are cut and formatted. Its steps are among
+	// Steps; here it is for people, and for those who open the disks later.
+	Storage Storage `json:"storage"`
 	// Result is what the installed system will be known by, as far as it is
 	// known before the install; the agent adds the host keys.
 	Result event.Result `json:"result"`
@@ -37,66 +41,25 @@ type Plan struct {
 	Finish   string   `json:"finish"` // request.Finish*
 }
 
-// Disk is a disk by identity. Device is the path it had when the facts were
-// scanned; the agent finds the disk again by the rest, and reads the identity
-// once more immediately before it writes.
-type Disk struct {
-	Device     string `json:"device"`
-	Path       string `json:"path"` // bus path, in the style of udev's ID_PATH
-	Serial     string `json:"serial,omitempty"`
-	WWN        string `json:"wwn,omitempty"`
-	Model      string `json:"model,omitempty"`
-	Size       int64  `json:"size"`       // bytes
-	SectorSize int    `json:"sectorSize"` // logical, bytes
-}
-
-// String names the disk for people: "/dev/vda (serial QM0001, 8.0 GiB)".
-func (d Disk) String() string {
-	id := "bus path " + d.Path
-	switch {
-	case d.Serial != "":
-		id = "serial " + d.Serial
-	case d.WWN != "":
-		id = "WWN " + d.WWN
-	}
-	return fmt.Sprintf("%s (%s, %s)", d.Device, id, Bytes(d.Size))
-}
+// What disks, steps and actions are is the same whether a whole system is
+// installed or only disks are formatted.
+type (
+	Disk   = storage.Disk
+	Step   = storage.Step
+	Action = storage.Action
+	Device = storage.Device
+	// Storage is the part of a plan that is about disks.
+	Storage = storage.Plan
+	// UnmountAll and Close are the actions that end the work on the disks.
+	UnmountAll = storage.Unmount
+	Close      = storage.Close
+)
 
 // Bytes renders a number of bytes with a binary unit: 1536 is "1.5 KiB".
-func Bytes(n int64) string {
-	const units = "KMGTPE"
-	if n < 1024 {
-		return fmt.Sprintf("%d B", n)
-	}
-	v, i := float64(n)/1024, 0
-	for v >= 1023.95 && i < len(units)-1 {
-		v, i = v/1024, i+1
-	}
-	return fmt.Sprintf("%.1f %ciB", v, units[i])
-}
-
-// Step is one thing to do. In JSON the action's fields stand beside its kind:
-//
-//	{"phase":"format","name":"mkfs.ext4 root","kind":"mkfs","action":{...}}
-type Step struct {
-	Phase  event.Phase
-	Name   string // unique within the phase, for people and for the journal
-	Action Action
-}
-
-// Action is what a step does: one of the types in this package whose name is
-// in kinds. A step is executed wholly from the values in it.
-type Action interface {
-	// Kind is the action's name in JSON.
-	Kind() string
-}
+func Bytes(n int64) string { return storage.Bytes(n) }
 
 // The verify phase: nothing is written.
 type (
-	// CheckDisk reads the disk's identity, and that nothing uses it.
-	CheckDisk struct {
-		Disk Disk `json:"disk"`
-	}
 	// CheckPayload reads the whole payload and compares its hash.
 	CheckPayload struct {
 		Payload request.Payload `json:"payload"`
@@ -115,33 +78,8 @@ type (
 	}
 )
 
-// The partition and format phases.
-type (
-	// WipeDisk clears the old table and all signatures of file systems, RAID,
-	// LVM, LUKS in it and in the ranges of the new table. First write.
-	WipeDisk struct {
-		Disk  Disk         `json:"disk"`
-		Table layout.Table `json:"table"` // the table to come
-	}
-	// WriteTable writes the GPT and has the kernel read it.
-	WriteTable struct {
-		Disk  Disk         `json:"disk"`
-		Table layout.Table `json:"table"`
-	}
-	// Mkfs makes a file system in a partition.
-	Mkfs struct {
-		Disk  Disk         `json:"disk"`
-		Entry layout.Entry `json:"entry"`
-	}
-)
-
 // The copy phase.
 type (
-	// Mount mounts a partition at Root + Entry.Filesystem.Mountpoint.
-	Mount struct {
-		Disk  Disk         `json:"disk"`
-		Entry layout.Entry `json:"entry"`
-	}
 	// CopyPayload mounts the payload read-only and copies its tree to Root.
 	CopyPayload struct {
 		Payload request.Payload `json:"payload"`
@@ -167,6 +105,12 @@ type (
 	AddUser struct {
 		User request.User `json:"user"`
 	}
+	// WriteSecret makes a file with the bytes of a key; see WriteFile.
+	WriteSecret struct {
+		Path string          `json:"path"`
+		Mode uint32          `json:"mode"`
+		Key  storage.KeyFile `json:"key"`
+	}
 	// HostKeys makes the SSH host keys and reports their public halves.
 	HostKeys struct{}
 	// Locale generates a locale, when the payload can.
@@ -188,10 +132,10 @@ type (
 	Initramfs struct {
 		Release string `json:"release"`
 	}
-	// GRUB installs GRUB for BIOS into the BIOS boot partition, and has it
-	// installed there again when the package is updated.
+	// GRUB installs GRUB for BIOS into the BIOS boot partition of each disk,
+	// and has it installed there again when the package is updated.
 	GRUB struct {
-		Disk Disk `json:"disk"`
+		Disks []Disk `json:"disks"`
 	}
 	// CheckBoot opens what the firmware will read and refuses to call the
 	// install done if a piece is missing.
@@ -212,28 +156,16 @@ type (
 	}
 )
 
-// The finish phase.
-type (
-	// Unmount unmounts everything below Root, and flushes the disk.
-	Unmount struct {
-		Disk Disk `json:"disk"`
-	}
-)
-
 // Kind implements Action.
-func (CheckDisk) Kind() string    { return "check-disk" }
 func (CheckPayload) Kind() string { return "check-payload" }
 func (CheckMemory) Kind() string  { return "check-memory" }
 func (CheckSecrets) Kind() string { return "check-secrets" }
 func (CheckTools) Kind() string   { return "check-tools" }
-func (WipeDisk) Kind() string     { return "wipe-disk" }
-func (WriteTable) Kind() string   { return "write-table" }
-func (Mkfs) Kind() string         { return "mkfs" }
-func (Mount) Kind() string        { return "mount" }
 func (CopyPayload) Kind() string  { return "copy-payload" }
 func (WriteFile) Kind() string    { return "write-file" }
 func (Symlink) Kind() string      { return "symlink" }
 func (AddUser) Kind() string      { return "add-user" }
+func (WriteSecret) Kind() string  { return "write-secret" }
 func (HostKeys) Kind() string     { return "host-keys" }
 func (Locale) Kind() string       { return "locale" }
 func (SystemdBoot) Kind() string  { return "systemd-boot" }
@@ -241,28 +173,25 @@ func (Initramfs) Kind() string    { return "initramfs" }
 func (GRUB) Kind() string         { return "grub" }
 func (CheckBoot) Kind() string    { return "check-boot" }
 func (BootEntry) Kind() string    { return "boot-entry" }
-func (Unmount) Kind() string      { return "unmount" }
-
-// MarshalJSON implements json.Marshaler.
-func (s Step) MarshalJSON() ([]byte, error) {
-	return json.Marshal(struct {
-		Phase  event.Phase `json:"phase"`
-		Name   string      `json:"name"`
-		Kind   string      `json:"kind"`
-		Action Action      `json:"action"`
-	}{s.Phase, s.Name, s.Action.Kind(), s.Action})
-}
 
 // rootID derives the seed of a plan's identifiers: the same request on the
-// same disk gives the same GUIDs, another disk gives others.
-func rootID(req request.Request, d Disk) (uuid.UUID, error) {
-	req.Disk = request.DiskSelector{}
+// same disks gives the same GUIDs, other disks give others.
+func rootID(req request.Request, disks map[string]storage.State) (uuid.UUID, error) {
+	req.Disks = nil
 	req.Payload.Source = request.Source{}
+	type identity struct {
+		Name, Serial, WWN, BusPath string
+		Size                       int64
+	}
+	var list []identity
+	for _, name := range slices.Sorted(maps.Keys(disks)) {
+		d := disks[name]
+		list = append(list, identity{name, d.Serial, d.WWN, d.Path, d.Size})
+	}
 	doc, err := json.Marshal(struct {
-		Request              request.Request
-		Serial, WWN, BusPath string
-		Size                 int64
-	}{req, d.Serial, d.WWN, d.Path, d.Size})
+		Request request.Request
+		Disks   []identity
+	}{req, list})
 	if err != nil {
 		return uuid.UUID{}, fmt.Errorf("derive identifiers: %w", err)
 	}

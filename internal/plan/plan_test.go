@@ -63,7 +63,7 @@ func debian(t *testing.T) request.Request {
 			Format: "erofs", Size: 150 << 20, TreeSize: 400 << 20, Arch: "amd64", Kernel: "6.12.1-amd64",
 			SHA256: strings.Repeat("ab", 32), Source: request.Source{Serial: "vic-payload"},
 		},
-		Disk:   request.DiskSelector{Serial: "QM0001"},
+		Disks:  map[string]request.DiskSelector{"main": {Serial: "QM0001"}},
 		Layout: defaultLayout(t),
 		System: request.System{
 			Hostname: "web1.example.org", Timezone: "Europe/Berlin", Locale: "de_DE.UTF-8", Keymap: "de",
@@ -122,11 +122,11 @@ func TestRefuses(t *testing.T) {
 		spoil func(*request.Request, *envscan.Facts)
 		want  string
 	}{
-		{"newer request", func(r *request.Request, _ *envscan.Facts) { r.Version = 2 }, `version "2" must be 1`},
+		{"newer request", func(r *request.Request, _ *envscan.Facts) { r.Version = 3 }, `version "3" must be 2`},
 		{"other architecture", func(r *request.Request, _ *envscan.Facts) { r.Payload.Arch = "arm64" }, "payload is for arm64, this machine is amd64"},
 		{"container", func(_ *request.Request, f *envscan.Facts) { f.OS.Container = "lxc" }, "this is a container (lxc)"},
 		{"no disk", func(_ *request.Request, f *envscan.Facts) { f.HW.Disk = nil }, "no single disk matches serial QM0001: 0 of 0 do; this machine has no disk"},
-		{"wrong serial", func(r *request.Request, _ *envscan.Facts) { r.Disk.Serial = "QM0002" }, "no single disk matches serial QM0002: 0 of 1 do; this machine has /dev/vda (serial QM0001, 8.0 GiB)"},
+		{"wrong serial", func(r *request.Request, _ *envscan.Facts) { r.Disks["main"] = request.DiskSelector{Serial: "QM0002"} }, "no single disk matches serial QM0002: 0 of 1 do; this machine has /dev/vda (serial QM0001, 8.0 GiB)"},
 		{"disk too small for the layout", func(_ *request.Request, f *envscan.Facts) { f.HW.Disk[0].Size = 10 << 20 }, "lay out /dev/vda (serial QM0001, 10.0 MiB)"},
 		{"disk too small for the payload", func(r *request.Request, _ *envscan.Facts) { r.Payload.TreeSize = 8 << 30 }, "/dev/vda (serial QM0001, 8.0 GiB) is too small: the root file system would hold"},
 		{"read-only disk", func(_ *request.Request, f *envscan.Facts) { f.HW.Disk[0].ReadOnly = true }, "is read-only"},
@@ -159,12 +159,7 @@ func TestRefuses(t *testing.T) {
 }
 
 func dropPartition(r *request.Request, name string) {
-	parts := r.Layout.Disk["main"].Content.Partitions
-	for key := range parts {
-		if key == name {
-			delete(parts, key)
-		}
-	}
+	delete(r.Layout.Disk["main"].Content.Spec.(*layout.GPT).Partitions, name)
 }
 
 func TestReportsEverythingAtOnce(t *testing.T) {
@@ -195,12 +190,12 @@ func TestIdentifiersFollowTheDisk(t *testing.T) {
 	facts := machine("uefi", 512)
 	guid := func(f envscan.Facts, serial string) string {
 		req := debian(t)
-		req.Disk.Serial = serial
+		req.Disks["main"] = request.DiskSelector{Serial: serial}
 		p, err := plan.New(req, f, []string{"password"})
 		if err != nil {
 			t.Fatal(err)
 		}
-		return p.Table.GUID.String() + p.Result.RootUUID
+		return p.Storage.Disks[0].After.GUID.String() + p.Result.RootUUID
 	}
 	first := guid(facts, "QM0001")
 	facts.HW.Disk[0].Name = "vdb"

@@ -3,10 +3,13 @@ package plan
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
+	"github.com/victorinix/vic/disk/layout"
 	"github.com/victorinix/vic/envscan"
+	"github.com/victorinix/vic/internal/plan/storage"
 	"github.com/victorinix/vic/internal/request"
 )
 
@@ -15,17 +18,8 @@ var ErrNoDisk = errors.New("no single disk matches")
 
 // selectDisk finds the one disk that the selector means.
 func selectDisk(sel request.DiskSelector, disks []envscan.Disk) (Disk, error) {
-	var found []envscan.Disk
-	for _, d := range disks {
-		if matches(sel, d) {
-			found = append(found, d)
-		}
-	}
-	if len(found) != 1 {
-		return Disk{}, fmt.Errorf("%w %s: %d of %d do; this machine has %s",
-			ErrNoDisk, describe(sel), len(found), len(disks), list(disks))
-	}
-	return identity(found[0]), nil
+	d, err := selectOne(layout.Disk{}, sel, disks)
+	return identity(d), err
 }
 
 func matches(sel request.DiskSelector, d envscan.Disk) bool {
@@ -43,10 +37,10 @@ func identity(d envscan.Disk) Disk {
 	}
 }
 
-// Selector is the selector that finds this disk again on the machine where it
+// Selector is the one that finds a disk again on the machine where it
 // was seen, whatever its name is by then. The device path is left out as soon
 // as there is a serial number or a WWN.
-func (d Disk) Selector() request.DiskSelector {
+func Selector(d Disk) request.DiskSelector {
 	sel := request.DiskSelector{Serial: d.Serial, WWN: d.WWN, Size: d.Size, SectorSize: d.SectorSize}
 	if d.Serial == "" && d.WWN == "" {
 		sel.Device = d.Device
@@ -57,6 +51,53 @@ func (d Disk) Selector() request.DiskSelector {
 // Select finds the disk that a selector means among the facts.
 func Select(sel request.DiskSelector, facts envscan.Facts) (Disk, error) {
 	return selectDisk(sel, facts.HW.Disk)
+}
+
+// SelectDisks finds all disks of a layout: by what the request says, else by
+// the layout's own match or device.
+func SelectDisks(l layout.Layout, asked map[string]request.DiskSelector, facts envscan.Facts) (map[string]storage.State, error) {
+	found := map[string]storage.State{}
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(asked)) {
+		if _, ok := l.Disk[name]; !ok {
+			errs = append(errs, fmt.Errorf("layout has no disk %q, it has %s", name, strings.Join(slices.Sorted(maps.Keys(l.Disk)), ", ")))
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(l.Disk)) {
+		d, err := selectOne(l.Disk[name], asked[name], facts.HW.Disk)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("disk %q of the layout: %w", name, err))
+			continue
+		}
+		found[name] = state(d)
+	}
+	return found, errors.Join(errs...)
+}
+
+func selectOne(spec layout.Disk, asked request.DiskSelector, disks []envscan.Disk) (envscan.Disk, error) {
+	var ok func(envscan.Disk) bool
+	what := describe(asked)
+	switch {
+	case asked != request.DiskSelector{}:
+		ok = func(d envscan.Disk) bool { return matches(asked, d) }
+	case spec.Match != nil:
+		what = "match " + spec.Match.String()
+		ok = func(d envscan.Disk) bool { return spec.Match.Matches(properties(d)) }
+	default:
+		asked = request.DiskSelector{Device: spec.Device}
+		what = describe(asked)
+		ok = func(d envscan.Disk) bool { return spec.Device != "" && matches(asked, d) }
+	}
+	var found []envscan.Disk
+	for _, d := range disks {
+		if ok(d) {
+			found = append(found, d)
+		}
+	}
+	if len(found) != 1 {
+		return envscan.Disk{}, fmt.Errorf("%w %s: %d of %d do; this machine has %s", ErrNoDisk, what, len(found), len(disks), list(disks))
+	}
+	return found[0], nil
 }
 
 func describe(sel request.DiskSelector) string {
@@ -90,4 +131,17 @@ func list(disks []envscan.Disk) string {
 		w = append(w, identity(d).String())
 	}
 	return strings.Join(w, ", ")
+}
+
+// state is a disk with what the facts say is on it.
+func state(d envscan.Disk) storage.State {
+	return storage.State{Disk: identity(d)}
+}
+
+// properties are what a layout's match looks at.
+func properties(d envscan.Disk) layout.Properties {
+	return layout.Properties{
+		Serial: d.Serial, WWN: d.WWN, Model: d.Model, Size: d.Size, Transport: d.Transport,
+		Rotational: d.Rotational, Removable: d.Removable,
+	}
 }

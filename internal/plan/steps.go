@@ -2,24 +2,28 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
+	"github.com/victorinix/vic/disk/layout"
 	"github.com/victorinix/vic/internal/event"
+	"github.com/victorinix/vic/internal/plan/storage"
 )
 
 // steps is the whole install, phase by phase.
 func (t target) steps() []Step {
 	var s stepList
 	s.add(event.Verify, t.verify()...)
-	s.add(event.Partition,
-		named{"wipe old signatures", WipeDisk{t.disk, t.table}},
-		named{"write partition table", WriteTable{t.disk, t.table}})
-	s.add(event.Format, t.format()...)
-	s.add(event.Copy, t.copy()...)
+	for _, step := range t.storage.Create {
+		if _, verified := step.Action.(storage.CheckState); !verified {
+			s = append(s, step)
+		}
+	}
+	s = append(s, t.mounts()...)
+	s.add(event.Copy, named{"payload", CopyPayload{t.req.Payload}})
 	s.add(event.Inject, t.inject()...)
 	s.add(event.Boot, t.boot()...)
-	s.add(event.Finish, named{"unmount", Unmount{t.disk}})
-	return s
+	return append(s, t.unmounts()...)
 }
 
 type stepList []Step
@@ -31,7 +35,7 @@ type named struct {
 
 func (s *stepList) add(phase event.Phase, actions ...named) {
 	for _, a := range actions {
-		*s = append(*s, Step{phase, a.name, a.action})
+		*s = append(*s, Step{Phase: phase, Name: a.name, Action: a.action})
 	}
 }
 
@@ -39,8 +43,12 @@ func (s *stepList) add(phase event.Phase, actions ...named) {
 func (t target) verify() []named {
 	s := []named{
 		{"memory", CheckMemory{minMemory}},
-		{"tools", CheckTools{t.tools()}},
-		{"disk " + t.disk.String(), CheckDisk{t.disk}},
+		{"tools", CheckTools{t.storage.Programs}},
+	}
+	for _, step := range t.storage.Create {
+		if check, ok := step.Action.(storage.CheckState); ok {
+			s = append(s, named{"disk " + check.Disk.String(), check})
+		}
 	}
 	if names := t.secrets(); len(names) > 0 {
 		s = append(s, named{"secrets", CheckSecrets{names}})
@@ -48,54 +56,58 @@ func (t target) verify() []named {
 	return append(s, named{"payload", CheckPayload{t.req.Payload}})
 }
 
-// tools are the foreign programs that run outside the target.
-func (t target) tools() []string {
-	var names []string
-	seen := map[string]bool{}
-	for _, e := range t.table.Entries {
-		if fs := e.Filesystem; fs != nil && !seen[fs.Format] {
-			seen[fs.Format] = true
-			names = append(names, "mkfs."+fs.Format)
+// mounts are the steps that mount the target. What has no device of its own
+// (tmpfs, bind) matters only when the system runs, and nothing is swapped to
+// the disks that are written.
+func (t target) mounts() []Step {
+	return slices.DeleteFunc(slices.Clone(t.storage.Mount), func(s Step) bool {
+		switch a := s.Action.(type) {
+		case storage.SwapOn:
+			return true
+		case storage.Mount:
+			return a.Device == storage.Device{} && a.UUID == "" && a.FSType != "zfs"
 		}
-	}
-	return names
+		return false
+	})
 }
 
-func (t target) format() []named {
-	var s []named
-	for _, e := range t.table.Entries {
-		if e.Filesystem != nil {
-			s = append(s, named{fmt.Sprintf("mkfs.%s %s", e.Filesystem.Format, e.Name), Mkfs{t.disk, e}})
-		}
-	}
-	return s
-}
-
-// copy mounts the target, parents first, and fills it.
-func (t target) copy() []named {
-	var s []named
-	for _, e := range t.table.Mounts() {
-		s = append(s, named{"mount " + e.Filesystem.Mountpoint, Mount{t.disk, e}})
-	}
-	return append(s, named{"payload", CopyPayload{t.req.Payload}})
+func (t target) unmounts() []Step {
+	return slices.DeleteFunc(slices.Clone(t.storage.Unmount), func(s Step) bool {
+		_, swap := s.Action.(storage.SwapOff)
+		return swap
+	})
 }
 
 // boot makes the disk bootable, and adds the firmware's entry last of all.
 func (t target) boot() []named {
 	var s []named
 	arch, esp := t.req.Payload.Arch, t.esp()
-	check := CheckBoot{Arch: arch, Release: t.req.Payload.Kernel, BIOS: t.biosBoot()}
+	check := CheckBoot{Arch: arch, Release: t.req.Payload.Kernel, BIOS: len(t.biosDisks()) > 0}
 	if esp != nil {
-		check.ESP = esp.Filesystem.Mountpoint
+		check.ESP = esp.Mountpoint
 		s = append(s, named{"systemd-boot", SystemdBoot{check.ESP, arch}})
 	}
 	s = append(s, named{"initramfs " + check.Release, Initramfs{check.Release}})
 	if check.BIOS {
-		s = append(s, named{"GRUB for BIOS", GRUB{t.disk}})
+		s = append(s, named{"GRUB for BIOS", GRUB{t.biosDisks()}})
 	}
 	s = append(s, named{"check", check})
 	if esp != nil && t.uefi() {
-		s = append(s, named{"EFI boot entry", BootEntry{"vic " + t.req.Item, *esp, t.table.SectorSize, loader(arch)}})
+		s = append(s, t.bootEntries(*esp)...)
+	}
+	return s
+}
+
+// bootEntries has one for each partition that the ESP is on: of an ESP on a
+// RAID 1, the firmware sees every member as one by itself.
+func (t target) bootEntries(esp storage.Filesystem) []named {
+	var s []named
+	for i, p := range slices.Backward(esp.Parts) { // each goes first: the first disk's last
+		label, name := "vic "+t.req.Item, "EFI boot entry"
+		if i > 0 {
+			label, name = fmt.Sprintf("%s (disk %d)", label, i+1), fmt.Sprintf("%s %d", name, i+1)
+		}
+		s = append(s, named{name, BootEntry{label, p.Entry, p.SectorSize, loader(t.req.Payload.Arch)}})
 	}
 	return s
 }
@@ -105,17 +117,13 @@ func loader(arch string) string {
 	return `\EFI\systemd\systemd-boot` + name + `.efi`
 }
 
-// Describe renders the plan for people, one line a step.
+// Describe renders the plan for people: each disk before and after, and one
+// line a step.
 func (p Plan) Describe() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "install %s onto %s\n", p.Item, p.Disk)
-	fmt.Fprintf(&b, "everything on %s is lost\n\n", p.Disk.Device)
-	for _, e := range p.Table.Entries {
-		what := "(no file system)"
-		if fs := e.Filesystem; fs != nil {
-			what = strings.TrimSpace(fs.Format + " " + fs.Mountpoint)
-		}
-		fmt.Fprintf(&b, "  partition %d  %-8s %10s  %s\n", e.Number, e.Name, Bytes(e.Size(p.Table.SectorSize)), what)
+	fmt.Fprintf(&b, "install %s onto %s\n", p.Item, p.Disks())
+	for _, d := range p.Storage.Disks {
+		b.WriteString("\n" + d.Picture())
 	}
 	for i, s := range p.Steps {
 		if i == 0 || p.Steps[i-1].Phase != s.Phase {
@@ -125,6 +133,42 @@ func (p Plan) Describe() string {
 	}
 	for _, w := range p.Warnings {
 		fmt.Fprintf(&b, "\nwarning: %s\n", w)
+	}
+	return b.String()
+}
+
+// Disks names all disks that are written, for people.
+func (p Plan) Disks() string {
+	var names []string
+	for _, d := range p.Storage.Disks {
+		names = append(names, d.Disk.String())
+	}
+	return strings.Join(names, " and ")
+}
+
+// Devices are the paths of all disks that are written, as they are now: what a
+// person types to confirm.
+func (p Plan) Devices() string {
+	var names []string
+	for _, d := range p.Storage.Disks {
+		names = append(names, d.Disk.Device)
+	}
+	return strings.Join(names, " ")
+}
+
+// Loss says for people what will not be there any more, a line each.
+func (p Plan) Loss() string {
+	var b strings.Builder
+	for _, d := range p.Storage.Disks {
+		kept := d.After != nil && slices.ContainsFunc(d.After.Entries, func(e layout.Entry) bool { return e.Kept })
+		if !kept {
+			fmt.Fprintf(&b, "Everything on %s will be lost.\n", d.Disk)
+			continue
+		}
+		fmt.Fprintf(&b, "On %s, what is kept stays; this will be lost:\n", d.Disk)
+		for _, l := range d.Lost {
+			fmt.Fprintf(&b, "  %s\n", l)
+		}
 	}
 	return b.String()
 }

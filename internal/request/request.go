@@ -11,7 +11,7 @@ import (
 )
 
 // Version is the version that this package writes and reads.
-const Version = 1
+const Version = 2
 
 // Where a request and its secrets are in the RAM system.
 const (
@@ -25,11 +25,12 @@ type Request struct {
 	Item    string `json:"item"` // for people
 	// Payload is what gets installed, and where the target finds it.
 	Payload Payload `json:"payload"`
-	// Disk chooses the disk by identity.
-	Disk DiskSelector `json:"disk"`
-	// Layout cuts it. It names exactly one disk.
+	// Layout is how the disks are cut.
 	Layout layout.Layout `json:"layout"`
-	System System        `json:"system"`
+	// Disks chooses the disks of the layout by identity, by their names in it.
+	// One that is missing is chosen by the layout itself (match, device).
+	Disks  map[string]DiskSelector `json:"disks,omitempty"`
+	System System                  `json:"system"`
 	// Phases limits the run; empty means all.
 	Phases []string `json:"phases,omitempty"`
 	// Finish is what the target does after success: FinishPoweroff,

@@ -17,7 +17,7 @@ func valid() request.Request {
 			Format: "erofs", Size: 1, TreeSize: 1, Arch: "amd64", Kernel: "6.12.1-amd64",
 			SHA256: strings.Repeat("0", 64), Source: request.Source{Path: "/payload.erofs"},
 		},
-		Disk:   request.DiskSelector{Serial: "S1"},
+		Disks:  map[string]request.DiskSelector{"main": {Serial: "S1"}},
 		System: request.System{Hostname: "h", Network: request.Network{Mode: request.NetworkDHCP}},
 		Finish: request.FinishStay,
 	}
@@ -39,12 +39,12 @@ func TestRoundTrip(t *testing.T) {
 
 func TestDecodeRefuses(t *testing.T) {
 	for in, want := range map[string]string{
-		`{"version":2,"nonsense":[]}`:           "version 2, this vic reads version 1",
+		`{"version":3,"nonsense":[]}`:           "version 3, this vic reads version 2",
 		`{}`:                                    "version 0",
-		`{"version":1,"colour":"red"}`:          `unknown field "colour"`,
-		`{"version":1`:                          "unexpected end",
+		`{"version":2,"colour":"red"}`:          `unknown field "colour"`,
+		`{"version":2`:                          "unexpected end",
 		strings.Repeat(" ", 2<<20) + `{}`:       "larger than",
-		`{"version":1,"payload":{"size":"12"}}`: "cannot unmarshal",
+		`{"version":2,"payload":{"size":"12"}}`: "cannot unmarshal",
 	} {
 		if _, err := request.Decode(strings.NewReader(in)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%.40s: got %v, want %q", in, err, want)
@@ -57,7 +57,7 @@ func TestValidateNamesTheField(t *testing.T) {
 		spoil func(*request.Request)
 		want  string
 	}{
-		{func(r *request.Request) { r.Disk = request.DiskSelector{} }, "must name a disk"},
+		{func(r *request.Request) { r.Disks["main"] = request.DiskSelector{} }, "must name a disk"},
 		{func(r *request.Request) { r.Finish = "dance" }, `finish "dance"`},
 		{func(r *request.Request) { r.Payload.SHA256 = strings.Repeat("A", 64) }, "payload.sha256"},
 		{func(r *request.Request) { r.Payload.Source.Serial = "x" }, "exactly one of serial, path, partLabel"},

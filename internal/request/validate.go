@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"path"
 	"regexp"
 	"slices"
@@ -63,8 +64,10 @@ func Decode(r io.Reader) (Request, error) {
 func (r Request) Validate() error {
 	errs := []error{
 		check(r.Version == Version, "version", r.Version, fmt.Sprintf("must be %d", Version)),
-		check(r.Disk != DiskSelector{}, "disk", "", "must name a disk"),
 		check(slices.Contains([]string{FinishPoweroff, FinishReboot, FinishStay}, r.Finish), "finish", r.Finish, "must be poweroff, reboot or stay"),
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.Disks)) {
+		errs = append(errs, check(r.Disks[name] != DiskSelector{}, "disks."+name, "", "must name a disk"))
 	}
 	errs = append(errs, r.Payload.validate(), r.System.validate())
 	if err := errors.Join(errs...); err != nil {

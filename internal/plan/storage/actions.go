@@ -26,6 +26,7 @@ type (
 	Release struct {
 		Disk Disk    `json:"disk"`
 		Keep []Range `json:"keep,omitempty"` // what stands only on these stays
+		Anew bool    `json:"anew,omitempty"` // see Wipe
 	}
 	// Resize changes what is in a partition: shrinks it before the table is
 	// written, or grows it after. The layers are worked off from the file
@@ -37,11 +38,16 @@ type (
 		Layers []Layer `json:"layers"`
 	}
 	// Wipe clears old tables and all signatures in every range that changes
-	// hands.
+	// hands. With Keep the old table stays until the new one is written over
+	// it.
 	Wipe struct {
 		Disk  Disk          `json:"disk"`
 		Table *layout.Table `json:"table,omitempty"` // to come
 		Keep  []Range       `json:"keep,omitempty"`
+		// Anew: a finished table that is as the layout says is an earlier
+		// install, and is replaced like any other; only an unfinished one is
+		// taken for this run's.
+		Anew bool `json:"anew,omitempty"`
 	}
 	// WriteTable writes a partition table, on a disk or an array, and has the
 	// kernel read it. Unfinished marks the partitions that have a content to be
@@ -51,6 +57,7 @@ type (
 		Disk       *Disk        `json:"disk,omitempty"` // of Device.Disk
 		Table      layout.Table `json:"table"`
 		Unfinished bool         `json:"unfinished,omitempty"`
+		Anew       bool         `json:"anew,omitempty"` // see Wipe
 		// Content and Seed are set for a table on an array: how large that is is
 		// only known once it is made. The executor settles the table again, by
 		// layout.ResolveTable; Table is for an estimated size.

@@ -113,16 +113,26 @@ func (w *walker) assemble(key string) {
 // devices.
 func (w *walker) memberCounts() map[string]int {
 	n := map[string]int{}
-	l := w.config.Layout
+	contents(w.config.Layout, func(c layout.Content) {
+		if key := memberOf(c); key != "" {
+			n[key]++
+		}
+	})
+	return n
+}
+
+// contents visits everything that a device of the layout holds.
+func contents(l layout.Layout, visit func(layout.Content)) {
 	var see func(c *layout.Content)
 	see = func(c *layout.Content) {
-		if c == nil {
+		if c == nil || c.Spec == nil {
 			return
 		}
+		visit(*c)
 		switch s := c.Spec.(type) {
 		case *layout.GPT:
-			for _, p := range s.Partitions {
-				see(p.Content)
+			for _, key := range slices.Sorted(maps.Keys(s.Partitions)) {
+				see(s.Partitions[key].Content)
 			}
 		case *layout.MBR:
 			for _, p := range s.Partitions {
@@ -131,27 +141,23 @@ func (w *walker) memberCounts() map[string]int {
 		case *layout.LUKS:
 			see(s.Content)
 		}
-		if key := memberOf(*c); key != "" {
-			n[key]++
+	}
+	for _, name := range slices.Sorted(maps.Keys(l.Disk)) {
+		see(l.Disk[name].Content)
+	}
+	for _, name := range slices.Sorted(maps.Keys(l.MDADM)) {
+		see(l.MDADM[name].Content)
+	}
+	for _, name := range slices.Sorted(maps.Keys(l.LVMVG)) {
+		for _, key := range slices.Sorted(maps.Keys(l.LVMVG[name].LVs)) {
+			see(l.LVMVG[name].LVs[key].Content)
 		}
 	}
-	for _, d := range l.Disk {
-		see(d.Content)
-	}
-	for _, a := range l.MDADM {
-		see(a.Content)
-	}
-	for _, g := range l.LVMVG {
-		for _, v := range g.LVs {
-			see(v.Content)
+	for _, name := range slices.Sorted(maps.Keys(l.Zpool)) {
+		for _, key := range slices.Sorted(maps.Keys(l.Zpool[name].Datasets)) {
+			see(l.Zpool[name].Datasets[key].Content)
 		}
 	}
-	for _, p := range l.Zpool {
-		for _, d := range p.Datasets {
-			see(d.Content)
-		}
-	}
-	return n
 }
 
 // memberOf is the key in walker.members of what a content is a part of.

@@ -15,7 +15,7 @@ func (w *walker) partition() {
 	}
 	for _, d := range w.disks {
 		if !d.untouched() {
-			w.create(event.Partition, "release "+d.name, Release{Disk: d.state.Disk, Keep: d.keep()})
+			w.create(event.Partition, "release "+d.name, Release{Disk: d.state.Disk, Keep: d.keep(), Anew: w.config.Anew})
 		}
 	}
 	for _, d := range w.disks {
@@ -23,7 +23,7 @@ func (w *walker) partition() {
 	}
 	for _, d := range w.disks {
 		if !d.untouched() {
-			w.create(event.Partition, "wipe "+d.name, Wipe{Disk: d.state.Disk, Table: d.table, Keep: d.keep()})
+			w.create(event.Partition, "wipe "+d.name, Wipe{Disk: d.state.Disk, Table: d.table, Keep: d.keep(), Anew: w.config.Anew})
 		}
 		w.hook(event.Partition, "preCreate", d.spec.PreCreate, "disk."+d.name, Device{Disk: d.name})
 		if d.table != nil {
@@ -80,7 +80,7 @@ func (w *walker) table(d diskWork, unfinished bool) {
 	}
 	state := d.state.Disk
 	w.create(phaseOf(unfinished), name, WriteTable{
-		Device: Device{Disk: d.name}, Disk: &state, Table: *d.table, Unfinished: unfinished, EFIFirst: efiFirst(d.spec.Content),
+		Device: Device{Disk: d.name}, Disk: &state, Table: *d.table, Unfinished: unfinished, Anew: w.config.Anew && unfinished, EFIFirst: efiFirst(d.spec.Content),
 	})
 }
 

@@ -57,7 +57,7 @@ func (w *walker) open(name string, a Action, undo Close) {
 
 // keyOf is the key that a container is made and opened with.
 func keyOf(s *layout.LUKS) KeyFile {
-	k := KeyFile{Secret: "luks-" + s.Name}
+	k := KeyFile{Secret: keyPrefix + s.Name}
 	switch {
 	case s.Settings.KeyFile != "":
 		k.File, k.Size, k.Offset = s.Settings.KeyFile, s.Settings.KeyFileSize, s.Settings.KeyFileOffset
@@ -74,7 +74,7 @@ func keyOf(s *layout.LUKS) KeyFile {
 func additionalKeys(s *layout.LUKS) []KeyFile {
 	var list []KeyFile
 	for i, file := range s.AdditionalKeyFiles {
-		list = append(list, KeyFile{Secret: fmt.Sprintf("luks-%s-%d", s.Name, i+1), File: file})
+		list = append(list, KeyFile{Secret: fmt.Sprintf("%s%s-%d", keyPrefix, s.Name, i+1), File: file})
 	}
 	return list
 }
@@ -168,7 +168,7 @@ func (w *walker) group(key string, g layout.VolumeGroup) {
 	}
 	w.open("activate "+name, ActivateVG{name}, Close{VG: name})
 	free := total
-	for _, k := range volumeOrder(g.LVs) {
+	for _, k := range g.Order() {
 		v := g.LVs[k]
 		b := block{Device: Device{VG: name, LV: cmp.Or(v.Name, k)}, path: at + ".lvs." + k, there: there, parts: allParts(members)}
 		var err error
@@ -193,27 +193,6 @@ func (w *walker) volume(b block, v layout.LogicalVolume) {
 	}
 	w.content(b, b.path+".content", v.Content)
 	w.hook(event.Format, "postCreate", v.PostCreate, b.path, b.Device)
-}
-
-// volumeOrder is disko's: by priority and name; thin pools before what is in
-// them.
-func volumeOrder(lvs map[string]layout.LogicalVolume) []string {
-	priority := func(v layout.LogicalVolume) int {
-		switch {
-		case v.Priority != nil:
-			return *v.Priority
-		case v.Pool != "":
-			return 9002
-		case strings.Contains(v.Size, "100%"):
-			return 9001
-		case v.LVMType == "thin-pool":
-			return 501
-		}
-		return 1000
-	}
-	names := slices.Sorted(maps.Keys(lvs))
-	slices.SortStableFunc(names, func(a, b string) int { return cmp.Compare(priority(lvs[a]), priority(lvs[b])) })
-	return names
 }
 
 // volumeSize is what lvcreate will make of a size, in bytes.
@@ -294,7 +273,7 @@ func (w *walker) bcachefs(key string, f layout.BcachefsFilesystem) {
 		make.Members = append(make.Members, BcachefsMember{m.Device, s.Label, s.ExtraFormatArgs})
 	}
 	if f.PasswordFile != "" {
-		make.Key = &KeyFile{Secret: "bcachefs-" + name, File: f.PasswordFile, Password: true}
+		make.Key = &KeyFile{Secret: keyPrefix + "bcachefs-" + name, File: f.PasswordFile, Password: true}
 		w.plan.Secrets = append(w.plan.Secrets, *make.Key)
 	}
 	top := Filesystem{Source: "UUID=" + make.UUID, FSType: "bcachefs", UUID: make.UUID, Parts: allParts(members)}

@@ -18,7 +18,9 @@
 package storage
 
 import (
+	"encoding/json"
 	"fmt"
+	"strings"
 
 	"github.com/google/uuid"
 
@@ -140,6 +142,18 @@ type Step struct {
 	Action Action
 }
 
+// MarshalJSON has the action's fields beside its kind:
+//
+//	{"phase":"format","name":"mkfs.ext4 main:root","kind":"mkfs","action":{...}}
+func (s Step) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Phase  event.Phase `json:"phase"`
+		Name   string      `json:"name"`
+		Kind   string      `json:"kind"`
+		Action Action      `json:"action"`
+	}{s.Phase, s.Name, s.Action.Kind(), s.Action})
+}
+
 // Action is what a step does. A step is executed wholly from the values in it.
 type Action interface {
 	// Kind is the action's name in JSON.
@@ -200,3 +214,30 @@ type KeyFile struct {
 	Size   int  `json:"size,omitempty"`   // bytes of the file that are the key; 0: all
 	Offset int  `json:"offset,omitempty"` // bytes to skip
 }
+
+// Keys are the keys that making a layout takes, each once.
+func Keys(l layout.Layout) []KeyFile {
+	var list []KeyFile
+	seen := map[string]bool{}
+	add := func(keys ...KeyFile) {
+		for _, k := range keys {
+			if !seen[k.Secret] {
+				seen[k.Secret] = true
+				list = append(list, k)
+			}
+		}
+	}
+	contents(l, func(c layout.Content) {
+		if s, ok := c.Spec.(*layout.LUKS); ok {
+			add(keyOf(s))
+			add(additionalKeys(s)...)
+		}
+	})
+	return list
+}
+
+// IsKey says whether a secret's name is that of a key of a layout.
+func IsKey(secret string) bool { return strings.HasPrefix(secret, keyPrefix) }
+
+// keyPrefix begins the names of the secrets that are keys.
+const keyPrefix = "luks-"
