@@ -20,8 +20,13 @@ const maxSize = 1 << 20
 // value of "disko: devices:", of "devices:", or the document itself. name is
 // used in errors; each wrong thing is an *Error with line and column.
 func Parse(name string, data []byte) (Layout, error) {
+	l, errs := parse(name, data)
+	return l, join(errs)
+}
+
+func parse(name string, data []byte) (Layout, []*Error) {
 	if len(data) > maxSize {
-		return Layout{}, &Error{Source: name, Msg: fmt.Sprintf("is %d bytes long, at most %d are read", len(data), maxSize)}
+		return Layout{}, []*Error{{Source: name, Msg: fmt.Sprintf("is %d bytes long, at most %d are read", len(data), maxSize)}}
 	}
 	if json.Valid(data) {
 		// YAML forbids tabs in indentation. Outside of strings, where JSON
@@ -30,7 +35,7 @@ func Parse(name string, data []byte) (Layout, error) {
 	}
 	file, err := parser.ParseBytes(data, 0)
 	if err != nil {
-		return Layout{}, syntaxError(name, err)
+		return Layout{}, []*Error{syntaxError(name, err)}
 	}
 	d := decoder{source: name, positions: map[string]ast.Node{}, devices: map[string]ast.Node{}}
 	var l Layout
@@ -38,7 +43,7 @@ func Parse(name string, data []byte) (Layout, error) {
 		d.layout(body, &l)
 		d.check(&l)
 	}
-	return l, join(d.errs)
+	return l, d.errs
 }
 
 // check finds what is wrong with a layout that was read. Where reading it found
@@ -73,7 +78,7 @@ func (d *decoder) full(path string) string {
 }
 
 // syntaxError makes one line of the library's drawing of the source.
-func syntaxError(name string, err error) error {
+func syntaxError(name string, err error) *Error {
 	e := &Error{Source: name, Msg: err.Error()}
 	var ye yaml.Error
 	if errors.As(err, &ye) {
