@@ -20,19 +20,19 @@ var leaves = []string{"internal/event", "internal/nearest", "internal/tool", "in
 var allowed = map[string][]string{
 	"cmd/vic":      {"internal/cli", "internal/config", "internal/plan", "internal/secret", "internal/agent/install", "internal/agent/copytree", "builder", "initramfs", "disk", "efi", "kexec", "envscan", "qemu-tests/vm"},
 	"cmd/vic-init": {"internal/agent", "internal/plan", "internal/secret", "disk", "efi", "kexec", "envscan"},
-	"cmd/vic-env":  {"envscan", "disk/sysfs"},
+	"cmd/vic-env":  {"envscan", "disk/sysfs", "disk/probe"},
 
 	"internal/cli": {"internal/config", "internal/plan", "internal/secret", "internal/agent/install", "internal/agent/copytree", "builder", "initramfs", "disk", "efi", "kexec", "envscan", "qemu-tests/vm"},
 	// An agent runs plans: it must not be able to build anything.
 	"internal/agent": {"internal/agent", "internal/plan", "internal/secret", "disk", "efi", "kexec", "envscan"},
-	"internal/plan":  {"envscan", "disk/sysfs"},
+	"internal/plan":  {"envscan", "disk/sysfs", "disk/probe"},
 
 	"builder":       {"builder", "initramfs", "disk", "efi", "internal/config"},
 	"builder/deb":   {},
 	"initramfs":     {"initramfs"},
 	"disk":          {"disk"},
 	"efi":           {"efi"},
-	"envscan":       {"envscan", "disk/sysfs"},
+	"envscan":       {"envscan", "disk/sysfs", "disk/probe"},
 	"qemu-tests":    {"qemu-tests", "internal/agent", "internal/cli", "internal/config", "internal/plan", "internal/secret", "builder", "initramfs", "disk", "efi", "envscan"},
 	"qemu-tests/vm": {},
 }

@@ -2,42 +2,71 @@ package envscan
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
-	"hash/crc32"
-	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
-	"github.com/google/uuid"
-
-	"github.com/victorinix/vic/disk/sysfs"
+	"github.com/victorinix/vic/disk/layout"
 )
 
-func (s *scanner) disks(ctx context.Context) []Disk {
-	names, err := s.root.Disks()
-	s.gap("/sys/block", err)
-	links := s.diskLinks()
-	list := []Disk{}
-	var tables []<-chan answer
-	for _, name := range names {
-		if d, ok := s.disk(name); ok {
-			d.Links = links[name]
-			list = append(list, d)
-			tables = append(tables, s.askTable(sysfs.Node(name), d.SectorSize))
-		}
-	}
-	for i, table := range tables {
-		a := wait(ctx, table)
-		list[i].TableGUID = a.guid
-		s.gap(sysfs.Node(list[i].Name), a.err)
-	}
-	return list
+// Disks are the part of Facts that concerns disks.
+type Disks struct {
+	Disk   []Disk   `json:"disk"`
+	Volume []Volume `json:"volume,omitempty"`
+	Gaps   []Gap    `json:"gaps"`
 }
 
-func (s *scanner) disk(name string) (Disk, bool) {
+// ScanDisks finds out what is on disks; without names, on all that Scan lists.
+// Names are kernel names of whole block devices of any kind: sda, loop0, md127.
+func ScanDisks(ctx context.Context, c Config, names ...string) (Disks, error) {
+	s := newScanner(c)
+	ctx, cancel := context.WithTimeoutCause(ctx, c.timeout(), errTimeout)
+	defer cancel()
+	if len(names) == 0 {
+		var err error
+		if names, err = s.root.Disks(); err != nil {
+			return Disks{}, err
+		}
+	}
+	var d Disks
+	d.Disk, d.Volume = s.devices(ctx, names)
+	d.Gaps = s.sortedGaps()
+	if err := context.Cause(ctx); err != nil && !errors.Is(err, errTimeout) {
+		return Disks{}, err
+	}
+	return d, nil
+}
+
+func (s *scanner) disks(ctx context.Context) ([]Disk, []Volume) {
+	names, err := s.root.Disks()
+	s.gap("/sys/block", err)
+	return s.devices(ctx, names)
+}
+
+// devices describes disks, and what is made from them.
+func (s *scanner) devices(ctx context.Context, names []string) ([]Disk, []Volume) {
+	links := s.diskLinks()
+	users := users{}
+	list := []Disk{}
+	var asked []*asked
+	for _, name := range names {
+		if d, ok := s.disk(name, users); ok {
+			d.Links = links[name]
+			list = append(list, d)
+			asked = append(asked, s.ask(name, d.SectorSize))
+		}
+	}
+	for i := range list {
+		list[i].Contents = s.answer(ctx, asked[i], users)
+		if t := list[i].Table; t != nil && t.Kind == layout.KindGPT {
+			list[i].TableGUID = t.GUID.String()
+		}
+	}
+	return list, s.volumes(ctx, users, names)
+}
+
+func (s *scanner) disk(name string, users users) (Disk, bool) {
 	id, err := s.root.Disk(name)
 	if err != nil { // unplugged since
 		s.gap("/sys/block/"+name, err)
@@ -54,87 +83,11 @@ func (s *scanner) disk(name string) (Disk, bool) {
 		Size: id.Size, SectorSize: id.SectorSize, Physical: id.Physical, Transport: id.Transport,
 		Rotational: id.Rotational, Removable: id.Removable, ReadOnly: id.ReadOnly,
 	}
-	d.InUse, err = s.root.InUse(name)
+	found, err := s.root.Users(name)
 	s.gap("/sys/block/"+name+"/holders", err)
+	d.InUse = s.root.Sentences(found)
+	users.add(found)
 	return d, true
-}
-
-// answer is what reading a disk's table gave.
-type answer struct {
-	guid string
-	err  error
-}
-
-// askTable reads the GUID of a disk's GPT, all disks at once: one that hangs
-// must not cost the others their time.
-func (s *scanner) askTable(node string, sectorSize int) <-chan answer {
-	done := make(chan answer, 1)
-	go func() {
-		guid, err := readTableGUID(s.root.Path(node), int64(sectorSize))
-		done <- answer{guid, err}
-	}()
-	return done
-}
-
-// wait leaves a disk alone that has not answered when ctx ends. Its read ends
-// with the program.
-func wait(ctx context.Context, table <-chan answer) answer {
-	select {
-	case a := <-table:
-		return a
-	case <-ctx.Done():
-	}
-	select {
-	case a := <-table:
-		return a
-	default:
-		return answer{err: context.Cause(ctx)}
-	}
-}
-
-// readTableGUID takes the GUID from whichever header is whole.
-func readTableGUID(path string, sectorSize int64) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	size, err := f.Seek(0, io.SeekEnd)
-	if err != nil {
-		return "", err
-	}
-	for _, lba := range []int64{1, size/sectorSize - 1} {
-		b := make([]byte, 92) // UEFI 2.10 table 5-5
-		if lba < 1 {
-			return "", nil
-		}
-		if _, err := f.ReadAt(b, lba*sectorSize); err != nil {
-			if errors.Is(err, io.EOF) {
-				return "", nil
-			}
-			return "", err
-		}
-		if guid, ok := headerGUID(b, lba); ok {
-			return guid, nil
-		}
-	}
-	return "", nil
-}
-
-// headerGUID checks a GPT header and returns its disk GUID, whose first three
-// fields are little endian on disk.
-func headerGUID(b []byte, lba int64) (string, bool) {
-	sum := binary.LittleEndian.Uint32(b[16:])
-	clear(b[16:20])
-	if string(b[:8]) != "EFI PART" || crc32.ChecksumIEEE(b) != sum || int64(binary.LittleEndian.Uint64(b[24:])) != lba {
-		return "", false
-	}
-	var g uuid.UUID
-	copy(g[:], b[56:72])
-	slices.Reverse(g[0:4])
-	slices.Reverse(g[4:6])
-	slices.Reverse(g[6:8])
-	return g.String(), true
 }
 
 // diskLinks maps kernel names to the links below /dev/disk.

@@ -39,7 +39,10 @@ type HW struct {
 	CPU      CPU      `json:"cpu"`
 	DMI      *DMI     `json:"dmi,omitempty"`
 	Disk     []Disk   `json:"disk"`
-	NIC      []NIC    `json:"nic"`
+	// Volume is what is made from the disks: arrays, logical volumes, opened
+	// containers, loop devices, in the order of their names.
+	Volume []Volume `json:"volume,omitempty"`
+	NIC    []NIC    `json:"nic"`
 }
 
 // Firmware says how the machine boots.
@@ -89,6 +92,7 @@ type Disk struct {
 	InUse []string `json:"inUse,omitempty"`
 	// Links are the names below /dev/disk, when udev made them.
 	Links []string `json:"links,omitempty"`
+	Contents
 }
 
 // NIC is a physical network interface.

@@ -32,17 +32,25 @@ type scanner struct {
 	// privileged: what is denied is denied to root.
 	privileged bool
 	gaps       []Gap
+	// open opens a device or image for reading, at a path of this system.
+	open func(path string) (device, error)
 }
+
+func newScanner(c Config) *scanner {
+	s := &scanner{root: sysfs.Root(c.Root), privileged: os.Geteuid() == 0, open: openDevice}
+	if c.Root == "" || c.Root == "/" {
+		s.root, s.links = "/", netLinks
+	}
+	return s
+}
+
+func (c Config) timeout() time.Duration { return cmp.Or(c.Timeout, defaultTimeout) }
 
 // Scan finds out what the machine is. It needs no privilege: what it could not
 // read is in Scan.Gaps. The error is for a context that ended and for a root
 // without /sys or /proc.
 func Scan(ctx context.Context, c Config) (Facts, error) {
-	s := scanner{root: sysfs.Root(c.Root), privileged: os.Geteuid() == 0}
-	if c.Root == "" || c.Root == "/" {
-		s.root, s.links = "/", netLinks
-	}
-	return s.scan(ctx, cmp.Or(c.Timeout, defaultTimeout))
+	return newScanner(c).scan(ctx, c.timeout())
 }
 
 func (s *scanner) scan(ctx context.Context, timeout time.Duration) (Facts, error) {
@@ -59,7 +67,7 @@ func (s *scanner) scan(ctx context.Context, timeout time.Duration) (Facts, error
 	f.HW.CPU = s.cpu()
 	f.HW.DMI = s.dmi()
 	f.HW.Memory.Total, f.State.MemoryAvailable = s.memory()
-	f.HW.Disk = s.disks(ctx)
+	f.HW.Disk, f.HW.Volume = s.disks(ctx)
 	f.HW.NIC, f.State.Links = s.nics()
 	f.OS = s.os()
 	f.Scan.Gaps = s.sortedGaps()

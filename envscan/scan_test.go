@@ -64,15 +64,19 @@ func laptop() tree {
 	tr[n+"/device"] = "-> ../../nvme0"
 	tr["sys/devices/"+nvme+"/serial"] = "S4EWNX0M123456      \n"
 	tr["sys/devices/"+nvme+"/model"] = "Samsung SSD 970 EVO Plus 500GB          \n"
-	tr[n+"/nvme0n1p1/partition"], tr[n+"/nvme0n1p1/dev"] = "1\n", "259:1\n"
-	tr[n+"/nvme0n1p2/partition"], tr[n+"/nvme0n1p2/dev"] = "2\n", "259:2\n"
+	tr.partition(nvme+"/nvme0n1", "nvme0n1p1", "259:1", 1, 64, 64)
+	tr.partition(nvme+"/nvme0n1", "nvme0n1p2", "259:2", 2, 128, 512)
 	tr[n+"/nvme0n1p2/holders/dm-0"] = "-> ../../../../../../../virtual/block/dm-0"
 	tr.disk("dm-0", "virtual", "254:0", "900000000", nil)
 	tr.disk("dm-1", "virtual", "254:1", "800000000", nil)
 	tr["sys/devices/virtual/block/dm-0/dm/uuid"] = "CRYPT-LUKS2-0123-crypt\n"
 	tr["sys/devices/virtual/block/dm-0/holders/dm-1"] = "-> ../../dm-1"
 	tr["sys/devices/virtual/block/dm-1/dm/uuid"] = "LVM-0123\n"
-	tr["dev/nvme0n1"] = strings.Repeat("\x00", 4096)
+	tr["sys/devices/virtual/block/dm-0/dm/name"], tr["sys/devices/virtual/block/dm-1/dm/name"] = "crypt\n", "vg-root\n"
+	tr["sys/devices/virtual/block/dm-0/slaves/nvme0n1p2"], tr["sys/devices/virtual/block/dm-1/slaves/dm-0"] = "", ""
+	tr["dev/nvme0n1"] = gptDisk("ABCDEFGHIJKLMNOP", part{64, 127, swapArea("stale")}, part{128, 639, luksHeader("c0ffee00-0000-4000-8000-000000000001")})
+	tr["dev/nvme0n1p1"] = swapArea("swap one") + strings.Repeat("\x00", 60<<10) // what the partition's own node says counts
+	tr["dev/dm-1"] = swapArea("inside") + strings.Repeat("\x00", 60<<10)
 	tr["dev/disk/by-id/nvme-Samsung_SSD_970_EVO_Plus_500GB_S4EWNX0M123456"] = "-> ../../nvme0n1"
 	tr["dev/disk/by-path/pci-0000:3d:00.0-nvme-1"] = "-> ../../nvme0n1"
 	tr["dev/disk/by-path/pci-0000:3d:00.0-nvme-1-part1"] = "-> ../../nvme0n1p1"
@@ -83,7 +87,7 @@ func laptop() tree {
 	tr.disk("sda", stick, "8:0", "60062500", tree{"removable": "1\n"})
 	tr["sys/devices/"+stick+"/vpd_pg80"] = "\x00\x80\x00\x04junk"
 	tr["sys/devices/"+stick+"/model"] = "Ultra           \n"
-	tr["sys/devices/"+stick+"/block/sda/sda1/partition"], tr["sys/devices/"+stick+"/block/sda/sda1/dev"] = "1\n", "8:1\n"
+	tr.partition(stick+"/block/sda", "sda1", "8:1", 1, 8192, 60054308)
 	tr.nic("wlp2s0", "pci0000:00/0000:00:1c.0/0000:02:00.0", "iwlwifi", "34:13:e8:00:00:01", tree{"phy80211/x": "", "addr_assign_type": "3\n"})
 	tr.nic("enx00e04c680001", "pci0000:00/0000:00:14.0/usb2/2-1/2-1.4/2-1.4:1.0", "r8152", "00:e0:4c:68:00:01", tree{})
 	tr["sys/class/net/br0"] = "-> ../../devices/virtual/net/br0"
@@ -107,12 +111,11 @@ func server() tree {
 		tr[dir+"/wwid"] = fmt.Sprintf("naa.50014ee2b1234%03d\n", i)
 		tr["sys/devices/pci0000:00/0000:00:1f.2/"+d.port+"/ata_port/"+d.port+"/port_no"] = fmt.Sprintf("%d\n", 5-4*i)
 		for n := 1; n <= 2; n++ {
-			part := fmt.Sprintf("%s/block/%s/%s%d", dir, d.name, d.name, n)
-			tr[part+"/partition"], tr[part+"/dev"] = fmt.Sprintf("%d\n", n), fmt.Sprintf("8:%d\n", 16*i+n)
+			tr.partition(d.path+"/block/"+d.name, fmt.Sprintf("%s%d", d.name, n), fmt.Sprintf("8:%d", 16*i+n), n, uint64(n)*2048, 2048)
 		}
 		tr[dir+"/block/"+d.name+"/"+d.name+"1/holders/md0"] = "-> ../../../../../../../../../../virtual/block/md0"
 	}
-	tr.disk("md0", "virtual", "9:0", "7000000000", nil)
+	tr.disk("md0", "virtual", "9:0", "7000000000", tree{"md/level": "raid1\n", "slaves/sda1": "", "slaves/sdb1": ""})
 	tr.nic("eth0", "pci0000:00/0000:00:01.0/0000:01:00.0", "mlx4_en", "00:02:c9:00:00:02", tree{"dev_port": "1\n"})
 	tr.nic("eth1", "pci0000:00/0000:00:01.0/0000:01:00.0", "mlx4_en", "00:02:c9:00:00:01", tree{})
 	tr.nic("bond0", "virtual", "bonding", "00:02:c9:00:00:01", tree{})
@@ -209,17 +212,16 @@ func TestGaps(t *testing.T) {
 // TestSlowDisk: a disk that never answers costs the time limit and no more.
 func TestSlowDisk(t *testing.T) {
 	tr := virtioVM()
-	delete(tr, "dev/vda")
 	tr["dev/vdb"] = gptDisk("0123456789abcdef")
 	root := tr.write(t)
-	fifo := filepath.Join(root, "dev", "vda")
-	if err := os.MkdirAll(filepath.Dir(fifo), 0o755); err != nil {
-		t.Fatal(err)
+	s := newScanner(Config{Root: root})
+	s.open = func(path string) (device, error) {
+		if filepath.Base(path) == "vda" {
+			select {}
+		}
+		return openDevice(path)
 	}
-	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	f, err := Scan(t.Context(), Config{Root: root, Timeout: 50 * time.Millisecond})
+	f, err := s.scan(t.Context(), 50*time.Millisecond)
 	if err != nil || len(f.HW.Disk) != 3 || f.HW.Disk[0].Name != "vdb" || f.HW.Disk[0].TableGUID == "" {
 		t.Fatalf("%+v %v", f, err)
 	}

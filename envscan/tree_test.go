@@ -5,6 +5,7 @@ import (
 	"hash/crc32"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -89,13 +90,71 @@ func base(mounts string) tree {
 	}
 }
 
-// gptDisk is an image with the header of a GPT.
-func gptDisk(guid string) string {
+// partition adds a partition of a disk, with its place in sectors.
+func (tr tree) partition(disk, name, dev string, number int, start, size uint64) {
+	dir := "sys/devices/" + disk + "/" + name
+	tr[dir+"/partition"] = strconv.Itoa(number) + "\n"
+	tr[dir+"/dev"] = dev + "\n"
+	tr[dir+"/start"] = strconv.FormatUint(start, 10) + "\n"
+	tr[dir+"/size"] = strconv.FormatUint(size, 10) + "\n"
+}
+
+// part is an entry of a GPT, in sectors, and what its bytes begin with.
+type part struct {
+	first, last uint64
+	content     string
+}
+
+// gptDisk is an image of 1 MiB with a GPT in both copies.
+func gptDisk(guid string, parts ...part) string {
+	const sectors, count = 2048, 128
+	b := make([]byte, sectors*512)
+	le := binary.LittleEndian
+	copy(b[446:], "\x00\x00\x02\x00\xee\xff\xff\xff\x01\x00\x00\x00\xff\x07\x00\x00")
+	copy(b[510:], "\x55\xaa")
+	entries := make([]byte, count*128)
+	for i, p := range parts {
+		e := entries[i*128:]
+		copy(e, "\xaf\x3d\xc6\x0f\x83\x84\x72\x47\x8e\x79\x3d\x69\xd8\x47\x7d\xe4") // Linux
+		copy(e[16:], guid)
+		e[16] = byte(i)
+		le.PutUint64(e[32:], p.first)
+		le.PutUint64(e[40:], p.last)
+		copy(e[56:], "p\x00a\x00r\x00t\x00")
+		copy(b[p.first*512:], p.content)
+	}
+	for _, c := range [][3]uint64{{1, sectors - 1, 2}, {sectors - 1, 1, sectors - 33}} {
+		h := b[c[0]*512:][:92]
+		copy(h, "EFI PART\x00\x00\x01\x00\x5c\x00\x00\x00")
+		for at, v := range map[int]uint64{24: c[0], 32: c[1], 40: 34, 48: sectors - 34, 72: c[2]} {
+			le.PutUint64(h[at:], v)
+		}
+		copy(h[56:], guid)
+		le.PutUint32(h[80:], count)
+		le.PutUint32(h[84:], 128)
+		le.PutUint32(h[88:], crc32.ChecksumIEEE(entries))
+		le.PutUint32(h[16:], crc32.ChecksumIEEE(h))
+		copy(b[c[2]*512:], entries)
+	}
+	return string(b)
+}
+
+// luksHeader is the beginning of a LUKS1 container.
+func luksHeader(uuid string) string {
 	b := make([]byte, 4096)
-	h := b[512:604]
-	copy(h, "EFI PART")
-	binary.LittleEndian.PutUint64(h[24:], 1)
-	copy(h[56:72], guid)
-	binary.LittleEndian.PutUint32(h[16:], crc32.ChecksumIEEE(h))
+	copy(b, "LUKS\xba\xbe\x00\x01")
+	binary.BigEndian.PutUint32(b[104:], 4096)
+	copy(b[168:], uuid)
+	return string(b)
+}
+
+// swapArea is the beginning of a swap area of 64 KiB.
+func swapArea(label string) string {
+	b := make([]byte, 4096)
+	binary.LittleEndian.PutUint32(b[1024:], 1)
+	binary.LittleEndian.PutUint32(b[1028:], 15)
+	copy(b[1036:], "0123456789abcdef")
+	copy(b[1052:], label)
+	copy(b[4086:], "SWAPSPACE2")
 	return string(b)
 }

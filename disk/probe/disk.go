@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"github.com/victorinix/vic/disk/layout"
 )
 
 // Disk is everything that the bytes of a disk say.
@@ -22,9 +24,13 @@ type Partition struct {
 	Content []Result
 }
 
-// ReadDisk reads the table and probes the disk and every partition. An error
-// says what could not be read; everything else is in the result.
-func ReadDisk(r io.ReaderAt, size int64, sectorSize int) (Disk, error) {
+// Open gives the bytes of a partition; nil has them read from the disk itself.
+// The kernel caches a partition's device apart from the disk's.
+type Open func(e layout.Entry) io.ReaderAt
+
+// ReadDisk reads the table and probes the disk and every partition. open may be
+// nil. An error says what could not be read; everything else is in the result.
+func ReadDisk(r io.ReaderAt, size int64, sectorSize int, open Open) (Disk, error) {
 	var d Disk
 	var errs []error
 	var err error
@@ -48,6 +54,11 @@ func ReadDisk(r io.ReaderAt, size int64, sectorSize int) (Disk, error) {
 		p := Partition{Number: e.Number}
 		if e.MBR == nil || e.MBR.Part != partExtended {
 			part := s.part(int64(e.FirstLBA)*int64(sectorSize), e.Size(sectorSize))
+			if open != nil {
+				if own := open(e); own != nil {
+					part.r = own
+				}
+			}
 			if p.Content, err = Probe(part.r, part.size); err != nil {
 				errs = append(errs, fmt.Errorf("partition %d: %w", e.Number, err))
 			}

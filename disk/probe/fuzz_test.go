@@ -57,7 +57,7 @@ func FuzzReadDisk(f *testing.F) {
 			sector = 4096
 		}
 		d := &sparseDisk{size: size, pieces: map[int64][]byte{at: data}}
-		found, err := ReadDisk(d, size, sector)
+		found, err := ReadDisk(d, size, sector, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -250,7 +250,7 @@ func TestReadDisk(t *testing.T) {
 	write(2048*512, body)
 	write(size-65536, md090())
 	write(22528*512, []byte("XFSBLUKS")) // not whole
-	d, err := ReadDisk(f, size, 512)
+	d, err := ReadDisk(f, size, 512, nil)
 	if err != nil || d.Table == nil || len(d.Content) != 0 || len(d.Partitions) != 2 {
 		t.Fatalf("%+v %v", d, err)
 	}
@@ -271,7 +271,7 @@ func TestReadDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(22528*512, swap[:4096])
-	if d, err = ReadDisk(f, size, 512); err != nil || !slices.Equal(types(d.Partitions[1].Content), []string{"swap", "linux_raid_member"}) {
+	if d, err = ReadDisk(f, size, 512, nil); err != nil || !slices.Equal(types(d.Partitions[1].Content), []string{"swap", "linux_raid_member"}) {
 		t.Errorf("%+v %v", d, err)
 	}
 }
@@ -285,7 +285,7 @@ func TestBadSector(t *testing.T) {
 		t.Errorf("%+v %v", list, err)
 	}
 	m.bad = map[int64]bool{512: true}
-	if d, err := ReadDisk(&m.sparseDisk, m.size, 512); err == nil || len(d.Content) != 1 {
+	if d, err := ReadDisk(&m.sparseDisk, m.size, 512, nil); err == nil || len(d.Content) != 1 {
 		t.Errorf("%+v %v", d, err)
 	}
 }

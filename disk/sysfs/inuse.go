@@ -61,10 +61,47 @@ func (r Root) Partitions(disk string) ([]string, error) {
 // Node is the path of a device in /dev: the kernel writes ! for / in names.
 func Node(name string) string { return "/dev/" + strings.ReplaceAll(name, "!", "/") }
 
+// Use is who uses one device.
+type Use struct {
+	Mounts  []string // where it is mounted, oldest first
+	Swap    bool
+	Holders []string // kernel names of the devices made from it: dm-0, md0, loop3
+}
+
+// User is a device with who uses it.
+type User struct {
+	Name string // kernel name
+	Use
+}
+
 // InUse says what holds a disk, a partition of it, or a device made from one:
 // "/dev/sda1 mounted on /", "/dev/sda2 is swap", "/dev/sda3 held by dm-0
 // (LVM)". The list is empty when nothing does.
 func (r Root) InUse(disk string) ([]string, error) {
+	users, err := r.Users(disk)
+	return r.Sentences(users), err
+}
+
+// Sentences says who uses devices, for people; see InUse.
+func (r Root) Sentences(users []User) []string {
+	var list []string
+	for _, u := range users {
+		for _, target := range u.Mounts {
+			list = append(list, Node(u.Name)+" mounted on "+target)
+		}
+		if u.Swap {
+			list = append(list, Node(u.Name)+" is swap")
+		}
+		for _, h := range u.Holders {
+			list = append(list, Node(u.Name)+" held by "+r.describe(h))
+		}
+	}
+	return list
+}
+
+// Users lists a disk, its partitions, and everything that is made from them,
+// with who uses each: a device comes after what it was made from.
+func (r Root) Users(disk string) ([]User, error) {
 	u := usage{root: r}
 	if err := u.load(); err != nil {
 		return nil, err
@@ -91,7 +128,7 @@ type usage struct {
 	swaps  []string          // kernel names
 	loops  map[string]string // backing file -> loop device
 	seen   []string
-	found  []string
+	found  []User
 }
 
 func (u *usage) load() (err error) {
@@ -134,30 +171,45 @@ func (u *usage) device(name, dir string) error {
 		return nil
 	}
 	u.seen = append(u.seen, name)
-	path := Node(name)
 	dev, err := u.root.Text(dir, "dev")
 	if err != nil {
 		return fmt.Errorf("read device number of %s: %w", name, err)
 	}
+	user := User{Name: name}
 	for _, m := range u.mounts {
 		// btrfs has a device number of its own.
 		if m.Dev == dev || strings.HasPrefix(m.Source, "/dev/") && u.kernelName(m.Source) == name {
-			u.found = append(u.found, path+" mounted on "+m.Target)
+			user.Mounts = append(user.Mounts, m.Target)
 		}
 	}
-	if slices.Contains(u.swaps, name) {
-		u.found = append(u.found, path+" is swap")
-	}
-	holders, err := u.root.Names(dir, "holders")
-	if err != nil {
+	user.Swap = slices.Contains(u.swaps, name)
+	if user.Holders, err = u.root.Names(dir, "holders"); err != nil {
 		return fmt.Errorf("list holders of %s: %w", name, err)
 	}
-	if loop := u.loops[path]; loop != "" {
-		holders = append(holders, loop)
+	if loop := u.loops[Node(name)]; loop != "" {
+		user.Holders = append(user.Holders, loop)
 	}
-	for _, h := range holders {
-		u.found = append(u.found, path+" held by "+u.describe(h))
-		if err := u.device(h, filepath.Join("sys/block", h)); err != nil {
+	u.found = append(u.found, user)
+	for _, h := range user.Holders {
+		if err := u.held(h); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// held goes on with a device made from others, and its partitions: arrays and
+// loop devices can have some.
+func (u *usage) held(name string) error {
+	if err := u.device(name, filepath.Join("sys/block", name)); err != nil {
+		return err
+	}
+	parts, err := u.root.Partitions(name)
+	if err != nil {
+		return err
+	}
+	for _, p := range parts {
+		if err := u.device(p, filepath.Join("sys/block", name, p)); err != nil {
 			return err
 		}
 	}
@@ -165,8 +217,8 @@ func (u *usage) device(name, dir string) error {
 }
 
 // describe adds what kind of device a holder is.
-func (u *usage) describe(name string) string {
-	id, err := u.root.Text("sys/block", name, "dm/uuid")
+func (r Root) describe(name string) string {
+	id, err := r.Text("sys/block", name, "dm/uuid")
 	if err != nil {
 		return name
 	}
