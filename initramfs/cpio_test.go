@@ -155,7 +155,7 @@ func TestWrite(t *testing.T) {
 	}
 	for _, path := range []string{
 		"init -> bbin/vic-init", "bbin/vic-init -> bb", "bbin/ls -> bb", "lib -> usr/lib", "dev/console", "etc/os-release",
-		"usr/lib/modules/6.12.0-test/kernel/fs/erofs/erofs.ko.xz", "usr/lib/modules/6.12.0-test/modules.dep",
+		"usr/lib/modules/6.12.0-test/kernel/fs/erofs/erofs.ko", "usr/lib/modules/6.12.0-test/modules.dep",
 		"usr/lib/firmware/intel/e1000.fw",
 	} {
 		if !strings.Contains("\n"+strings.Join(listed, "\n")+"\n", "\n"+path+"\n") {
@@ -182,8 +182,8 @@ func TestContentsSayWhereEachByteComesFrom(t *testing.T) {
 	for path, want := range map[string]string{
 		"init": OriginInit, "bbin/bb": OriginInit, "bbin/ls": OriginCommand, "dev/null": OriginSkeleton, "usr": OriginSkeleton,
 		"etc/os-release": OriginFile, "usr/lib/firmware/intel/e1000.fw": OriginFirmware,
-		"usr/lib/modules/6.12.0-test/modules.alias":               OriginIndex,
-		"usr/lib/modules/6.12.0-test/kernel/fs/erofs/erofs.ko.xz": OriginModule,
+		"usr/lib/modules/6.12.0-test/modules.alias":            OriginIndex,
+		"usr/lib/modules/6.12.0-test/kernel/fs/erofs/erofs.ko": OriginModule,
 	} {
 		if origins[path] != want {
 			t.Errorf("%s: origin %q, want %q", path, origins[path], want)

@@ -93,6 +93,9 @@ func Write(w io.Writer, c Config) (Contents, error) {
 	if err != nil {
 		return contents, err
 	}
+	if modules, err = unpacked(modules); err != nil {
+		return contents, err
+	}
 	contents.MissingFirmware = missing
 	files = append(files, modules...)
 	for _, f := range c.Files {
