@@ -45,7 +45,7 @@ const earlyModules = "early"
 
 // bundleRecipe changes whenever the same packages give another bundle, so that
 // a cached one of an older vic is not taken for a new one.
-const bundleRecipe = 4
+const bundleRecipe = 5
 
 // bundleCmdline is what every bundle needs: erofs can be mounted straight from
 // a file on ramfs, not from one on tmpfs (fs/erofs/super.c, read_folio).
@@ -314,9 +314,10 @@ func (b *installerBuild) initramfs(context.Context) error {
 }
 
 // systemLinks make the programs of the system image, which is mounted on /usr,
-// appear where their dynamic loader and scripts expect them.
+// appear where their dynamic loader and scripts expect them, and modprobe where
+// LVM runs it.
 func systemLinks() []initramfs.File {
-	var links []initramfs.File
+	links := []initramfs.File{initramfs.Symlink("usr/sbin/modprobe", "/bbin/modprobe")}
 	for _, dir := range []string{"bin", "sbin", "lib64"} {
 		links = append(links, initramfs.Symlink(dir, "usr/"+dir))
 	}

@@ -35,7 +35,7 @@ type PayloadSpec struct {
 
 // payloadRecipe changes whenever the same packages give another image, so that
 // a cached payload of an older vic is not taken for a new one.
-const payloadRecipe = 6
+const payloadRecipe = 7
 
 // BuildPayload builds a payload into dir, or takes it from the cache when the
 // same packages were built before.

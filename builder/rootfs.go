@@ -38,6 +38,10 @@ var dropped = regexp.MustCompile(`^(` + strings.Join([]string{
 	`etc/apt/sources\.list`,
 	`etc/apt/sources\.list\.d/.+`,
 	`etc/ssh/ssh_host_.+`,
+	// mdadm's package lists the arrays of the machine that it is installed on.
+	`etc/mdadm/mdadm\.conf`,
+	`etc/lvm/(archive|backup|cache|devices)/.+`,
+	`etc/initramfs-tools/conf\.d/resume`,
 	`etc/(passwd|group|shadow|gshadow|subuid|subgid)-`,
 	`boot/initrd\.img-.+`,
 	`initrd\.img(\.old)?`,

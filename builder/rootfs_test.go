@@ -59,6 +59,8 @@ func debianTree(t *testing.T) *bytes.Reader {
 		[2]string{"./", ""}, [2]string{"etc/", ""}, [2]string{"etc/old", "x"}, [2]string{"etc/shadow", "root:*:"}, [2]string{"etc/shadow-", "root:*:"},
 		[2]string{"etc/hostname", "build-host\n"}, [2]string{"etc/resolv.conf", "nameserver 192.0.2.1\n"}, [2]string{"etc/machine-id", "0123\n"},
 		[2]string{"etc/ssh/", ""}, [2]string{"etc/ssh/ssh_host_ed25519_key", "PRIVATE"}, [2]string{"etc/ssh/ssh_host_ed25519_key.pub", "p"}, [2]string{"etc/ssh/sshd_config", "c"},
+		[2]string{"etc/mdadm/", ""}, [2]string{"etc/mdadm/mdadm.conf", "ARRAY /dev/md/build-host:0"}, [2]string{"etc/lvm/", ""}, [2]string{"etc/lvm/lvm.conf", "l"},
+		[2]string{"etc/lvm/archive/", ""}, [2]string{"etc/lvm/archive/vg_00000.vg", "creation_host"}, [2]string{"etc/initramfs-tools/conf.d/resume", "RESUME=UUID=1"},
 		[2]string{"etc/apt/", ""}, [2]string{"etc/apt/sources.list", "deb copy:/tmp"}, [2]string{"etc/apt/sources.list.d/", ""}, [2]string{"etc/apt/sources.list.d/x.sources", "x"},
 		[2]string{"boot/", ""}, [2]string{"boot/vmlinuz-6.12.10-amd64", "kernel"}, [2]string{"boot/initrd.img-6.12.10-amd64", "initrd"},
 		[2]string{"bin -> usr/bin", ""}, [2]string{"usr/", ""}, [2]string{"usr/bin/", ""}, [2]string{"usr/bin/bash", strings.Repeat("b", 5000)},
