@@ -18,11 +18,11 @@ var leaves = []string{"internal/event", "internal/nearest", "internal/tool", "in
 // not. A folder stands for everything below it. What is not listed may import
 // nothing but the leaves.
 var allowed = map[string][]string{
-	"cmd/vic":      {"internal/cli", "internal/config", "internal/plan", "internal/secret", "internal/agent/install", "internal/agent/copytree", "builder", "initramfs", "disk", "efi", "kexec", "envscan", "qemu-tests/vm"},
+	"cmd/vic":      {"internal/cli", "internal/config", "internal/plan", "internal/secret", "internal/agent/install", "internal/agent/storage", "internal/agent/within", "internal/agent/copytree", "builder", "initramfs", "disk", "efi", "kexec", "envscan", "qemu-tests/vm"},
 	"cmd/vic-init": {"internal/agent", "internal/plan", "internal/secret", "disk", "efi", "kexec", "envscan"},
 	"cmd/vic-env":  {"envscan", "disk/sysfs", "disk/probe"},
 
-	"internal/cli": {"internal/config", "internal/plan", "internal/secret", "internal/agent/install", "internal/agent/copytree", "builder", "initramfs", "disk", "efi", "kexec", "envscan", "qemu-tests/vm"},
+	"internal/cli": {"internal/config", "internal/plan", "internal/secret", "internal/agent/install", "internal/agent/storage", "internal/agent/within", "internal/agent/copytree", "builder", "initramfs", "disk", "efi", "kexec", "envscan", "qemu-tests/vm"},
 	// An agent runs plans: it must not be able to build anything.
 	"internal/agent": {"internal/agent", "internal/plan", "internal/secret", "disk", "efi", "kexec", "envscan"},
 	"internal/plan":  {"envscan", "disk/sysfs", "disk/probe"},

@@ -18,6 +18,7 @@ import (
 	"github.com/victorinix/vic/envscan"
 	"github.com/victorinix/vic/internal/agent/install"
 	"github.com/victorinix/vic/internal/agent/ramsys"
+	"github.com/victorinix/vic/internal/agent/storage"
 	"github.com/victorinix/vic/internal/event"
 	"github.com/victorinix/vic/internal/plan"
 	"github.com/victorinix/vic/internal/request"
@@ -68,7 +69,7 @@ func Run(ctx context.Context, env ramsys.Env) (finish string, err error) {
 	if err != nil {
 		return "", refused(err)
 	}
-	env.Sink.Emit(event.Event{Phase: event.Scan, State: event.Done, Message: "install " + p.Item + " onto " + p.Disk.String()})
+	env.Sink.Emit(event.Event{Phase: event.Scan, State: event.Done, Message: "install " + p.Item + " onto " + p.Disks()})
 	return p.Finish, execute(ctx, p, secrets, phases, env.Sink)
 }
 
@@ -101,7 +102,7 @@ func takeSecrets(path string) (secret.Set, error) {
 // execute runs the plan on this machine.
 func execute(ctx context.Context, p plan.Plan, secrets secret.Set, phases []event.Phase, sink event.Sink) error {
 	programs := tool.Exec{Path: ramsys.Path}
-	cfg := install.Config{Plan: p, Secrets: secrets, Phases: phases, Sink: sink, Tools: programs, Machine: install.Host{Tools: programs, Programs: programs}}
+	cfg := install.Config{Plan: p, Secrets: secrets, Phases: phases, Sink: sink, Tools: programs, Machine: install.Host{Programs: programs}, Disks: storage.Host{Tools: programs, Programs: programs}}
 	if _, err := os.Stat(efi.EfivarfsPath); err == nil {
 		cfg.Variables = efi.Efivarfs(efi.EfivarfsPath)
 	}

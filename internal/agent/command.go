@@ -201,12 +201,12 @@ func (c *command) confirm(p plan.Plan) error {
 	if c.yes {
 		return nil
 	}
-	fmt.Fprintf(c.stderr, "Everything on %s will be lost. Type %s to go on: ", p.Disk, p.Disk.Device)
+	fmt.Fprintf(c.stderr, "%sType %s to go on: ", p.Loss(), p.Devices())
 	answer, err := bufio.NewReader(c.stdin).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
 		return fmt.Errorf("read confirmation: %w", err)
 	}
-	if strings.TrimSpace(answer) != p.Disk.Device {
+	if strings.TrimSpace(answer) != p.Devices() {
 		return errors.New("not confirmed: nothing was written")
 	}
 	return nil

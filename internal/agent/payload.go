@@ -60,7 +60,7 @@ func (c *command) request(dir string) (request.Request, error) {
 	}
 	req := request.Request{
 		Version: request.Version, Item: p.Item, Layout: l, System: p.System,
-		Disk: request.DiskSelector{Device: c.disk}, Finish: request.FinishStay,
+		Disks: map[string]request.DiskSelector{"main": {Device: c.disk}}, Finish: request.FinishStay,
 		Payload: request.Payload{Format: p.Format, Arch: p.Arch, Kernel: p.Kernel, TreeSize: p.TreeSize},
 	}
 	for _, f := range p.Files {

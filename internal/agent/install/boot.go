@@ -73,15 +73,20 @@ func (t target) copyFile(from, to string) error {
 	return t.put(to, file{mode: 0o644, content: in})
 }
 
-// grub installs GRUB into the BIOS boot partition and the first sector.
+// grub installs GRUB into the BIOS boot partition and the first sector of each
+// disk.
 func (t target) grub(ctx context.Context, a plan.GRUB) (note string, err error) {
-	d, err := findDisk(a.Disk, t.machine)
-	if err != nil {
-		return "", err
+	var disks []plan.Disk
+	for _, want := range a.Disks {
+		d, err := t.findDisk(want)
+		if err != nil {
+			return "", err
+		}
+		disks = append(disks, d)
 	}
-	selections, note := grubSelections(d)
+	selections, note := grubSelections(disks)
 	err = t.inside(ctx, func() error {
-		for _, c := range grubCommands(d.Device, selections) {
+		for _, c := range grubCommands(disks, selections) {
 			if _, err := t.run(ctx, c); err != nil {
 				return err
 			}
@@ -94,27 +99,32 @@ func (t target) grub(ctx context.Context, a plan.GRUB) (note string, err error) 
 	return note, nil
 }
 
-func grubCommands(device, selections string) []tool.Cmd {
-	return []tool.Cmd{
-		{Name: "grub-install", Args: []string{"--target=i386-pc", "--boot-directory=/boot", "--no-floppy", device}},
-		{Name: "update-grub"},
-		{Name: "debconf-set-selections", Stdin: strings.NewReader(selections)},
+func grubCommands(disks []plan.Disk, selections string) []tool.Cmd {
+	var list []tool.Cmd
+	for _, d := range disks {
+		list = append(list, tool.Cmd{Name: "grub-install", Args: []string{"--target=i386-pc", "--boot-directory=/boot", "--no-floppy", d.Device}})
 	}
+	return append(list, tool.Cmd{Name: "update-grub"}, tool.Cmd{Name: "debconf-set-selections", Stdin: strings.NewReader(selections)})
 }
 
 // grubSelections answers grub-pc's questions, so that an update of the package
-// installs GRUB on this disk again. That takes a name that udev gives to the
+// installs GRUB on these disks again. That takes a name that udev gives to the
 // disk at every boot; a disk that has none is left out, because /dev/sda may
 // be another disk tomorrow.
-func grubSelections(d plan.Disk) (selections, note string) {
-	name := stableName(d)
-	if name == "" {
-		return "grub-pc grub-pc/install_devices multiselect \n" +
-				"grub-pc grub-pc/install_devices_empty boolean true\n",
-			fmt.Sprintf("warning: %s has no name in /dev/disk/by-id that stays: after an update of grub-pc, run grub-install by hand", d)
+func grubSelections(disks []plan.Disk) (selections, note string) {
+	var names, nameless []string
+	for _, d := range disks {
+		if name := stableName(d); name != "" {
+			names = append(names, name)
+		} else {
+			nameless = append(nameless, d.String())
+		}
 	}
-	return "grub-pc grub-pc/install_devices multiselect " + name + "\n" +
-		"grub-pc grub-pc/install_devices_empty boolean false\n", ""
+	if len(nameless) > 0 {
+		note = fmt.Sprintf("warning: %s has no name in /dev/disk/by-id that stays: after an update of grub-pc, run grub-install by hand", strings.Join(nameless, ", "))
+	}
+	return fmt.Sprintf("grub-pc grub-pc/install_devices multiselect %s\ngrub-pc grub-pc/install_devices_empty boolean %t\n",
+		strings.Join(names, ", "), len(names) == 0), note
 }
 
 // stableName is the link that the rules of udev (60-persistent-storage.rules)

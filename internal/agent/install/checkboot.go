@@ -19,7 +19,7 @@ var errMissing = errors.New("missing or empty")
 
 // checkBoot reads back what the firmware and the boot loaders will read. All
 // that is missing is reported, not only the first.
-func (t target) checkBoot(a plan.CheckBoot, rootUUID string) error {
+func (t target) checkBoot(a plan.CheckBoot) error {
 	errs := []error{
 		t.notEmpty("/boot/vmlinuz-" + a.Release),
 		t.notEmpty("/boot/initrd.img-" + a.Release),
@@ -28,7 +28,7 @@ func (t target) checkBoot(a plan.CheckBoot, rootUUID string) error {
 		errs = append(errs, t.checkESP(a))
 	}
 	if a.BIOS {
-		errs = append(errs, t.checkGRUB(rootUUID, a.Release))
+		errs = append(errs, t.checkGRUB(a.Release))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("the disk would not boot: %w", err)
@@ -109,39 +109,48 @@ func parseEntry(b []byte) map[string][]string {
 
 // checkGRUB reads the chain that the BIOS starts: first sector, core image,
 // configuration.
-func (t target) checkGRUB(rootUUID, release string) error {
+func (t target) checkGRUB(release string) error {
 	cfg, err := t.read("/boot/grub/grub.cfg")
 	if err != nil {
 		return err
 	}
-	for _, want := range []string{"root=UUID=" + rootUUID, "/vmlinuz-" + release, "/initrd.img-" + release} {
+	for _, want := range []string{"root=" + t.storage.Boot.Root, "/vmlinuz-" + release, "/initrd.img-" + release} {
 		if !bytes.Contains(cfg, []byte(want)) {
 			return fmt.Errorf("/boot/grub/grub.cfg: does not have %s", want)
 		}
 	}
-	var core *layout.Entry
-	for i, e := range t.table.Entries {
-		if e.Type == layout.TypeBIOSBoot {
-			core = &t.table.Entries[i]
+	var errs []error
+	for _, p := range t.storage.Disks {
+		if p.After == nil {
+			continue
+		}
+		for _, e := range p.After.Entries {
+			if e.Type == layout.TypeBIOSBoot {
+				errs = append(errs, t.checkCoreOf(p.Disk, e))
+			}
 		}
 	}
-	if core == nil {
-		return errors.New("the disk has no BIOS boot partition")
+	if len(errs) == 0 {
+		return errors.New("no disk has a BIOS boot partition")
 	}
-	d, err := findDisk(t.disk, t.machine)
+	return errors.Join(errs...)
+}
+
+func (t target) checkCoreOf(disk plan.Disk, core layout.Entry) error {
+	d, err := t.findDisk(disk)
 	if err != nil {
 		return err
 	}
 	return errors.Join(
 		t.checkMBR(d.Device, core.FirstLBA),
-		t.checkCore(t.machine.Partition(d.Device, core.Number)))
+		t.checkCore(t.disks.Partition(d.Device, core.Number)))
 }
 
 // head reads the first n bytes that are on a device. The kernel caches a disk
 // and its partitions apart, so what grub-install has written through one may
 // not show through the other: the cache goes first.
 func (t target) head(device string, n int) ([]byte, error) {
-	if err := t.machine.Flush(device); err != nil {
+	if err := t.disks.Flush(device); err != nil {
 		return nil, fmt.Errorf("flush %s: %w", device, err)
 	}
 	f, err := t.machine.Open(device)

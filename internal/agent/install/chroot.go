@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/victorinix/vic/internal/plan"
 	"github.com/victorinix/vic/internal/tool"
 )
 
@@ -33,7 +34,7 @@ func (t target) inside(ctx context.Context, f func() error) (err error) {
 		if err != nil {
 			return fmt.Errorf("prepare %s for programs: %w", t.root, err)
 		}
-		if err := t.machine.Mount(m.fstype, dir, m.fstype, strings.Split(m.options, ",")); err != nil {
+		if err := t.disks.Mount(ctx, m.fstype, dir, m.fstype, strings.Split(m.options, ",")); err != nil {
 			return fmt.Errorf("mount %s on %s: %w", m.fstype, dir, err)
 		}
 	}
@@ -49,13 +50,13 @@ func (t target) leave(ctx context.Context) error {
 	var errs []error
 	for i := len(chrootMounts) - 1; i >= 0; i-- {
 		dir := filepath.Join(t.root, chrootMounts[i].dir)
-		mounted, err := t.machine.Mounts(dir)
+		mounted, err := t.disks.Mounts(dir)
 		if err != nil {
 			errs = append(errs, err)
 		}
 		for j := len(mounted) - 1; j >= 0; j-- {
-			if err := t.machine.Unmount(ctx, mounted[j]); err != nil {
-				errs = append(errs, fmt.Errorf("unmount %s: %w", mounted[j], err))
+			if err := t.disks.Unmount(ctx, mounted[j].Dir); err != nil {
+				errs = append(errs, fmt.Errorf("unmount %s: %w", mounted[j].Dir, err))
 			}
 		}
 	}
@@ -65,20 +66,31 @@ func (t target) leave(ctx context.Context) error {
 // nameDisks makes the links in /dev/disk that udev would make: update-grub
 // writes root=UUID=... only where it sees them, and else root=/dev/vda3.
 func (t target) nameDisks() error {
-	d, err := findDisk(t.disk, t.machine)
-	if err != nil {
-		return err
-	}
 	links := map[string]string{}
-	if id := stableName(d); id != "" {
-		links[strings.TrimPrefix(id, "/dev/disk/")] = d.Device
-	}
-	for _, e := range t.table.Entries {
-		dev := t.machine.Partition(d.Device, e.Number)
-		links["by-partuuid/"+e.GUID.String()] = dev
-		if e.Filesystem != nil && e.Filesystem.UUID != "" {
-			links["by-uuid/"+e.Filesystem.UUID] = dev
+	for _, p := range t.storage.Disks {
+		d, err := t.findDisk(p.Disk)
+		if err != nil {
+			return err
 		}
+		if id := stableName(d); id != "" {
+			links[strings.TrimPrefix(id, "/dev/disk/")] = d.Device
+		}
+		if p.After == nil {
+			continue
+		}
+		for _, e := range p.After.Entries {
+			links["by-partuuid/"+e.GUID.String()] = t.disks.Partition(d.Device, e.Number)
+		}
+	}
+	for _, f := range t.storage.Filesystems {
+		if f.UUID == "" || f.Device == (plan.Device{}) {
+			continue
+		}
+		dev, err := t.node(f.Device)
+		if err != nil {
+			return err
+		}
+		links["by-uuid/"+f.UUID] = dev
 	}
 	for name, dev := range links {
 		path := filepath.Join(t.root, "dev/disk", name)

@@ -3,6 +3,7 @@ package install_test
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -11,26 +12,32 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/google/uuid"
-
+	"github.com/victorinix/vic/disk"
 	"github.com/victorinix/vic/disk/layout"
+	"github.com/victorinix/vic/disk/probe"
 	"github.com/victorinix/vic/internal/agent/install"
+	"github.com/victorinix/vic/internal/agent/storage"
 	"github.com/victorinix/vic/internal/event"
 	"github.com/victorinix/vic/internal/plan"
+	planned "github.com/victorinix/vic/internal/plan/storage"
 	"github.com/victorinix/vic/internal/request"
 	"github.com/victorinix/vic/internal/tool"
 )
 
 // machine is a Machine of memory that notes its effects in order.
 type machine struct {
-	mu      sync.Mutex
-	disks   []plan.Disk
-	users   []string
-	ro      bool
-	files   map[string][]byte // what Open finds
-	fail    map[string]error  // by the beginning of an effect
-	effects []string
-	mounted []string
+	storage.Machine // what the plans of these tests do not use
+
+	mu       sync.Mutex
+	disks    []plan.Disk
+	users    []string
+	ro       bool
+	files    map[string][]byte // what Open finds
+	fail     map[string]error  // by the beginning of an effect
+	effects  []string
+	mounted  []storage.Mount
+	tables   map[string]layout.Table
+	contents map[string]storage.Content
 }
 
 func (m *machine) did(format string, args ...any) error {
@@ -47,11 +54,11 @@ func (m *machine) did(format string, args ...any) error {
 }
 
 func (m *machine) Disks() ([]plan.Disk, error)            { return m.disks, nil }
-func (m *machine) InUse(string) ([]string, error)         { return m.users, nil }
 func (m *machine) ReadOnly(string) (bool, error)          { return m.ro, nil }
 func (m *machine) Partition(dev string, n int) string     { return fmt.Sprint(dev, n) }
 func (m *machine) FindPartition(l string) (string, error) { return "/dev/disk/" + l, nil }
 func (m *machine) Flush(dev string) error                 { return m.did("flush %s", dev) }
+func (m *machine) Measure(string) (int64, int, error)     { return 8 << 30, 512, nil }
 func (m *machine) LookPath(name string) (string, error) {
 	if strings.HasPrefix(name, "mkfs.") {
 		return "/sbin/" + name, nil
@@ -59,16 +66,39 @@ func (m *machine) LookPath(name string) (string, error) {
 	return "", tool.ErrNotFound
 }
 
-func (m *machine) Wipe(_ context.Context, dev string, _ layout.Table) error {
+func (m *machine) Users(string, []disk.Range) ([]string, error)          { return m.users, nil }
+func (m *machine) Release(context.Context, string, []disk.Range) error   { return nil }
+func (m *machine) ShowTable(context.Context, string, layout.Table) error { return nil }
+
+func (m *machine) Table(dev string) (*probe.Table, error) {
+	t, ok := m.tables[dev]
+	if !ok {
+		return nil, nil
+	}
+	return &probe.Table{Table: t}, nil
+}
+
+func (m *machine) Content(dev string) ([]storage.Content, error) {
+	if c, ok := m.contents[dev]; ok {
+		return []storage.Content{c}, nil
+	}
+	return nil, nil
+}
+
+func (m *machine) Wipe(_ context.Context, dev string, _, _ []disk.Range) error {
+	delete(m.tables, dev)
+	m.contents = map[string]storage.Content{}
 	return m.did("wipe %s", dev)
 }
 
-func (m *machine) WriteTable(_ context.Context, dev string, _ layout.Table) error {
+func (m *machine) WriteTable(_ context.Context, dev string, t layout.Table, _ bool) error {
+	m.tables[dev] = t
 	return m.did("table %s", dev)
 }
 
-func (m *machine) Mkfs(_ context.Context, dev string, e layout.Entry, _ int) error {
-	return m.did("mkfs.%s %s", e.Filesystem.Format, dev)
+func (m *machine) Mkfs(_ context.Context, f disk.Filesystem, dev string) error {
+	m.contents[dev] = storage.Content{Type: f.Format, UUID: f.UUID, Label: f.Label}
+	return m.did("mkfs.%s %s", f.Format, dev)
 }
 
 func (m *machine) Open(path string) (install.Source, error) {
@@ -84,7 +114,7 @@ func (m *machine) MountImage(image, format, dir string) error {
 	if err := m.did("mount %s %s", format, image); err != nil {
 		return err
 	}
-	m.mounted = append(m.mounted, dir)
+	m.mounted = append(m.mounted, storage.Mount{Dir: dir})
 	for name, content := range payloadTree {
 		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755); err != nil {
 			return err
@@ -105,17 +135,17 @@ var payloadTree = map[string]string{
 	"usr/lib/systemd/boot/efi/systemd-bootx64.efi": "MZ",
 }
 
-func (m *machine) Mount(source, dir, fstype string, _ []string) error {
+func (m *machine) Mount(_ context.Context, source, dir, fstype string, _ []string) error {
 	if err := m.did("mount %s on %s", source, filepath.Base(dir)); err != nil {
 		return err
 	}
-	m.mounted = append(m.mounted, dir)
+	m.mounted = append(m.mounted, storage.Mount{Dir: dir, Source: source, Type: fstype})
 	return nil
 }
 
 func (m *machine) Unmount(_ context.Context, dir string) error {
 	for i := len(m.mounted) - 1; i >= 0; i-- {
-		if m.mounted[i] != dir {
+		if m.mounted[i].Dir != dir {
 			continue
 		}
 		m.mounted = append(m.mounted[:i:i], m.mounted[i+1:]...)
@@ -136,14 +166,18 @@ func clear(dir string) error {
 	return err
 }
 
-func (m *machine) Mounts(dir string) ([]string, error) {
-	var l []string
+func (m *machine) Mounts(dir string) ([]storage.Mount, error) {
+	var l []storage.Mount
 	for _, d := range m.mounted {
-		if d == dir || strings.HasPrefix(d, dir+"/") {
+		if d.Dir == dir || strings.HasPrefix(d.Dir, dir+"/") {
 			l = append(l, d)
 		}
 	}
 	return l, nil
+}
+
+func (m *machine) Mounted(at storage.Mount, source, _ string, _ []string) (bool, error) {
+	return at.Source == source, nil
 }
 
 type memSource struct {
@@ -200,25 +234,42 @@ func (p *programs) Run(_ context.Context, c tool.Cmd) (tool.Output, error) {
 func coreImage() []byte { return bytes.Repeat([]byte("grub core"), 300) }
 
 // bootSector is what grub-install makes of the first sector.
-func bootSector(lba byte) []byte {
+func bootSector(lba uint16) []byte {
 	b := make([]byte, 512)
 	copy(b[0x180:], "GRUB \x00Geom\x00")
-	b[0x5c], b[510], b[511] = lba, 0x55, 0xaa
+	binary.LittleEndian.PutUint16(b[0x5c:], lba)
+	b[510], b[511] = 0x55, 0xaa
 	return b
 }
 
-const rootUUID = "6f06dab3-1f0c-5b5b-9d7d-76c16b2245a7"
-
 var theDisk = plan.Disk{Device: "/dev/vda", Path: "pci/virtio0", Serial: "QM0001", Size: 8 << 30, SectorSize: 512}
 
-func table() layout.Table {
-	return layout.Table{SectorSize: 512, Size: 8 << 30, Entries: []layout.Entry{
-		{Number: 1, Name: "bios", Type: layout.TypeBIOSBoot, FirstLBA: 34, LastLBA: 2047},
-		{Number: 2, Name: "esp", Type: layout.TypeESP, GUID: uuid.MustParse("11111111-2222-3333-4444-555555555555"), FirstLBA: 2048, LastLBA: 4095,
-			Filesystem: &layout.Filesystem{Format: "vfat", UUID: "ABCD-1234", Mountpoint: "/boot/efi"}},
-		{Number: 3, Name: "root", FirstLBA: 4096, LastLBA: 8191,
-			Filesystem: &layout.Filesystem{Format: "ext4", UUID: rootUUID, Mountpoint: "/"}},
-	}}
+const theLayout = `
+disk:
+  main:
+    type: disk
+    device: /dev/vda
+    content:
+      type: gpt
+      partitions:
+        bios: {size: 1M, type: EF02}
+        esp: {size: 512M, type: EF00, content: {type: filesystem, format: vfat, mountpoint: /boot/efi}}
+        root: {size: 100%, content: {type: filesystem, format: ext4, mountpoint: /, extraArgs: [-U, ` + rootUUID + `]}}
+`
+
+const rootUUID = "6f06dab3-1f0c-5b5b-9d7d-76c16b2245a7"
+
+// onDisk is how the layout is put onto a disk.
+func onDisk(text string, d plan.Disk) plan.Storage {
+	l, err := layout.Parse("test", []byte(text))
+	if err != nil {
+		panic(err)
+	}
+	p, err := planned.New(planned.Config{Layout: l, Disks: map[string]planned.State{"main": {Disk: d}}, Anew: true})
+	if err != nil {
+		panic(err)
+	}
+	return p
 }
 
 func payload() request.Payload {
@@ -229,25 +280,25 @@ func payload() request.Payload {
 
 // thePlan is a whole install, with every kind of step.
 func thePlan() plan.Plan {
-	tab := table()
-	p := plan.Plan{Version: 1, Disk: theDisk, Table: tab,
-		Result: event.Result{Hostname: "h", RootUUID: rootUUID}}
+	on := onDisk(theLayout, theDisk)
+	esp := on.Disks[0].After.Entries[1]
+	p := plan.Plan{Version: 2, Storage: on, Result: event.Result{Hostname: "h", RootUUID: rootUUID}}
 	add := func(phase event.Phase, actions ...plan.Action) {
 		for _, a := range actions {
 			p.Steps = append(p.Steps, plan.Step{Phase: phase, Name: fmt.Sprint(a.Kind(), " ", len(p.Steps)), Action: a})
 		}
 	}
-	add(event.Verify, plan.CheckMemory{Need: 1}, plan.CheckTools{Programs: []string{"mkfs.ext4"}}, plan.CheckDisk{Disk: theDisk},
+	add(event.Verify, plan.CheckMemory{Need: 1}, plan.CheckTools{Programs: []string{"mkfs.ext4"}}, on.Create[0].Action,
 		plan.CheckSecrets{Names: []string{"password"}}, plan.CheckPayload{Payload: payload()})
-	add(event.Partition, plan.WipeDisk{Disk: theDisk, Table: tab}, plan.WriteTable{Disk: theDisk, Table: tab})
-	add(event.Format, plan.Mkfs{Disk: theDisk, Entry: tab.Entries[1]}, plan.Mkfs{Disk: theDisk, Entry: tab.Entries[2]})
-	add(event.Copy, plan.Mount{Disk: theDisk, Entry: tab.Entries[2]}, plan.Mount{Disk: theDisk, Entry: tab.Entries[1]}, plan.CopyPayload{Payload: payload()})
+	p.Steps = append(p.Steps, on.Create[1:]...)
+	p.Steps = append(p.Steps, on.Mount...)
+	add(event.Copy, plan.CopyPayload{Payload: payload()})
 	add(event.Inject, plan.WriteFile{Path: "/etc/hostname", Mode: 0o644, Content: "h\n"}, plan.Symlink{Path: "/etc/localtime", Target: "/usr/share/zoneinfo/UTC"},
 		plan.AddUser{User: request.User{Name: "ann", Sudo: true, SSHKeys: []string{"ssh-ed25519 AAAA"}}},
 		plan.AddUser{User: request.User{Name: "root", PasswordSecret: "password"}}, plan.Locale{Name: "C.UTF-8"}, plan.HostKeys{})
-	add(event.Boot, plan.SystemdBoot{ESP: "/boot/efi", Arch: "amd64"}, plan.Initramfs{Release: "6.12"}, plan.GRUB{Disk: theDisk},
+	add(event.Boot, plan.SystemdBoot{ESP: "/boot/efi", Arch: "amd64"}, plan.Initramfs{Release: "6.12"}, plan.GRUB{Disks: []plan.Disk{theDisk}},
 		plan.CheckBoot{ESP: "/boot/efi", Arch: "amd64", Release: "6.12", BIOS: true},
-		plan.BootEntry{Label: "vic", Partition: tab.Entries[1], SectorSize: 512, Loader: `\EFI\systemd\systemd-bootx64.efi`})
-	add(event.Finish, plan.Unmount{Disk: theDisk})
+		plan.BootEntry{Label: "vic", Partition: esp, SectorSize: 512, Loader: `\EFI\systemd\systemd-bootx64.efi`})
+	p.Steps = append(p.Steps, on.Unmount...)
 	return p
 }

@@ -17,20 +17,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 
 	"github.com/victorinix/vic/efi"
+	"github.com/victorinix/vic/internal/agent/storage"
 	"github.com/victorinix/vic/internal/event"
 	"github.com/victorinix/vic/internal/plan"
 	"github.com/victorinix/vic/internal/secret"
 	"github.com/victorinix/vic/internal/tool"
-)
-
-// Exit codes of a run that did not succeed; see the design.
-const (
-	ExitRefused = 3 // refused before anything was touched
-	ExitIntact  = 4 // failed, and nothing was written to the disk
-	ExitPartial = 5 // failed after the first write
 )
 
 // Config is one run.
@@ -42,7 +37,9 @@ type Config struct {
 	Tools tool.Runner
 	// Phases limits the run; empty means all.
 	Phases []event.Phase
-	// Machine is the block devices and mounts that are worked on.
+	// Disks are the block devices and mounts that are worked on, Machine is all
+	// else of the machine.
+	Disks   storage.Machine
 	Machine Machine
 	// Variables are the firmware's; nil when it is no UEFI.
 	Variables efi.Variables
@@ -50,7 +47,7 @@ type Config struct {
 	Root string
 }
 
-// Error says where a run ended. Exit is one of the codes above.
+// Error says where a run ended. Exit is one of the codes of package storage.
 type Error struct {
 	Exit  int
 	Phase event.Phase
@@ -62,14 +59,6 @@ func (e *Error) Error() string { return fmt.Sprintf("%s: %s: %v", e.Phase, e.Ste
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// refusal is an error that says that this machine is not what the plan was
-// made for, as opposed to something that broke.
-type refusal struct{ error }
-
-func (r refusal) Unwrap() error { return r.error }
-
-func refuse(format string, args ...any) error { return refusal{fmt.Errorf(format, args...)} }
-
 // Run executes the plan. On success the result is complete, and the event that
 // ends the phase "finish" carries it. Every error is an *Error.
 func Run(ctx context.Context, c Config) (event.Result, error) {
@@ -80,12 +69,17 @@ func Run(ctx context.Context, c Config) (event.Result, error) {
 	if r.Root == "" {
 		r.Root = plan.Root
 	}
+	r.storage = storage.New(storage.Config{
+		Steps: storageSteps(c.Plan), Disks: disksOf(c.Plan), Root: r.Root, Secrets: c.Secrets,
+		Tools: c.Tools, Machine: c.Disks, Sink: r.Sink,
+	})
 	err := r.steps(ctx)
 	if err == nil {
 		return r.result, nil
 	}
-	// Not with ctx: what is mounted goes away also when the run is cancelled.
-	if lost := unmountAll(context.WithoutCancel(ctx), r.Machine, r.Root); lost != nil {
+	// Not with ctx: what is mounted and open goes away also when the run is
+	// cancelled.
+	if lost := r.leave(context.WithoutCancel(ctx)); lost != nil {
 		err.Err = errors.Join(err.Err, lost)
 	}
 	r.Sink.Emit(event.Event{Phase: err.Phase, Step: err.Step, State: event.Failed, Message: err.Err.Error(), Exit: err.Exit})
@@ -96,7 +90,46 @@ func Run(ctx context.Context, c Config) (event.Result, error) {
 type run struct {
 	Config
 	result  event.Result
-	written bool // something may have been written to the disk
+	storage *storage.Executor
+	filled  bool // something may have been written to the mounted target
+}
+
+// disksOf are the identities of the layout's disks.
+func disksOf(p plan.Plan) map[string]plan.Disk {
+	disks := map[string]plan.Disk{}
+	for _, d := range p.Storage.Disks {
+		disks[d.Name] = d.Disk
+	}
+	return disks
+}
+
+// storageSteps are the steps that package storage executes.
+func storageSteps(p plan.Plan) []plan.Step {
+	return slices.DeleteFunc(slices.Clone(p.Steps), func(s plan.Step) bool { return ours(s.Action) })
+}
+
+// ours says whether this package executes an action, not package storage.
+func ours(a plan.Action) bool {
+	switch a.(type) {
+	case plan.CheckMemory, plan.CheckSecrets, plan.CheckTools, plan.CheckPayload, plan.CopyPayload,
+		plan.WriteFile, plan.WriteSecret, plan.Symlink, plan.AddUser, plan.HostKeys, plan.Locale,
+		plan.SystemdBoot, plan.Initramfs, plan.GRUB, plan.CheckBoot, plan.BootEntry:
+		return true
+	}
+	return false
+}
+
+// leave unmounts and closes everything, as the plan's end would.
+func (r *run) leave(ctx context.Context) error {
+	var errs []error
+	for _, s := range r.Plan.Storage.Unmount {
+		switch s.Action.(type) {
+		case plan.UnmountAll, plan.Close:
+			_, err := r.storage.Step(ctx, s)
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // steps executes the steps of the wanted phases.
@@ -152,14 +185,7 @@ func (r *run) step(ctx context.Context, s plan.Step) *Error {
 }
 
 func (r *run) exit(err error) int {
-	var no refusal
-	switch {
-	case r.written:
-		return ExitPartial
-	case errors.As(err, &no):
-		return ExitRefused
-	}
-	return ExitIntact
+	return storage.ExitCode(err, r.filled || r.storage.Written())
 }
 
 // progress reports the bytes that a step has done.
@@ -179,29 +205,35 @@ func (r *run) do(ctx context.Context, s plan.Step) (note string, err error) {
 		return "", checkSecrets(a, r.Secrets)
 	case plan.CheckTools:
 		return "", checkTools(a, r.Machine)
-	case plan.CheckDisk:
-		return checkDisk(a, r.Machine)
 	case plan.CheckPayload:
-		return "", checkPayload(ctx, a, r.Machine, r.progress(s, a.Payload.Size))
-	case plan.WipeDisk, plan.WriteTable, plan.Mkfs:
-		return "", r.format(ctx, a)
-	case plan.Unmount:
-		return "", unmount(ctx, a, r.Machine, r.Root)
+		return "", r.checkPayload(ctx, a, r.progress(s, a.Payload.Size))
 	}
-	r.written = true
+	if !ours(s.Action) {
+		if s.Phase == event.Copy {
+			if err := os.MkdirAll(r.Root, 0o755); err != nil {
+				return "", fmt.Errorf("make mount point: %w", err)
+			}
+		}
+		return r.storage.Step(ctx, s)
+	}
+	r.filled = true
 	return r.fill(ctx, s)
 }
 
 // fill executes the actions on the mounted target.
 func (r *run) fill(ctx context.Context, s plan.Step) (note string, err error) {
-	in := target{root: r.Root, tools: r.Tools, machine: r.Machine, table: r.Plan.Table, disk: r.Plan.Disk}
+	in := target{root: r.Root, tools: r.Tools, machine: r.Machine, disks: r.Disks, storage: r.Plan.Storage, node: r.storage.Path}
 	switch a := s.Action.(type) {
-	case plan.Mount:
-		return "", mount(a, r.Machine, r.Root)
 	case plan.CopyPayload:
-		return copyPayload(ctx, a, r.Machine, r.Root, r.progress(s, a.Payload.TreeSize))
+		return r.copyPayload(ctx, a, r.progress(s, a.Payload.TreeSize))
 	case plan.WriteFile:
 		return "", in.writeFile(a)
+	case plan.WriteSecret:
+		key, err := r.storage.Key(a.Key)
+		if err != nil {
+			return "", fmt.Errorf("write %s: %w", a.Path, err)
+		}
+		return "", in.writeSecret(a, key)
 	case plan.Symlink:
 		return "", in.symlink(a)
 	case plan.AddUser:
@@ -218,7 +250,7 @@ func (r *run) fill(ctx context.Context, s plan.Step) (note string, err error) {
 	case plan.GRUB:
 		return in.grub(ctx, a)
 	case plan.CheckBoot:
-		return "", in.checkBoot(a, r.Plan.Result.RootUUID)
+		return "", in.checkBoot(a)
 	case plan.BootEntry:
 		return bootEntry(a, r.Variables), nil
 	}

@@ -9,8 +9,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/victorinix/vic/disk/layout"
 	"github.com/victorinix/vic/efi"
 	"github.com/victorinix/vic/internal/agent/install"
+	"github.com/victorinix/vic/internal/agent/storage"
 	"github.com/victorinix/vic/internal/event"
 	"github.com/victorinix/vic/internal/plan"
 	"github.com/victorinix/vic/internal/secret"
@@ -32,14 +34,16 @@ func newSetup(t *testing.T) *setup {
 		disks: []plan.Disk{{Device: "/dev/vdb", Serial: "PAYLOAD", Size: 1 << 20, SectorSize: 512}, theDisk},
 		files: map[string][]byte{
 			"/dev/vdb":  []byte("hello, and what is behind it on the device"),
-			"/dev/vda":  bootSector(34),
+			"/dev/vda":  bootSector(2048),
 			"/dev/vda1": append(coreImage(), 0, 0, 0),
 		},
-		fail: map[string]error{},
+		fail:     map[string]error{},
+		tables:   map[string]layout.Table{},
+		contents: map[string]storage.Content{},
 	}
 	s := &setup{m: m, tools: &programs{m: m}}
 	s.Config = install.Config{
-		Plan: thePlan(), Machine: m, Tools: s.tools, Variables: efi.MapVariables{}, Root: t.TempDir(),
+		Plan: thePlan(), Machine: m, Disks: m, Tools: s.tools, Variables: efi.MapVariables{}, Root: t.TempDir(),
 		Secrets: secret.NewSet(map[string]string{"password": "$6$salt$" + strings.Repeat("a", 86)}), // a hash: hashing takes 0.1 s
 		Sink:    event.SinkFunc(func(e event.Event) { s.events = append(s.events, e) }),
 	}
@@ -55,12 +59,12 @@ func TestRunInstalls(t *testing.T) {
 	if got := strings.Join(res.HostKeys, ","); got != "ssh-ed25519 AAAA" {
 		t.Errorf("host keys %q", got)
 	}
-	want := []string{"wipe /dev/vda", "table /dev/vda", "mkfs.vfat /dev/vda2", "mkfs.ext4 /dev/vda3",
+	want := []string{"wipe /dev/vda", "table /dev/vda", "mkfs.vfat /dev/vda2", "flush /dev/vda2", "mkfs.ext4 /dev/vda3", "flush /dev/vda3", "table /dev/vda",
 		"mount /dev/vda3 on " + filepath.Base(s.Root), "mount /dev/vda2 on efi", "mount erofs /dev/vdb",
 		"run useradd --create-home", "run usermod --append --groups sudo ann", "run usermod --lock ann", "run chpasswd -e", "run ssh-keygen -A",
 		"run update-initramfs -c -k 6.12", "run grub-install --target=i386-pc", "run update-grub", "run debconf-set-selections", "flush /dev/vda", "flush /dev/vda1", "flush /dev/vda"}
 	// ann exists in the payload, so there is no useradd.
-	want = slices.Delete(want, 7, 8)
+	want = slices.Delete(want, 10, 11)
 	requireOrder(t, s.m.effects, want)
 	if len(s.m.mounted) != 0 {
 		t.Errorf("still mounted: %v", s.m.mounted)
@@ -183,12 +187,13 @@ func TestRunReadsIdentityBeforeEachWrite(t *testing.T) {
 		exit  int
 		phase event.Phase
 	}{
-		{"table", 5, event.Format},
+		{"table", 5, event.Partition},
 		{"wipe", 5, event.Partition},
+		{"flush /dev/vda2", 5, event.Format},
 	} {
 		s := newSetup(t)
 		s.m.fail[test.after] = nil
-		s.Machine = &swapper{machine: s.m, after: test.after}
+		s.Disks = &swapper{machine: s.m, after: test.after}
 		_, err := install.Run(t.Context(), s.Config)
 		var e *install.Error
 		if !errors.As(err, &e) || e.Exit != test.exit || e.Phase != test.phase || !strings.Contains(err.Error(), "SWAPPED") {
@@ -224,7 +229,7 @@ func TestRunCleansUpAfterFailure(t *testing.T) {
 			s.m.fail[effect] = boom
 			_, err := install.Run(t.Context(), s.Config)
 			var e *install.Error
-			if !errors.As(err, &e) || e.Exit != install.ExitPartial || !errors.Is(err, boom) {
+			if !errors.As(err, &e) || e.Exit != storage.ExitPartial || !errors.Is(err, boom) {
 				t.Errorf("got %v", err)
 			}
 			if len(s.m.mounted) != 0 {
@@ -249,7 +254,7 @@ func TestRunStopsWhenCancelled(t *testing.T) {
 	})
 	_, err := install.Run(ctx, s.Config)
 	var e *install.Error
-	if !errors.As(err, &e) || e.Exit != install.ExitPartial || !errors.Is(err, why) {
+	if !errors.As(err, &e) || e.Exit != storage.ExitPartial || !errors.Is(err, why) {
 		t.Errorf("got %v", err)
 	}
 	if len(s.m.mounted) != 0 {

@@ -11,10 +11,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/uuid"
-
-	"github.com/victorinix/vic/disk/layout"
 	"github.com/victorinix/vic/internal/agent/install"
+	"github.com/victorinix/vic/internal/agent/storage"
 	"github.com/victorinix/vic/internal/event"
 	"github.com/victorinix/vic/internal/plan"
 	"github.com/victorinix/vic/internal/request"
@@ -25,7 +23,7 @@ import (
 // loopMachine is this machine with one disk more: a loop device, which no
 // plan would choose.
 type loopMachine struct {
-	install.Host
+	storage.Host
 	disk plan.Disk
 }
 
@@ -71,8 +69,8 @@ func loopSetup(t *testing.T) (m loopMachine, img string, c install.Config) {
 	})
 
 	p := squash(t, dir)
-	m = loopMachine{install.Host{Tools: run, Programs: tool.Exec{}}, plan.Disk{Device: dev, Path: "virtual/" + filepath.Base(dev), Size: loopSize, SectorSize: 512}}
-	return m, img, install.Config{Plan: loopPlan(m.disk, p), Tools: run, Machine: m, Root: filepath.Join(dir, "target")}
+	m = loopMachine{storage.Host{Tools: run, Programs: tool.Exec{}}, plan.Disk{Device: dev, Path: "virtual/" + filepath.Base(dev), Size: loopSize, SectorSize: 512}}
+	return m, img, install.Config{Plan: loopPlan(m.disk, p), Tools: run, Machine: install.Host{Programs: tool.Exec{}}, Disks: m, Root: filepath.Join(dir, "target")}
 }
 
 // squash makes a payload of a small tree.
@@ -93,24 +91,27 @@ func squash(t *testing.T, dir string) request.Payload {
 	return request.Payload{Format: "squashfs", Size: int64(len(b)), SHA256: fmt.Sprintf("%x", sha256.Sum256(b)), Source: request.Source{Path: img}}
 }
 
+const loopLayout = `
+disk:
+  main:
+    type: disk
+    device: /dev/loop0
+    content:
+      type: gpt
+      partitions:
+        bios: {priority: 1, size: 1M, type: EF02}
+        root: {priority: 2, size: 194M, content: {type: filesystem, format: ext4, mountpoint: /}}
+        srv: {priority: 3, size: 100%, content: {type: filesystem, format: ext4, mountpoint: /srv, mountOptions: [noatime]}}
+`
+
 func loopPlan(d plan.Disk, p request.Payload) plan.Plan {
-	tab := layout.Table{Disk: "main", GUID: uuid.MustParse("aaaaaaaa-0000-4000-8000-000000000000"), SectorSize: 512, Size: loopSize, Entries: []layout.Entry{
-		{Number: 1, Name: "bios", Label: "bios", Type: layout.TypeBIOSBoot, GUID: uuid.MustParse("aaaaaaaa-0000-4000-8000-000000000001"), FirstLBA: 2048, LastLBA: 4095},
-		{Number: 2, Name: "root", Label: "root", Type: layout.TypeLinux, GUID: uuid.MustParse("aaaaaaaa-0000-4000-8000-000000000002"), FirstLBA: 4096, LastLBA: 401407,
-			Filesystem: &layout.Filesystem{Format: "ext4", UUID: rootUUID, Mountpoint: "/"}},
-		{Number: 3, Name: "srv", Label: "srv", Type: layout.TypeLinux, GUID: uuid.MustParse("aaaaaaaa-0000-4000-8000-000000000003"), FirstLBA: 401408, LastLBA: 520191,
-			Filesystem: &layout.Filesystem{Format: "ext4", UUID: "6f06dab3-1f0c-5b5b-9d7d-76c16b2245a8", Mountpoint: "/srv", Options: []string{"noatime"}}},
-	}}
+	on := onDisk(loopLayout, d)
 	step := func(p event.Phase, a plan.Action) plan.Step { return plan.Step{Phase: p, Name: a.Kind(), Action: a} }
-	return plan.Plan{Version: 1, Disk: d, Table: tab, Steps: []plan.Step{
-		step(event.Verify, plan.CheckDisk{Disk: d}), step(event.Verify, plan.CheckPayload{Payload: p}),
-		step(event.Partition, plan.WipeDisk{Disk: d, Table: tab}), step(event.Partition, plan.WriteTable{Disk: d, Table: tab}),
-		step(event.Format, plan.Mkfs{Disk: d, Entry: tab.Entries[1]}), step(event.Format, plan.Mkfs{Disk: d, Entry: tab.Entries[2]}),
-		step(event.Copy, plan.Mount{Disk: d, Entry: tab.Entries[1]}), step(event.Copy, plan.Mount{Disk: d, Entry: tab.Entries[2]}),
-		step(event.Copy, plan.CopyPayload{Payload: p}),
-		step(event.Inject, plan.WriteFile{Path: "/etc/hostname", Mode: 0o644, Content: "target\n"}),
-		step(event.Finish, plan.Unmount{Disk: d}),
-	}}
+	steps := []plan.Step{step(event.Verify, on.Create[0].Action), step(event.Verify, plan.CheckPayload{Payload: p})}
+	steps = append(append(steps, on.Create[1:]...), on.Mount...)
+	steps = append(steps, step(event.Copy, plan.CopyPayload{Payload: p}),
+		step(event.Inject, plan.WriteFile{Path: "/etc/hostname", Mode: 0o644, Content: "target\n"}))
+	return plan.Plan{Version: 2, Storage: on, Steps: append(steps, on.Unmount...)}
 }
 
 func TestInstallOntoLoopDevice(t *testing.T) {
@@ -126,13 +127,13 @@ func TestInstallOntoLoopDevice(t *testing.T) {
 		sh(t, "fsck.ext4", "-fn", root)
 		sh(t, "fsck.ext4", "-fn", srv)
 		dir := t.TempDir()
-		must(t, m.Mount(root, dir, "ext4", []string{"ro"}))
+		must(t, m.Mount(t.Context(), root, dir, "ext4", []string{"ro"}))
 		for name, want := range map[string]string{"etc/hostname": "target\n", "usr/bin/7": strings.Repeat("7", 5000)} {
 			if b, err := os.ReadFile(filepath.Join(dir, name)); err != nil || string(b) != want {
 				t.Errorf("%s: %.20q, %v", name, b, err)
 			}
 		}
-		must(t, m.Mount(srv, filepath.Join(dir, "srv"), "ext4", []string{"ro"}))
+		must(t, m.Mount(t.Context(), srv, filepath.Join(dir, "srv"), "ext4", []string{"ro"}))
 		if to, err := os.Readlink(filepath.Join(dir, "srv/link")); err != nil || to != "/etc/hostname" {
 			t.Errorf("link to %q, %v", to, err)
 		}
@@ -159,7 +160,7 @@ func TestAlteredPayloadLeavesTheDiskAlone(t *testing.T) {
 		must(t, os.WriteFile(path, bad, 0o600))
 		_, err := install.Run(t.Context(), c)
 		var e *install.Error
-		if !errors.As(err, &e) || e.Exit != install.ExitIntact {
+		if !errors.As(err, &e) || e.Exit != storage.ExitIntact {
 			t.Errorf("byte %d: got %v", at, err)
 		}
 	}
@@ -171,11 +172,11 @@ func TestAlteredPayloadLeavesTheDiskAlone(t *testing.T) {
 func TestDiskInUseIsRefused(t *testing.T) {
 	m, _, c := loopSetup(t)
 	dir := t.TempDir()
-	must(t, m.Mount(m.disk.Device, dir, "ext4", nil))
+	must(t, m.Mount(t.Context(), m.disk.Device, dir, "ext4", nil))
 	_, err := install.Run(t.Context(), c)
 	must(t, m.Unmount(t.Context(), dir))
 	var e *install.Error
-	if !errors.As(err, &e) || e.Exit != install.ExitRefused || !strings.Contains(err.Error(), dir) {
+	if !errors.As(err, &e) || e.Exit != storage.ExitRefused || !strings.Contains(err.Error(), dir) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -1,6 +1,7 @@
 package install
 
 import (
+	"bytes"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -12,7 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/victorinix/vic/disk/layout"
+	"github.com/victorinix/vic/internal/agent/storage"
 	"github.com/victorinix/vic/internal/plan"
 	"github.com/victorinix/vic/internal/tool"
 )
@@ -24,8 +25,19 @@ type target struct {
 	root    string
 	tools   tool.Runner
 	machine Machine
-	table   layout.Table
-	disk    plan.Disk
+	disks   storage.Machine
+	storage plan.Storage
+	// node is the path of a device of the plan.
+	node func(plan.Device) (string, error)
+}
+
+// findDisk finds a disk of the plan again.
+func (t target) findDisk(want plan.Disk) (plan.Disk, error) {
+	disks, err := t.disks.Disks()
+	if err != nil {
+		return plan.Disk{}, fmt.Errorf("find disk %s: %w", want, err)
+	}
+	return storage.FindDisk(want, disks)
 }
 
 // open opens a path inside the target.
@@ -155,6 +167,14 @@ type file struct {
 	mode     uint32
 	uid, gid int
 	content  io.Reader
+}
+
+// writeSecret writes the bytes of a key, for root alone.
+func (t target) writeSecret(a plan.WriteSecret, key []byte) error {
+	if err := plain(a.Path); err != nil {
+		return fmt.Errorf("write %q: %w", a.Path, err)
+	}
+	return t.put(a.Path, file{mode: a.Mode, content: bytes.NewReader(key)})
 }
 
 // put writes a file and replaces what has its name, in one step.

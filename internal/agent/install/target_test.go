@@ -153,7 +153,7 @@ func TestStableName(t *testing.T) {
 		if got := stableName(test.d); got != test.want {
 			t.Errorf("%+v: got %q, want %q", test.d, got, test.want)
 		}
-		selections, note := grubSelections(test.d)
+		selections, note := grubSelections([]plan.Disk{test.d})
 		if empty := strings.Contains(selections, "install_devices_empty boolean true"); empty != (test.want == "") || empty != (note != "") {
 			t.Errorf("%+v: %q %q", test.d, selections, note)
 		}

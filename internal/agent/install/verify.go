@@ -13,95 +13,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/victorinix/vic/internal/agent/storage"
 	"github.com/victorinix/vic/internal/plan"
 	"github.com/victorinix/vic/internal/request"
 	"github.com/victorinix/vic/internal/secret"
 )
-
-// findDisk finds the disk again: by serial or WWN where it has one, else by
-// its place on the bus; size and sector size have to agree in every case.
-func findDisk(want plan.Disk, m Machine) (plan.Disk, error) {
-	disks, err := m.Disks()
-	if err != nil {
-		return plan.Disk{}, fmt.Errorf("find disk %s: %w", want, err)
-	}
-	var same []plan.Disk
-	for _, d := range disks {
-		if sameDisk(want, d) {
-			same = append(same, d)
-		}
-	}
-	switch len(same) {
-	case 1:
-	case 0:
-		return plan.Disk{}, refuse("find disk %s: not there; there is %s", want, list(disks))
-	default:
-		return plan.Disk{}, refuse("find disk %s: there are several: %s", want, list(same))
-	}
-	got := same[0]
-	if got.Size != want.Size || got.SectorSize != want.SectorSize {
-		return plan.Disk{}, refuse("disk %s: expected %d bytes in sectors of %d, found %d bytes in sectors of %d",
-			got, want.Size, want.SectorSize, got.Size, got.SectorSize)
-	}
-	return got, nil
-}
-
-func sameDisk(want, got plan.Disk) bool {
-	switch {
-	case want.Serial != "" && want.WWN != "":
-		return want.Serial == got.Serial && want.WWN == got.WWN
-	case want.Serial != "":
-		return want.Serial == got.Serial
-	case want.WWN != "":
-		return want.WWN == got.WWN
-	}
-	return want.Path == got.Path
-}
-
-func list(disks []plan.Disk) string {
-	if len(disks) == 0 {
-		return "no disk at all"
-	}
-	names := make([]string, len(disks))
-	for i, d := range disks {
-		names[i] = d.String()
-	}
-	return strings.Join(names, ", ")
-}
-
-// usableDisk finds the disk, and refuses it when it is in use or read-only.
-func usableDisk(want plan.Disk, m Machine) (plan.Disk, error) {
-	d, err := findDisk(want, m)
-	if err != nil {
-		return d, err
-	}
-	users, err := m.InUse(d.Device)
-	if err != nil {
-		return d, fmt.Errorf("see who uses %s: %w", d, err)
-	}
-	if len(users) > 0 {
-		return d, refuse("disk %s is in use: %s", d, strings.Join(users, "; "))
-	}
-	ro, err := m.ReadOnly(d.Device)
-	if err != nil {
-		return d, fmt.Errorf("see if %s is writable: %w", d, err)
-	}
-	if ro {
-		return d, refuse("disk %s is read-only", d)
-	}
-	return d, nil
-}
-
-func checkDisk(a plan.CheckDisk, m Machine) (note string, err error) {
-	d, err := usableDisk(a.Disk, m)
-	if err != nil {
-		return "", err
-	}
-	if d.Device != a.Disk.Device {
-		note = fmt.Sprintf("%s is %s now", a.Disk, d.Device)
-	}
-	return note, nil
-}
 
 // checkMemory reads MemAvailable of proc(5).
 func checkMemory(a plan.CheckMemory, meminfo string) error {
@@ -120,7 +36,7 @@ func checkMemory(a plan.CheckMemory, meminfo string) error {
 			return fmt.Errorf("read available memory: %w", err)
 		}
 		if have := kib << 10; have < a.Need {
-			return refuse("memory: %s are available, the install needs %s", plan.Bytes(have), plan.Bytes(a.Need))
+			return storage.Refuse("memory: %s are available, the install needs %s", plan.Bytes(have), plan.Bytes(a.Need))
 		}
 		return nil
 	}
@@ -129,7 +45,7 @@ func checkMemory(a plan.CheckMemory, meminfo string) error {
 
 func checkSecrets(a plan.CheckSecrets, s secret.Set) error {
 	if err := s.Require("the install", a.Names...); err != nil {
-		return refusal{err}
+		return storage.Refuse("%w", err)
 	}
 	return nil
 }
@@ -142,47 +58,47 @@ func checkTools(a plan.CheckTools, m Machine) error {
 		}
 	}
 	if len(missing) > 0 {
-		return refuse("programs are missing: %s", strings.Join(missing, ", "))
+		return storage.Refuse("programs are missing: %s", strings.Join(missing, ", "))
 	}
 	return nil
 }
 
 // payloadPath is where the payload is on this machine.
-func payloadPath(src request.Source, m Machine) (string, error) {
+func (r *run) payloadPath(src request.Source) (string, error) {
 	switch {
 	case src.Path != "":
 		return src.Path, nil
 	case src.PartLabel != "":
-		path, err := m.FindPartition(src.PartLabel)
+		path, err := r.Machine.FindPartition(src.PartLabel)
 		if err != nil {
 			return "", fmt.Errorf("find payload in partition %q: %w", src.PartLabel, err)
 		}
 		return path, nil
 	case src.Serial != "":
-		return payloadDisk(src.Serial, m)
+		return payloadDisk(src.Serial, r.Disks)
 	}
 	return "", errors.New("find payload: the request does not say where it is")
 }
 
-func payloadDisk(serial string, m Machine) (string, error) {
+func payloadDisk(serial string, m storage.Machine) (string, error) {
 	disks, err := m.Disks()
 	if err != nil {
 		return "", fmt.Errorf("find payload on disk %s: %w", serial, err)
 	}
 	same := slices.DeleteFunc(slices.Clone(disks), func(d plan.Disk) bool { return d.Serial != serial })
 	if len(same) != 1 {
-		return "", fmt.Errorf("find payload: one disk has to have the serial %s; there is %s", serial, list(disks))
+		return "", fmt.Errorf("find payload: one disk has to have the serial %s, %d of %d have it", serial, len(same), len(disks))
 	}
 	return same[0].Device, nil
 }
 
 // checkPayload reads the whole payload and compares its hash.
-func checkPayload(ctx context.Context, a plan.CheckPayload, m Machine, progress func(int64)) error {
-	path, err := payloadPath(a.Payload.Source, m)
+func (r *run) checkPayload(ctx context.Context, a plan.CheckPayload, progress func(int64)) error {
+	path, err := r.payloadPath(a.Payload.Source)
 	if err != nil {
 		return err
 	}
-	src, err := m.Open(path)
+	src, err := r.Machine.Open(path)
 	if err != nil {
 		return fmt.Errorf("open payload: %w", err)
 	}

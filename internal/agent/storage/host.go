@@ -30,6 +30,9 @@ type Host struct {
 	Programs interface {
 		LookPath(name string) (string, error)
 	}
+	// Also are the kernel names of devices that no plan would choose by itself,
+	// and that are disks all the same: loop devices.
+	Also []string
 }
 
 var _ Machine = Host{}
@@ -37,13 +40,13 @@ var _ Machine = Host{}
 const system = sysfs.Root("/")
 
 // Disks implements Devices.
-func (Host) Disks() ([]plan.Disk, error) {
+func (h Host) Disks() ([]plan.Disk, error) {
 	names, err := system.Disks()
 	if err != nil {
 		return nil, err
 	}
 	var disks []plan.Disk
-	for _, name := range names {
+	for _, name := range append(names, h.Also...) {
 		d, err := HostDisk(name)
 		if err != nil {
 			return nil, err

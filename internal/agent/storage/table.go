@@ -65,6 +65,18 @@ func compare(want layout.Table, now *layout.Table) likeness {
 	return found
 }
 
+// begun says whether the table that is there is the unfinished form of another:
+// all contents are still to be made.
+func begun(want layout.Table, now *layout.Table) bool {
+	if compare(want, now) == different {
+		return false
+	}
+	return !slices.ContainsFunc(parts(want), func(e layout.Entry) bool {
+		at := slices.IndexFunc(now.Entries, func(o layout.Entry) bool { return o.Number == e.Number })
+		return e.Content != nil && !e.Kept && !isUnfinished(now.Entries[at])
+	})
+}
+
 func kind(t layout.Table) string {
 	if t.Kind == "" {
 		return layout.KindGPT
@@ -229,14 +241,18 @@ func ranges(list []plan.Range) []disk.Range {
 }
 
 // handedOver says that what changes hands on a disk has done so: its table is
-// the steps' own, or the journal has the disk wiped.
-func (e *Executor) handedOver(a plan.Disk, table *layout.Table) (bool, error) {
+// the steps' own, or the journal has the disk wiped. With anew the table has to
+// be this run's: see plan.Wipe.
+func (e *Executor) handedOver(a plan.Disk, table *layout.Table, anew bool) (bool, error) {
 	d, err := e.findDisk(a)
 	if err != nil {
 		return false, err
 	}
 	if table != nil {
 		now, _, err := e.now(d.Device)
+		if anew {
+			return begun(*table, now), err
+		}
 		return compare(*table, now) != different, err
 	}
 	return slices.ContainsFunc(e.Steps, func(s plan.Step) bool {
@@ -252,7 +268,7 @@ func (e *Executor) release(a plan.Release) work {
 			if !ok {
 				return false, nil
 			}
-			return e.handedOver(a.Disk, w.Table)
+			return e.handedOver(a.Disk, w.Table, a.Anew)
 		},
 		do: func(ctx context.Context) error {
 			d, err := e.writable(a.Disk)
@@ -269,7 +285,7 @@ func (e *Executor) release(a plan.Release) work {
 
 func (e *Executor) wipe(s plan.Step, a plan.Wipe) work {
 	return work{
-		probe: func(context.Context) (bool, error) { return e.handedOver(a.Disk, a.Table) },
+		probe: func(context.Context) (bool, error) { return e.handedOver(a.Disk, a.Table, a.Anew) },
 		do: func(ctx context.Context) error {
 			d, err := e.writable(a.Disk)
 			if err != nil {
@@ -305,6 +321,9 @@ func (e *Executor) writeTable(s plan.Step, a plan.WriteTable) work {
 			return false, err
 		}
 		now, whole, err := e.now(d.Device)
+		if a.Anew {
+			return begun(a.Table, now) && whole, err
+		}
 		return compare(a.Table, now) >= want && whole, err
 	}
 	return work{
@@ -364,7 +383,7 @@ func (e *Executor) putTable(ctx context.Context, a plan.WriteTable) error {
 		if err != nil {
 			return err
 		}
-		if e.made["disk/"+a.Device.Disk] {
+		if a.Anew || e.made["disk/"+a.Device.Disk] {
 			now = nil
 		}
 		t = unfinish(t, now)
