@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/victorinix/vic/internal/config"
+	"github.com/victorinix/vic/internal/plan/storage"
 	"github.com/victorinix/vic/internal/secret"
 )
 
@@ -102,6 +103,9 @@ func checkSecrets(item config.Item, secrets secret.Set) error {
 	}
 	var errs []error
 	for _, name := range secrets.Unknown(known) {
+		if storage.IsKey(name) {
+			continue // prepareLayout knows them
+		}
 		errs = append(errs, fmt.Errorf("-s %s: unknown secret %q of item %s%s", name, name, item.Name, didYouMean("", name, known)))
 	}
 	return errors.Join(append(errs, secrets.Require(item.Name, required...))...)

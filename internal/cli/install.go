@@ -1,11 +1,14 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -13,8 +16,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/victorinix/vic/builder"
+	"github.com/victorinix/vic/disk/layout"
 	"github.com/victorinix/vic/internal/config"
 	"github.com/victorinix/vic/internal/event"
+	"github.com/victorinix/vic/internal/plan/storage"
 	"github.com/victorinix/vic/internal/request"
 	"github.com/victorinix/vic/internal/secret"
 )
@@ -23,8 +28,8 @@ import (
 type installFlags struct {
 	item    itemFlags
 	archive archiveFlags
+	layout  layoutFlags
 
-	disk   string
 	phases []string
 	dryRun bool
 	json   bool
@@ -52,6 +57,7 @@ in a throw-away virtual machine, then the disk is booted by itself, and the
 system on it has to answer with the SSH host key that was made for it.`,
 		Example: `  vic install debian --vm --disk out/x.img,size=8G --firmware bios --memory 256M
   vic install debian -o hostname=web1 -o sshkey=@~/.ssh/id_ed25519.pub --disk /dev/sdb
+  vic install debian --layout raid.yaml --disk a=/dev/sda --disk b=/dev/sdb
   vic install out/debian --disk /dev/disk/by-id/nvme-eui.0025 --dry-run`,
 		Args: args("ITEM|DIR"),
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd.Context(), a, args[0]) },
@@ -60,7 +66,8 @@ system on it has to answer with the SSH host key that was made for it.`,
 	f.item.addSecrets(cmd)
 	f.archive.add(cmd)
 	flags := cmd.Flags()
-	flags.StringVar(&f.disk, "disk", "", "`DISK` to install onto: a device; with --vm an image file, with ,size=8G to make it")
+	f.layout.add(cmd)
+	flags.StringArrayVar(&f.layout.disks, "disk", nil, "`DISK` to install onto: a device, or match:serial=...; with --vm an image file, with ,size=8G to make it; NAME=DISK for each of a layout with several")
 	flags.StringSliceVar(&f.phases, "phases", nil, "stop early: run only these `PHASES`, without a gap from verify on ("+phaseNames()+")")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "show what would be done, and write nothing to the disk")
 	flags.BoolVar(&f.json, "json", false, "write events (with --dry-run: the plan) as JSON on stdout")
@@ -100,6 +107,9 @@ func (f *installFlags) install(ctx context.Context, a *app, item string, events 
 		return err
 	}
 	job := installJob{app: a, flags: f, phases: chosen, source: source, clock: events}
+	if err := job.prepareLayout(ctx); err != nil {
+		return err
+	}
 	if f.vm {
 		return job.inVM(ctx)
 	}
@@ -108,7 +118,7 @@ func (f *installFlags) install(ctx context.Context, a *app, item string, events 
 
 // check refuses flags that contradict each other, before any slow work.
 func (f *installFlags) check() ([]event.Phase, error) {
-	if f.disk == "" {
+	if len(f.layout.disks) == 0 && f.layout.file == "" {
 		return nil, usage("name it with --disk /dev/... (or --vm --disk FILE,size=8G)", "vic install needs a disk")
 	}
 	chosen, err := event.ParsePhases(f.phases)
@@ -236,7 +246,31 @@ type installJob struct {
 	flags  *installFlags
 	phases []event.Phase // to run; none: all
 	source installSource
+	layout layout.Layout
+	given  map[string]string // disk of the layout -> argument of --disk
 	clock  *clock
+}
+
+// prepareLayout reads the layout, and gets the keys that it needs.
+func (j *installJob) prepareLayout(ctx context.Context) (err error) {
+	if j.layout, err = j.flags.layout.load(ctx, runtime.GOARCH); err != nil {
+		return err
+	}
+	if j.given, err = j.flags.layout.assign(j.layout); err != nil {
+		return err
+	}
+	j.source.secrets, err = j.keys(j.layout, j.source.secrets)
+	return err
+}
+
+// disks names the disks for people, as they were given.
+func (j *installJob) disks() string {
+	var list []string
+	for _, name := range slices.Sorted(maps.Keys(j.layout.Disk)) {
+		d := j.layout.Disk[name]
+		list = append(list, cmp.Or(j.given[name], d.Device, "disk "+name))
+	}
+	return strings.Join(list, ", ")
 }
 
 func (j *installJob) reaches(p event.Phase) bool { return event.Reaches(j.phases, p) }
@@ -246,7 +280,7 @@ func (j *installJob) stopped() error {
 	if j.flags.json {
 		return nil
 	}
-	_, err := fmt.Fprintf(j.stdout, "stopped after %s: nothing was written to %s\n", j.phases[len(j.phases)-1], j.flags.disk)
+	_, err := fmt.Fprintf(j.stdout, "stopped after %s: nothing was written to %s\n", j.phases[len(j.phases)-1], j.disks())
 	return err
 }
 
@@ -283,7 +317,7 @@ func (j *installJob) openPayload() (*builder.Payload, error) {
 		known = append(known, u.PasswordSecret)
 	}
 	for _, name := range j.source.given {
-		if !slices.Contains(known, name) {
+		if !slices.Contains(known, name) && !storage.IsKey(name) {
 			return nil, usage("give it to vic build", "-s %s: the payload in %s was built without it", name, j.source.dir)
 		}
 	}
@@ -295,14 +329,16 @@ func (j *installJob) phase(p event.Phase, s event.State) {
 }
 
 // request is what the target is asked to do with a payload.
-func (j *installJob) request(p *builder.Payload, from request.Source, disk request.DiskSelector, finish string) (request.Request, error) {
+func (j *installJob) request(p *builder.Payload, from request.Source, disks map[string]request.DiskSelector, finish string) (request.Request, error) {
 	image, err := p.Image()
 	if err != nil {
 		return request.Request{}, err
 	}
-	l, err := defaultLayout(p.Arch)
-	if err != nil {
-		return request.Request{}, err
+	l := j.layout
+	if j.flags.layout.file == "" { // its root has the type of the architecture
+		if l, err = defaultLayout(p.Arch); err != nil {
+			return request.Request{}, err
+		}
 	}
 	r := request.Request{
 		Version: request.Version,
@@ -311,7 +347,7 @@ func (j *installJob) request(p *builder.Payload, from request.Source, disk reque
 			Format: p.Format, Size: image.Size, SHA256: image.SHA256, TreeSize: p.TreeSize,
 			Arch: p.Arch, Kernel: p.Kernel, Source: from,
 		},
-		Disk: disk, Layout: l, System: p.System, Phases: phaseStrings(j.phases), Finish: finish,
+		Disks: disks, Layout: l, System: p.System, Phases: phaseStrings(j.phases), Finish: finish,
 	}
 	return r, fail(exitRefused, r.Validate(), "")
 }

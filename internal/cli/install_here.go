@@ -6,14 +6,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/victorinix/vic/builder"
 	"github.com/victorinix/vic/efi"
 	"github.com/victorinix/vic/envscan"
 	"github.com/victorinix/vic/internal/agent/install"
+	"github.com/victorinix/vic/internal/agent/storage"
 	"github.com/victorinix/vic/internal/event"
 	"github.com/victorinix/vic/internal/plan"
 	"github.com/victorinix/vic/internal/request"
@@ -23,14 +26,14 @@ import (
 // here installs onto a disk of this machine that nothing uses.
 func (j *installJob) here(ctx context.Context) error {
 	if os.Getuid() != 0 && !j.flags.dryRun && j.reaches(event.Verify) {
-		return fail(exitRefused, fmt.Errorf("install onto %s: not root", j.flags.disk), "run it with sudo, or try it with --vm first")
+		return fail(exitRefused, fmt.Errorf("install onto %s: not root", j.disks()), "run it with sudo, or try it with --vm first")
 	}
 	j.phase(event.Scan, event.Start)
 	facts, err := envscan.Scan(ctx, envscan.Config{Root: "/"})
 	if err != nil {
 		return err
 	}
-	disk, err := j.selectDisk(facts)
+	disks, err := j.selectDisks(facts)
 	if err != nil {
 		return err
 	}
@@ -46,7 +49,7 @@ func (j *installJob) here(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	req, err := j.request(p, request.Source{Path: image}, disk.Selector(), request.FinishStay)
+	req, err := j.request(p, request.Source{Path: image}, disks, request.FinishStay)
 	if err != nil {
 		return err
 	}
@@ -72,22 +75,28 @@ func (j *installJob) runPlan(ctx context.Context, p plan.Plan) error {
 	return j.execute(ctx, p)
 }
 
-// selectDisk refuses a wrong or busy disk before the payload is built.
-func (j *installJob) selectDisk(facts envscan.Facts) (plan.Disk, error) {
-	if !strings.HasPrefix(j.flags.disk, "/dev/") {
-		return plan.Disk{}, usage("--vm installs onto an image file", "--disk %s: it is no device (/dev/...)", j.flags.disk)
-	}
-	disk, err := plan.Select(request.DiskSelector{Device: j.flags.disk}, facts)
+// selectDisks refuses a wrong or busy disk before the payload is built. From
+// then on disks are known by their identity.
+func (j *installJob) selectDisks(facts envscan.Facts) (map[string]request.DiskSelector, error) {
+	chosen, err := selectors(j.layout, j.given)
 	if err != nil {
-		return disk, fail(exitRefused, err, "give a whole disk, not a partition")
+		return nil, err
 	}
-	for _, d := range facts.HW.Disk {
-		if "/dev/"+d.Name == disk.Device && len(d.InUse) > 0 {
-			return disk, fail(exitRefused, fmt.Errorf("%s is in use: %s", disk, strings.Join(d.InUse, "; ")),
-				"unmount it, or name another disk; nothing was written")
+	found, err := plan.SelectDisks(j.layout, chosen, facts)
+	if err != nil {
+		return nil, fail(exitRefused, err, "give whole disks, not partitions; `vic disk show` lists them")
+	}
+	for _, name := range slices.Sorted(maps.Keys(found)) {
+		d := found[name]
+		for _, f := range facts.HW.Disk {
+			if busy := plan.Busy(f); "/dev/"+f.Name == d.Device && len(busy) > 0 {
+				return nil, fail(exitRefused, fmt.Errorf("%s is in use: %s", d.Disk, strings.Join(busy, "; ")),
+					"unmount it, or name another disk; nothing was written")
+			}
 		}
+		chosen[name] = plan.Selector(d.Disk)
 	}
-	return disk, nil
+	return chosen, nil
 }
 
 // showPlan is what --dry-run prints.
@@ -104,7 +113,7 @@ func (j *installJob) confirm(p plan.Plan) error {
 	if j.flags.yes {
 		return nil
 	}
-	fmt.Fprintf(j.stderr, "Everything on %s will be lost. Type %s to go on: ", p.Disk, p.Disk.Device)
+	fmt.Fprintf(j.stderr, "%sType %s to go on: ", p.Loss(), p.Devices())
 	answer, err := bufio.NewReader(j.stdin).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
 		return fmt.Errorf("read confirmation: %w", err)
@@ -112,8 +121,8 @@ func (j *installJob) confirm(p plan.Plan) error {
 	if errors.Is(err, io.EOF) {
 		fmt.Fprintln(j.stderr) // ends the line of the question
 	}
-	if strings.TrimSpace(answer) != p.Disk.Device {
-		return fail(exitRefused, fmt.Errorf("not confirmed: nothing was written to %s", p.Disk), "--yes goes on without asking")
+	if strings.TrimSpace(answer) != p.Devices() {
+		return fail(exitRefused, fmt.Errorf("not confirmed: nothing was written to %s", p.Disks()), "--yes goes on without asking")
 	}
 	return nil
 }
@@ -121,7 +130,7 @@ func (j *installJob) confirm(p plan.Plan) error {
 func (j *installJob) execute(ctx context.Context, p plan.Plan) error {
 	cfg := install.Config{
 		Plan: p, Secrets: j.source.secrets, Sink: j.clock, Tools: tool.Exec{}, Phases: j.phases,
-		Machine: install.Host{Tools: tool.Exec{}, Programs: tool.Exec{}},
+		Machine: install.Host{Programs: tool.Exec{}}, Disks: storage.Host{Tools: tool.Exec{}, Programs: tool.Exec{}},
 	}
 	if _, err := os.Stat(efi.EfivarfsPath); err == nil {
 		cfg.Variables = efi.Efivarfs(efi.EfivarfsPath)
@@ -145,7 +154,7 @@ func (j *installJob) tell(result event.Result) error {
 	case j.flags.json:
 		return nil
 	case !j.reaches(event.Finish):
-		_, err := fmt.Fprintf(j.stdout, "stopped after %s: %s is half-written\n", j.phases[len(j.phases)-1], j.flags.disk)
+		_, err := fmt.Fprintf(j.stdout, "stopped after %s: %s is half-written\n", j.phases[len(j.phases)-1], j.disks())
 		return err
 	}
 	_, err := fmt.Fprintf(j.stdout, "installed %s (%s) onto %s: %s\n", result.Hostname, result.Kernel, result.Disk, j.clock)

@@ -39,7 +39,9 @@ func (r *vmRun) prove(ctx context.Context, want event.Result) error {
 	}
 	c := r.config("prove")
 	c.NoReboot = false
-	c.Disks[0].Snapshot = true
+	for i := range c.Disks {
+		c.Disks[i].Snapshot = true
+	}
 	c.NICs[0].Forward = []int{22}
 	c.Credentials = map[string]string{"ssh.authorized_keys.root": string(ssh.MarshalAuthorizedKey(signer.PublicKey()))}
 	m, err := vm.Run(ctx, c)
@@ -49,14 +51,14 @@ func (r *vmRun) prove(ctx context.Context, want event.Result) error {
 	defer m.Close()
 	got, err := ask(ctx, m, signer, want)
 	if err != nil {
-		return fail(exitNoAnswer, fmt.Errorf("prove the installed system: %w\n%s", err, m.ConsoleTail(20)), "the disk is kept: "+r.disk.path)
+		return fail(exitNoAnswer, fmt.Errorf("prove the installed system: %w\n%s", err, m.ConsoleTail(20)), "kept: "+r.disks.paths())
 	}
 	r.clock.Emit(event.Event{Phase: event.Prove, State: event.Done, Result: &want, Message: got.hostname + " answered"})
 	if r.flags.json {
 		return nil
 	}
 	_, err = fmt.Fprintf(r.stdout, "%s answered: host key %s, kernel %s, root file system %s, disk %s; %s\n",
-		got.hostname, got.fingerprint, got.kernel, got.rootUUID, r.disk.path, r.clock)
+		got.hostname, got.fingerprint, got.kernel, got.rootUUID, r.disks.paths(), r.clock)
 	return err
 }
 

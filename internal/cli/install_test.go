@@ -15,6 +15,7 @@ import (
 	"github.com/victorinix/vic/builder/deb"
 	"github.com/victorinix/vic/internal/event"
 	"github.com/victorinix/vic/internal/plan"
+	"github.com/victorinix/vic/internal/plan/storage"
 	"github.com/victorinix/vic/internal/secret"
 	"github.com/victorinix/vic/internal/tool"
 )
@@ -162,7 +163,7 @@ func TestSecretsAreWrittenForTheOwner(t *testing.T) {
 }
 
 func TestConfirm(t *testing.T) {
-	p := plan.Plan{Disk: plan.Disk{Device: "/dev/sda", Size: 1 << 30}}
+	p := plan.Plan{Storage: plan.Storage{Disks: []storage.DiskPlan{{Disk: plan.Disk{Device: "/dev/sda", Size: 1 << 30}}}}}
 	for in, ok := range map[string]bool{"/dev/sda\n": true, "  /dev/sda": true, "yes\n": false, "": false, "/dev/sdb\n": false} {
 		a := testApp(t)
 		a.stdin = strings.NewReader(in)
@@ -194,7 +195,7 @@ func TestVMDisk(t *testing.T) {
 	if err := os.WriteFile(d.path, []byte("precious"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	stand := d.stand(dir)
+	stand := vmDisks{d}.stand(dir)[0]
 	if err := stand.create(); err != nil || stand.bytes() != 1<<20 || stand.sector != 4096 {
 		t.Errorf("got %+v, %v", stand, err)
 	}

@@ -25,11 +25,8 @@ const (
 
 // inVM runs the installation in a virtual machine, then boots the disk.
 func (j *installJob) inVM(ctx context.Context) error {
-	disk, err := parseVMDisk(j.flags.disk)
+	disks, err := j.vmDisks()
 	if err != nil {
-		return err
-	}
-	if err := disk.check(j.flags.yes || j.flags.dryRun || !event.Writes(j.phases)); err != nil {
 		return err
 	}
 	if !j.reaches(event.Build) {
@@ -39,13 +36,17 @@ func (j *installJob) inVM(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	req, err := j.request(p, request.Source{Serial: payloadSerial}, request.DiskSelector{Serial: targetSerial}, request.FinishPoweroff)
+	req, err := j.request(p, request.Source{Serial: payloadSerial}, disks.selectors(), request.FinishPoweroff)
 	if err != nil {
 		return err
 	}
 	// The same plan as in the machine, from the facts that it is going to
 	// find: what it would refuse is refused before it is started.
-	steps, err := plan.New(req, j.facts(p.Arch, disk), j.source.secrets.Names())
+	facts, err := j.facts(ctx, p.Arch, disks)
+	if err != nil {
+		return err
+	}
+	steps, err := plan.New(req, facts, j.source.secrets.Names())
 	switch {
 	case err != nil:
 		return fail(exitRefused, err, "nothing was written")
@@ -54,10 +55,10 @@ func (j *installJob) inVM(ctx context.Context) error {
 	case !j.reaches(event.Enter):
 		return j.stopped()
 	}
-	return j.installAndProve(ctx, p, req, disk)
+	return j.installAndProve(ctx, p, req, disks)
 }
 
-func (j *installJob) installAndProve(ctx context.Context, p *builder.Payload, req request.Request, disk vmDisk) error {
+func (j *installJob) installAndProve(ctx context.Context, p *builder.Payload, req request.Request, disks vmDisks) error {
 	bundle, err := j.bundle(ctx, p.Arch)
 	if err != nil {
 		return err
@@ -68,12 +69,12 @@ func (j *installJob) installAndProve(ctx context.Context, p *builder.Payload, re
 	}
 	defer os.RemoveAll(tmp)
 	if !event.Writes(j.phases) {
-		disk = disk.stand(tmp)
+		disks = disks.stand(tmp)
 	}
-	if err := disk.create(); err != nil {
+	if err := disks.create(); err != nil {
 		return err
 	}
-	m := vmRun{installJob: j, dir: tmp, disk: disk, arch: p.Arch}
+	m := vmRun{installJob: j, dir: tmp, disks: disks, arch: p.Arch}
 	result, err := m.install(ctx, bundle, p, req)
 	switch {
 	case err != nil:
@@ -85,16 +86,18 @@ func (j *installJob) installAndProve(ctx context.Context, p *builder.Payload, re
 }
 
 // facts are those of the virtual machine.
-func (j *installJob) facts(arch string, d vmDisk) envscan.Facts {
-	return envscan.Facts{Schema: envscan.Schema, HW: envscan.HW{
+func (j *installJob) facts(ctx context.Context, arch string, disks vmDisks) (envscan.Facts, error) {
+	f := envscan.Facts{Schema: envscan.Schema, HW: envscan.HW{
 		Arch:     arch,
 		Firmware: envscan.Firmware{Type: j.source.machine.firmware},
 		Memory:   envscan.Memory{Total: j.source.machine.memory},
-		Disk: []envscan.Disk{{
-			Name: "vda", Path: "(virtual machine)", Serial: targetSerial, Size: d.bytes(), SectorSize: d.sector, Transport: "virtio",
-		}},
-		NIC: []envscan.NIC{{Name: "eth0", Driver: "virtio_net", HWAddr: vmMAC, HWAddrFrom: "permanent"}},
+		NIC:      []envscan.NIC{{Name: "eth0", Driver: "virtio_net", HWAddr: vmMAC, HWAddrFrom: "permanent"}},
 	}}
+	for i, d := range disks {
+		disk := envscan.Disk{Name: "vd" + string(rune('a'+i)), Path: "(virtual machine)", Serial: d.serial, Size: d.bytes(), SectorSize: d.sector, Transport: "virtio"}
+		f.HW.Disk = append(f.HW.Disk, disk)
+	}
+	return f, nil
 }
 
 // vmMAC is the network card's address (locally administered).
@@ -118,9 +121,9 @@ func (j *installJob) bundle(ctx context.Context, arch string) (*builder.Bundle, 
 // vmRun is the two machines of one installation.
 type vmRun struct {
 	*installJob
-	dir  string // private, temporary
-	disk vmDisk
-	arch string
+	dir   string // private, temporary
+	disks vmDisks
+	arch  string
 }
 
 // config is what both machines have in common.
@@ -129,11 +132,13 @@ func (r *vmRun) config(name string) vm.Config {
 		Name: name, Arch: r.arch, Dir: filepath.Join(r.dir, name),
 		MemoryMiB: int(r.source.machine.memory >> 20), CPUs: int(r.source.machine.cpus),
 		Firmware: r.source.machine.firmware, NoReboot: true,
-		Disks: []vm.Disk{{Path: r.disk.path, Format: "raw", Serial: targetSerial, SectorSize: r.disk.sector, Cache: "unsafe"}},
-		NICs:  []vm.NIC{{MAC: vmMAC, Restrict: true}},
+		NICs: []vm.NIC{{MAC: vmMAC, Restrict: true}},
+	}
+	for _, d := range r.disks {
+		c.Disks = append(c.Disks, vm.Disk{Path: d.path, Format: "raw", Serial: d.serial, SectorSize: d.sector, Cache: "unsafe"})
 	}
 	if c.Firmware == "uefi" {
-		c.Vars = r.disk.vars()
+		c.Vars = r.disks[0].vars()
 	}
 	return c
 }

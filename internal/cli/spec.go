@@ -10,8 +10,6 @@ import (
 
 	"github.com/victorinix/vic/builder"
 	"github.com/victorinix/vic/builder/deb"
-	"github.com/victorinix/vic/disk/layout"
-	"github.com/victorinix/vic/images"
 	"github.com/victorinix/vic/internal/config"
 	"github.com/victorinix/vic/internal/event"
 	"github.com/victorinix/vic/internal/request"
@@ -100,15 +98,6 @@ func installerSpec(c *config.Config) builder.InstallerSpec {
 // installerSuite is what the RAM system is made of, whatever it installs: its
 // kernel has to mount erofs from a file (Linux 6.12).
 const installerSuite = "trixie"
-
-// defaultLayout is the layout for a whole disk.
-func defaultLayout(arch string) (layout.Layout, error) {
-	doc, err := images.Layout(images.DefaultLayout, arch)
-	if err != nil {
-		return layout.Layout{}, err
-	}
-	return layout.Parse(images.DefaultLayout+".yaml", doc)
-}
 
 // archiveOf is the part of the archive that an item is made of.
 type archiveOf struct{ suite, arch string }

@@ -3,12 +3,16 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/victorinix/vic/internal/config"
+	"github.com/victorinix/vic/internal/event"
+	"github.com/victorinix/vic/internal/request"
 	"github.com/victorinix/vic/qemu-tests/vm"
 )
 
@@ -17,6 +21,71 @@ type vmDisk struct {
 	path   string
 	size   int64 // bytes; 0: the file must be there
 	sector int
+	name   string // in the layout
+	serial string // by which the machine knows it
+}
+
+// vmDisks are those of one machine, in their order there.
+type vmDisks []vmDisk
+
+// vmDisks reads the arguments of --disk, and refuses files that would be lost.
+func (j *installJob) vmDisks() (vmDisks, error) {
+	var list vmDisks
+	for i, name := range slices.Sorted(maps.Keys(j.layout.Disk)) {
+		arg, ok := j.given[name]
+		if !ok {
+			return nil, usage("write --disk "+name+"=FILE,size=8G", "--vm needs an image file for disk %q of the layout", name)
+		}
+		d, err := parseVMDisk(arg)
+		if err != nil {
+			return nil, err
+		}
+		d.name, d.serial = name, targetSerial
+		if i > 0 {
+			d.serial = fmt.Sprintf("%s-%d", targetSerial, i+1)
+		}
+		if err := d.check(j.flags.yes || j.flags.dryRun || !event.Writes(j.phases)); err != nil {
+			return nil, err
+		}
+		list = append(list, d)
+	}
+	return list, nil
+}
+
+func (l vmDisks) selectors() map[string]request.DiskSelector {
+	m := map[string]request.DiskSelector{}
+	for _, d := range l {
+		m[d.name] = request.DiskSelector{Serial: d.serial}
+	}
+	return m
+}
+
+// stand are blank disks of the same shape, for a run that only verifies.
+func (l vmDisks) stand(dir string) vmDisks {
+	var all vmDisks
+	for i, d := range l {
+		d.path, d.size = filepath.Join(dir, fmt.Sprintf("blank%d.img", i)), d.bytes()
+		all = append(all, d)
+	}
+	return all
+}
+
+// create makes the blank disks.
+func (l vmDisks) create() error {
+	for _, d := range l {
+		if err := d.create(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l vmDisks) paths() string {
+	var paths []string
+	for _, d := range l {
+		paths = append(paths, d.path)
+	}
+	return strings.Join(paths, ", ")
 }
 
 func parseVMDisk(arg string) (vmDisk, error) {
@@ -82,11 +151,6 @@ func (d vmDisk) bytes() int64 {
 		return st.Size()
 	}
 	return 0
-}
-
-// stand is a blank disk of the same shape, for a run that only verifies.
-func (d vmDisk) stand(dir string) vmDisk {
-	return vmDisk{path: filepath.Join(dir, "blank.img"), size: d.bytes(), sector: d.sector}
 }
 
 // create makes a blank disk, or leaves the one that is there.

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/victorinix/vic/disk/layout"
+	"github.com/victorinix/vic/disk/probe"
 	"github.com/victorinix/vic/envscan"
 	"github.com/victorinix/vic/internal/plan/storage"
 	"github.com/victorinix/vic/internal/request"
@@ -135,13 +136,25 @@ func list(disks []envscan.Disk) string {
 
 // state is a disk with what the facts say is on it.
 func state(d envscan.Disk) storage.State {
-	return storage.State{Disk: identity(d)}
+	s := storage.State{Disk: identity(d), Table: d.Table, Found: found(0, d.Content)}
+	for _, p := range d.Partition {
+		s.Found = append(s.Found, found(p.Number, p.Content)...)
+	}
+	return s
+}
+
+func found(partition int, list []probe.Result) []storage.Found {
+	var all []storage.Found
+	for _, r := range list {
+		all = append(all, storage.Found{Partition: partition, Type: r.Type, UUID: r.UUID, Label: r.Label, Size: r.Size, MinSize: r.MinSize})
+	}
+	return all
 }
 
 // properties are what a layout's match looks at.
 func properties(d envscan.Disk) layout.Properties {
 	return layout.Properties{
 		Serial: d.Serial, WWN: d.WWN, Model: d.Model, Size: d.Size, Transport: d.Transport,
-		Rotational: d.Rotational, Removable: d.Removable,
+		Rotational: d.Rotational, Removable: d.Removable, Table: d.TableGUID,
 	}
 }

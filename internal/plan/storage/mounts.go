@@ -156,3 +156,21 @@ func (p Plan) Find(path string) *Filesystem {
 	}
 	return nil
 }
+
+// Destroy are the steps that make the disks of the plan blank.
+func (p Plan) Destroy() []Step {
+	steps := make([]Step, 0, len(p.Unmount)+2*len(p.Disks))
+	for _, s := range p.Unmount {
+		if _, flush := s.Action.(Flush); !flush {
+			s.Phase = event.Partition
+			steps = append(steps, s)
+		}
+	}
+	for _, d := range p.Disks {
+		steps = append(steps, Step{event.Partition, "release " + d.Name, Release{Disk: d.Disk, Anew: true}})
+	}
+	for _, d := range p.Disks {
+		steps = append(steps, Step{event.Partition, "wipe " + d.Name, Wipe{Disk: d.Disk, Anew: true}})
+	}
+	return steps
+}
