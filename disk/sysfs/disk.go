@@ -20,10 +20,10 @@ type Disk struct {
 	Serial     string // as udev's ID_SERIAL_SHORT
 	WWN        string // "0x5000...", "eui...."
 	Model      string
-	Size       int64 // bytes
-	SectorSize int   // logical, bytes
-	Physical   int   // bytes
-	Transport  string
+	Size       int64  // bytes
+	SectorSize int    // logical, bytes
+	Physical   int    // bytes
+	Transport  string // nvme, sata, usb, mmc, virtio, scsi, xen; virtual: loop, dm, md
 	Rotational bool
 	Removable  bool
 	ReadOnly   bool
@@ -163,6 +163,8 @@ func transport(name, devPath string) string {
 		return "usb"
 	case has("/ata"):
 		return "sata"
+	case has("/virtual/"):
+		return "virtual"
 	}
 	return "scsi"
 }

@@ -37,6 +37,7 @@ func newRoot(a *app) *cobra.Command {
 	root.AddCommand(
 		newBuild(a),
 		newInstall(a),
+		newDisk(a),
 		newSize(a),
 		newItems(a),
 		newOptions(a),
@@ -56,7 +57,7 @@ func newHelp() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			target, rest, err := cmd.Root().Find(args)
 			if err != nil || len(rest) > 0 {
-				return unknownVerb(cmd, args[0])
+				return unknownVerb(cmd.Root(), args[0])
 			}
 			target.InitDefaultHelpFlag()
 			return target.Help()
@@ -66,12 +67,12 @@ func newHelp() *cobra.Command {
 
 func unknownVerb(cmd *cobra.Command, name string) error {
 	var verbs []string
-	for _, c := range cmd.Root().Commands() {
+	for _, c := range cmd.Commands() {
 		if c.IsAvailableCommand() {
 			verbs = append(verbs, c.Name())
 		}
 	}
-	return usage("`vic --help` lists the verbs", "unknown verb %q%s", name, didYouMean("", name, verbs))
+	return usage("`"+cmd.CommandPath()+" --help` lists the verbs", "unknown verb %q%s", name, didYouMean("", name, verbs))
 }
 
 // flagError makes a usage error of a flag that cobra could not parse, with the
