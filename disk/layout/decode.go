@@ -23,6 +23,7 @@ type decoder struct {
 	// devices are the values of keys that disko computes from the rest of the
 	// layout ("device", a swap file's "mountpoint"), by path: see computed.
 	devices map[string]ast.Node
+	fields  map[reflect.Type]map[string][]int
 	depth   int
 	errs    []*Error
 }
@@ -137,7 +138,7 @@ func (d *decoder) mapping(n ast.Node, path string, v reflect.Value) {
 			v.SetMapIndex(reflect.ValueOf(key), elem)
 			continue
 		}
-		fields := fieldsOf(v.Type())
+		fields := d.fieldsOf(v.Type())
 		index, known := fields[key]
 		switch {
 		case known:
@@ -236,8 +237,12 @@ func (d *decoder) plain(n ast.Node, path string) any {
 
 // fieldsOf maps the keys of a struct to its fields, those of embedded structs
 // included.
-func fieldsOf(t reflect.Type) map[string][]int {
+func (d *decoder) fieldsOf(t reflect.Type) map[string][]int {
+	if m, ok := d.fields[t]; ok {
+		return m
+	}
 	m := map[string][]int{}
+	d.fields[t] = m
 	for _, f := range reflect.VisibleFields(t) {
 		if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name != "" {
 			m[name] = f.Index

@@ -173,7 +173,7 @@ func badRange(s string) error {
 
 func (c *check) match(at string, m Match) {
 	if m == (Match{}) {
-		c.absent(at, "says nothing that a disk could be chosen by")
+		c.fail(at, "says nothing that a disk could be chosen by")
 	}
 	c.oneOf(at+".transport", "transport", m.Transport, transports...)
 	if _, err := parseSizeRange(m.Size); err != nil {

@@ -33,12 +33,11 @@ var mbrFlags = map[string]byte{
 // gptFlags are types, but for those of gptAttributes.
 var gptFlags = map[string]string{
 	"boot": "EF00", "esp": "EF00", "bios_grub": "EF02", "lvm": "8E00", "raid": "FD00", "swap": "8200", "prep": "4100",
-	"bls_boot": "EA00", "msftdata": "0700", "msftres": "0C01", "linux-home": "8302", "legacy_boot": "", "no_automount": "",
+	"bls_boot": "EA00", "msftdata": "0700", "msftres": "0C01", "linux-home": "8302", "legacy_boot": "",
 }
 
-// gptAttributes are bits (UEFI 2.10 table 5-7; Discoverable Partitions
-// Specification).
-var gptAttributes = map[string]uint{"legacy_boot": 2, "no_automount": 63}
+// gptAttributes are bits (UEFI 2.10 table 5-7).
+var gptAttributes = map[string]uint{"legacy_boot": 2}
 
 func (c *check) mbr(s site, t *MBR) {
 	c.oneOf(s.path+".format", "format", t.Format, "gpt", "msdos")
@@ -57,7 +56,7 @@ func (c *check) mbr(s site, t *MBR) {
 		}
 		c.places(at, p)
 		switch {
-		case !dos && p.PartType != "" && p.PartType != "primary":
+		case !dos && (p.PartType == "logical" || p.PartType == "extended"):
 			c.fail(at+".part-type", "a gpt has no %s partitions", p.PartType)
 		case !dos || p.PartType != "logical":
 			primary++
@@ -239,15 +238,15 @@ func (s *space) reaches(i int, end place) error {
 	return nil
 }
 
-// settle aligns both ends where their tolerances allow that, or else neither.
+// settle aligns both ends within r, the free range, where their tolerances allow
+// that, or else neither.
 func settle(start, end place, r run, align uint64) (first, last uint64) {
 	first, last = clamp(start.at, r.first, r.last), clamp(end.at, r.first, r.last)
-	lo, hi := max(start.low(), r.first), min(start.high(), r.last)
-	a, ok := nearest2(first, lo, hi, align, 0)
+	a, ok := aligned(first, max(start.low(), r.first), min(start.high(), r.last), align, 0)
 	if !ok {
 		return first, last
 	}
-	b, ok := nearest2(last, max(end.low(), a), min(end.high(), r.last), align, align-1)
+	b, ok := aligned(last, max(end.low(), a), min(end.high(), r.last), align, align-1)
 	if !ok {
 		return first, last
 	}
@@ -256,9 +255,9 @@ func settle(start, end place, r run, align uint64) (first, last uint64) {
 
 func clamp(n, low, high uint64) uint64 { return max(low, min(n, high)) }
 
-// nearest2 is the sector nearest to n, from low to high, that is offset more
+// aligned is the sector nearest to n, from low to high, that is offset more
 // than a multiple of align.
-func nearest2(n, low, high, align, offset uint64) (uint64, bool) {
+func aligned(n, low, high, align, offset uint64) (uint64, bool) {
 	var best uint64
 	found := false
 	base := n / align * align

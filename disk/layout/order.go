@@ -159,8 +159,11 @@ func (g VolumeGroup) priority(key string, pooled bool) int {
 
 // find returns the key of a volume by its name.
 func (g VolumeGroup) find(name string) (string, bool) {
+	if name == "" {
+		return "", false
+	}
 	for _, key := range slices.Sorted(maps.Keys(g.LVs)) {
-		if name != "" && cmp.Or(g.LVs[key].Name, key) == name {
+		if cmp.Or(g.LVs[key].Name, key) == name {
 			return key, true
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -37,7 +38,7 @@ func parse(name string, data []byte) (Layout, []*Error) {
 	if err != nil {
 		return Layout{}, []*Error{syntaxError(name, err)}
 	}
-	d := decoder{source: name, positions: map[string]ast.Node{}, devices: map[string]ast.Node{}}
+	d := decoder{source: name, positions: map[string]ast.Node{}, devices: map[string]ast.Node{}, fields: map[reflect.Type]map[string][]int{}}
 	var l Layout
 	if body := d.document(file); body != nil {
 		d.layout(body, &l)

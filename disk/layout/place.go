@@ -26,14 +26,17 @@ func (p place) low() uint64 {
 
 func (p place) high() uint64 { return min(p.at+p.radius, p.sectors-1) }
 
-// parsePlace reads "0%", "1MiB", "500M" (of 10^6 bytes), "-1GB" (from the end),
+// parsePlace reads "0%", "33%", "1MiB", "500M" (of 10^6 bytes), "-1GB" (from the end),
 // "2048s"; a number alone is in MB. What is given in powers of 10, or percent,
-// may be moved by one of its units.
+// may be moved by half of its unit.
 func parsePlace(s string, g Geometry) (place, error) {
 	text, minus := strings.CutPrefix(strings.TrimSpace(s), "-")
 	number := strings.TrimRight(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ% ")
 	unit := strings.ToLower(strings.TrimSpace(text[len(number):]))
 	n, err := strconv.ParseFloat(number, 64)
+	if unit == "%" && (minus || strings.Contains(number, ".")) {
+		return place{}, badPlace(s) // parted reads no such percentage
+	}
 	if err != nil || n < 0 || math.IsInf(n, 0) || math.IsNaN(n) || strings.ContainsAny(number, "xXpPeE_") {
 		return place{}, badPlace(s)
 	}
@@ -51,7 +54,7 @@ func parsePlace(s string, g Geometry) (place, error) {
 	}
 	p := place{sectors: sectors, binary: binary, negative: minus}
 	if !binary {
-		p.radius = uint64(max(0, math.Ceil(size/float64(g.SectorSize))-1))
+		p.radius = uint64(max(0, math.Floor(math.Ceil(size/float64(g.SectorSize))/2)-1))
 	}
 	if at < 0 || at > float64(sectors)+float64(p.radius) {
 		return place{}, fmt.Errorf("%s is outside of the device of %s", s, bytesString(g.Size))

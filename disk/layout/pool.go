@@ -201,7 +201,7 @@ func (c *check) dataset(at, key string, d Dataset) {
 	c.options(at+".mountOptions", d.MountOptions)
 	switch d.Type {
 	case "":
-		c.absent(at, "type is missing, expected zfs_fs or zfs_volume")
+		c.fail(at, "type is missing, expected zfs_fs or zfs_volume")
 	case "zfs_fs":
 		if d.Size != "" || d.Content != nil {
 			c.fail(at, "size and content are for type zfs_volume")
@@ -214,7 +214,7 @@ func (c *check) dataset(at, key string, d Dataset) {
 			c.fail(at+".mountpoint", "a volume is a block device: its content has a mountpoint")
 		}
 		if n, err := ParseSize(d.Size); d.Size == "" {
-			c.absent(at, "size is missing")
+			c.fail(at, "size is missing")
 		} else if err != nil || n == 0 {
 			c.fail(at+".size", "read size %q: expected a size such as 10G", d.Size)
 		}
@@ -233,7 +233,7 @@ func (c *check) poolMembers(r Ref, p Pool) {
 	}
 	if word, _ := p.Mode.(string); !prescribed {
 		if n := len(c.members[r]); n < poolModes[word] {
-			c.fail(at, "%s needs at least %d members, got %d", word, poolModes[word], n)
+			c.absent(at, "%s needs at least %d members, got %d", word, poolModes[word], n)
 		}
 		return
 	}
@@ -248,7 +248,7 @@ func (c *check) poolMembers(r Ref, p Pool) {
 	for _, g := range t.groups() {
 		c.oneOf(at, "mode", g.vdev.Mode, sortedKeys(poolModes)[1:]...)
 		if n, least := len(g.vdev.Members), poolModes[g.vdev.Mode]; n < least {
-			c.fail(at, "%s needs at least %d members, got %d", cmp.Or(g.vdev.Mode, "a vdev"), least, n)
+			c.absent(at, "%s needs at least %d members, got %d", cmp.Or(g.vdev.Mode, "a vdev"), least, n)
 		}
 		for _, m := range g.vdev.Members {
 			device := MemberDevice(m)
@@ -260,7 +260,7 @@ func (c *check) poolMembers(r Ref, p Pool) {
 		}
 	}
 	for _, path := range slices.Sorted(maps.Values(left)) {
-		c.fail(at, "%s is in the pool, but not in its topology", path)
+		c.absent(at, "%s is in the pool, but not in its topology", path)
 	}
 }
 

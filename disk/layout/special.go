@@ -76,7 +76,7 @@ func (d *decoder) computed(l Layout) {
 	want := map[string]string{}
 	l.walk(func(s site) {
 		want[s.path+".device"] = s.device
-		if s.part != nil {
+		if s.on == onPartition && s.part != nil {
 			want[strings.TrimSuffix(s.path, ".content")+".device"] = s.device
 		}
 		if b, ok := s.spec().(*Btrfs); ok {

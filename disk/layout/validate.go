@@ -75,7 +75,8 @@ func (c *check) fail(at, format string, args ...any) *Error {
 	return e
 }
 
-// absent is fail for something that is missing.
+// absent is fail for something that is missing, and may stand where reading the
+// layout failed.
 func (c *check) absent(at, format string, args ...any) *Error {
 	e := c.fail(at, format, args...)
 	e.absent = true

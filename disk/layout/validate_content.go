@@ -52,7 +52,7 @@ func (c *check) filesystem(s site, f *Filesystem) {
 	}
 	switch {
 	case f.Format == "":
-		c.absent(at, "format is missing, expected %s", strings.Join(formats, " or "))
+		c.fail(at, "format is missing, expected %s", strings.Join(formats, " or "))
 	case slices.Contains(known, f.Format):
 	case slices.Contains(foreign, f.Format):
 		c.fail(at+".format", "vic does not make %s: it can be mounted where it is kept (keep: true)", f.Format)
@@ -119,7 +119,7 @@ func (c *check) swapFiles(at string, files map[string]SwapFile, in string, paths
 		c.oneOf(at+".type", "type", f.Type, "btrfs_swap")
 		switch {
 		case f.Size == "":
-			c.absent(at, "size is missing")
+			c.fail(at, "size is missing")
 		case !swapSize.MatchString(f.Size):
 			c.fail(at+".size", "read size %q: expected a number with K, M, G, T or P, such as 2G", f.Size)
 		}
@@ -159,7 +159,7 @@ func (c *check) luks(s site, k *LUKS) {
 	at := s.path
 	switch {
 	case k.Name == "":
-		c.absent(at, "name is missing: what the opened container is called in /dev/mapper")
+		c.fail(at, "name is missing: what the opened container is called in /dev/mapper")
 	case strings.Contains(k.Name, "/") || k.Name == "control" || len(k.Name) > 127:
 		c.fail(at+".name", "expected a file name of at most 127 bytes, got %q", k.Name)
 	default:

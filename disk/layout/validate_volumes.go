@@ -24,7 +24,7 @@ func (c *check) member(s site, whole Ref) {
 		key, names = "filesystem", sortedKeys(c.l.Bcachefs)
 	}
 	if whole.Name == "" {
-		c.absent(s.path, "%s is missing: which of devices.%s it is a member of", key, whole.Kind)
+		c.fail(s.path, "%s is missing: which of devices.%s it is a member of", key, whole.Kind)
 		return
 	}
 	c.members[whole] = append(c.members[whole], s)
@@ -86,7 +86,7 @@ var ownCount = regexp.MustCompile(`^(-n|--raid-devices|-x|--spare-devices|-f|--f
 func (c *check) arrayMembers(r Ref, a Array, n int) {
 	level := cmp.Or(a.Level, "1")
 	if least := levels[level]; n < least && !slices.ContainsFunc(a.ExtraArgs, ownCount.MatchString) {
-		c.fail(r.String()+".level", "level %s needs at least %d members, got %d", level, least, n)
+		c.absent(r.String()+".level", "level %s needs at least %d members, got %d", level, least, n)
 	}
 	f, ok := specOf[*Filesystem](a.Content)
 	if !ok || f.Format != "vfat" || !slices.ContainsFunc(c.members[r], site.isESP) {
@@ -163,7 +163,7 @@ func (c *check) volume(at, key string, v LogicalVolume, g VolumeGroup) {
 	c.volumeSize(at, v)
 	switch pool, ok := g.find(v.Pool); {
 	case v.thin() && v.Pool == "":
-		c.absent(at, "pool is missing: which thin-pool the volume is in")
+		c.fail(at, "pool is missing: which thin-pool the volume is in")
 	case v.Pool != "" && !v.thin():
 		c.fail(at+".pool", `only a volume with lvm_type: thinlv is in a pool`)
 	case v.Pool != "" && !ok:
@@ -182,7 +182,7 @@ func (c *check) volumeSize(at string, v LogicalVolume) {
 	m := lvPercent.FindStringSubmatch(v.Size)
 	switch {
 	case v.Size == "":
-		c.absent(at, "size is missing: 10G, or a part of the group such as 100%%FREE")
+		c.fail(at, "size is missing: 10G, or a part of the group such as 100%%FREE")
 	case m != nil && v.thin():
 		c.fail(at+".size", "a thin volume has a size of its own, such as 10G; got %q", v.Size)
 	case m != nil && (len(m[1]) > 3 || len(m[1]) == 3 && m[1] > "100" || strings.Trim(m[1], "0") == ""):
@@ -196,7 +196,7 @@ func (c *check) groupMembers(r Ref, g VolumeGroup, n int) {
 	for _, key := range sortedKeys(g.LVs) {
 		v := g.LVs[key]
 		if least := lvTypes[v.LVMType]; n < least {
-			c.fail(r.String()+".lvs."+key+".lvm_type", "%s needs at least %d physical volumes, the group has %d", v.LVMType, least, n)
+			c.absent(r.String()+".lvs."+key+".lvm_type", "%s needs at least %d physical volumes, the group has %d", v.LVMType, least, n)
 		}
 	}
 }
@@ -206,11 +206,11 @@ func (c *check) nodevs() {
 		n, at := c.l.Nodev[key], "nodev."+key
 		c.oneOf(at+".type", "type", n.Type, "nodev")
 		if n.FSType == "" {
-			c.absent(at, "fsType is missing, such as tmpfs")
+			c.fail(at, "fsType is missing, such as tmpfs")
 		}
 		bind := slices.Contains(n.MountOptions, "bind") || slices.Contains(n.MountOptions, "rbind")
 		if bind && (n.Device == "" || n.Device == "none") {
-			c.absent(at, "device is missing: what is bound to %s", cmp.Or(n.Mountpoint, key))
+			c.fail(at, "device is missing: what is bound to %s", cmp.Or(n.Mountpoint, key))
 		}
 		c.options(at+".mountOptions", n.MountOptions)
 		c.mountpoint(at, cmp.Or(n.Mountpoint, clean(key)))
