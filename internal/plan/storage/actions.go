@@ -88,6 +88,8 @@ type (
 		UUID   string   `json:"uuid"`   // as blkid prints it
 		Label  string   `json:"label,omitempty"`
 		Args   []string `json:"args,omitempty"` // further ones, for mkfs
+		// Also are further devices of a btrfs.
+		Also []Device `json:"also,omitempty"`
 		// Start is the first sector of the device on its disk, 0 if unknown.
 		Start uint64 `json:"start,omitempty"`
 	}

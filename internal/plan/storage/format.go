@@ -250,7 +250,7 @@ func (w *walker) filesystem(b block, at string, s *layout.Filesystem) {
 		return
 	}
 	if !b.there {
-		w.create(event.Format, "mkfs."+s.Format+" "+b.String(), Mkfs{b.Device, s.Format, id.UUID, id.Label, id.Args, b.start})
+		w.create(event.Format, "mkfs."+s.Format+" "+b.String(), Mkfs{Device: b.Device, Format: s.Format, UUID: id.UUID, Label: id.Label, Args: id.Args, Start: b.start})
 	}
 	format := s.Format
 	if b.found != nil && b.found.Type == "ntfs" {
@@ -309,7 +309,15 @@ func (w *walker) btrfs(b block, at string, s *layout.Btrfs) {
 	if b.there {
 		return
 	}
-	w.create(event.Format, "mkfs.btrfs "+b.String(), Mkfs{b.Device, "btrfs", id.UUID, id.Label, id.Args, b.start})
+	mkfs := Mkfs{Device: b.Device, Format: "btrfs", UUID: id.UUID, Label: id.Label, Start: b.start}
+	for _, arg := range id.Args {
+		if d, ok := w.device(arg); ok {
+			mkfs.Also = append(mkfs.Also, d)
+		} else {
+			mkfs.Args = append(mkfs.Args, arg)
+		}
+	}
+	w.create(event.Format, "mkfs.btrfs "+b.String(), mkfs)
 	if len(make.Subvolumes)+len(make.SwapFiles) > 0 {
 		w.create(event.Format, "subvolumes of "+b.String(), make)
 	}

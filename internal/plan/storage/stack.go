@@ -221,7 +221,7 @@ func (w *walker) pool(key string, p layout.Pool) {
 	at, name, members := "zpool."+key, cmp.Or(p.Name, key), w.members["zpool/"+key]
 	w.hook(event.Format, "preCreate", p.PreCreate, at, Device{})
 	if !allThere(members) {
-		vdevs, err := vdevWords(p.Mode, members)
+		vdevs, err := w.vdevs(p, members)
 		if err != nil {
 			w.fail(at+".mode", "%v", err)
 		}
@@ -247,21 +247,82 @@ func (w *walker) pool(key string, p layout.Pool) {
 	w.hook(event.Format, "postCreate", p.PostCreate, at, Device{})
 }
 
-// vdevWords are zpool create's words for where the data goes. disko's topology
-// form names members by disk or partition.
-func vdevWords(mode any, members []block) ([]Word, error) {
-	word, ok := mode.(string)
-	if !ok && mode != nil {
-		return nil, fmt.Errorf("a topology is not executed by vic: give a mode such as mirror or raidz")
+// vdevs are zpool create's words for where the data goes.
+func (w *walker) vdevs(p layout.Pool, members []block) ([]Word, error) {
+	t, ok, err := p.Topology()
+	if err != nil {
+		return nil, err
 	}
 	var words []Word
-	if word != "" {
-		words = append(words, Word{Text: word})
+	text := func(s string) {
+		if s != "" {
+			words = append(words, Word{Text: s})
+		}
 	}
-	for _, m := range members {
-		words = append(words, Word{Device: &m.Device})
+	if !ok {
+		mode, _ := p.Mode.(string)
+		text(mode)
+		for _, m := range members {
+			words = append(words, Word{Device: &m.Device})
+		}
+		return words, nil
+	}
+	group := func(class string, list []layout.Vdev) {
+		for _, v := range list {
+			text(class)
+			text(v.Mode)
+			for _, name := range v.Members {
+				words = append(words, w.member(name))
+			}
+		}
+	}
+	group("", t.Vdev)
+	group("special", t.Special)
+	group("dedup", t.Dedup)
+	group("log", t.Log)
+	if len(t.Spare) > 0 {
+		group("spare", []layout.Vdev{{Members: t.Spare}})
+	}
+	if len(t.Cache) > 0 {
+		group("cache", []layout.Vdev{{Members: t.Cache}})
 	}
 	return words, nil
+}
+
+// member is a device by disko's path for it, or by the path of a disk.
+func (w *walker) member(name string) Word {
+	path := layout.MemberDevice(name)
+	if d, ok := w.device(path); ok {
+		return Word{Device: &d}
+	}
+	return Word{Text: path}
+}
+
+// device finds a device of the layout by disko's path for it: links that udev
+// makes are not there where no udev runs.
+func (w *walker) device(path string) (Device, bool) {
+	label, isLabel := strings.CutPrefix(path, "/dev/disk/by-partlabel/")
+	guid, isGUID := strings.CutPrefix(path, "/dev/disk/by-partuuid/")
+	for _, d := range w.disks {
+		if path == d.spec.Device && path != "" {
+			return Device{Disk: d.name}, true
+		}
+		if d.table == nil {
+			continue
+		}
+		for _, e := range d.table.Entries {
+			if isLabel && e.Label == label || isGUID && strings.EqualFold(e.GUID.String(), guid) {
+				return Device{Disk: d.name, Partition: e.Number, Title: e.Name}, true
+			}
+		}
+	}
+	mapper, _ := strings.CutPrefix(path, "/dev/mapper/")
+	for _, c := range w.crypts {
+		if c.name == mapper {
+			return Device{Mapper: mapper}, true
+		}
+	}
+	return Device{}, false
 }
 
 // bcachefs makes devices.bcachefs_filesystems.KEY.
