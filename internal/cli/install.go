@@ -102,12 +102,14 @@ func (f *installFlags) install(ctx context.Context, a *app, item string, events 
 	if err != nil {
 		return err
 	}
-	source, err := f.source(a, item)
-	if err != nil {
+	job := installJob{app: a, flags: f, phases: chosen, clock: events}
+	if err := job.prepareLayout(ctx); err != nil {
 		return err
 	}
-	job := installJob{app: a, flags: f, phases: chosen, source: source, clock: events}
-	if err := job.prepareLayout(ctx); err != nil {
+	if job.source, err = f.source(a, item, toolsOption(job.layout)); err != nil {
+		return err
+	}
+	if job.source.secrets, err = job.keys(job.layout, job.source.secrets); err != nil {
 		return err
 	}
 	if f.vm {
@@ -157,10 +159,13 @@ type vmOptions struct {
 	firmware string
 }
 
-func (f *installFlags) source(a *app, item string) (installSource, error) {
+// source is the item, with options that the layout adds, or a payload.
+func (f *installFlags) source(a *app, item string, more []string) (installSource, error) {
 	if st, err := os.Stat(filepath.Join(item, builder.PayloadFile)); err == nil && st.Mode().IsRegular() {
 		return f.payloadSource(a, item)
 	}
+	// What a person says goes last: it wins.
+	f.item.options = append(slices.Clone(more), f.item.options...)
 	c, secrets, err := f.item.load(a, item)
 	if err != nil {
 		return installSource{}, err
@@ -251,15 +256,12 @@ type installJob struct {
 	clock  *clock
 }
 
-// prepareLayout reads the layout, and gets the keys that it needs.
+// prepareLayout reads the layout, before any slow work.
 func (j *installJob) prepareLayout(ctx context.Context) (err error) {
 	if j.layout, err = j.flags.layout.load(ctx, runtime.GOARCH); err != nil {
 		return err
 	}
-	if j.given, err = j.flags.layout.assign(j.layout); err != nil {
-		return err
-	}
-	j.source.secrets, err = j.keys(j.layout, j.source.secrets)
+	j.given, err = j.flags.layout.assign(j.layout)
 	return err
 }
 

@@ -105,7 +105,7 @@ const vmMAC = "52:54:00:76:69:00"
 
 // bundle builds the RAM system for a virtual machine.
 func (j *installJob) bundle(ctx context.Context, arch string) (*builder.Bundle, error) {
-	c, err := j.registry.Load("installer", config.Layers{Options: []string{"kernel=cloud", "arch=" + arch}})
+	c, err := j.registry.Load("installer", config.Layers{Options: append([]string{"kernel=cloud", "arch=" + arch}, toolsOption(j.layout)...)})
 	if err != nil {
 		return nil, err
 	}
