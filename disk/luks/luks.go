@@ -39,7 +39,7 @@ func run(ctx context.Context, r tool.Runner, c tool.Cmd) (tool.Output, error) {
 }
 
 // Format makes a container with all its keys, the first of which opens it to
-// add the others.
+// add the others. What args say of the key derivation holds for all of them.
 func Format(ctx context.Context, r tool.Runner, c Container, uuid string, args []string, keys ...[]byte) error {
 	if len(keys) == 0 {
 		return fmt.Errorf("make LUKS on %s: no key", c.Device)
@@ -47,18 +47,19 @@ func Format(ctx context.Context, r tool.Runner, c Container, uuid string, args [
 	if _, err := run(ctx, r, FormatCommand(c, uuid, keys[0], args)); err != nil {
 		return fmt.Errorf("make LUKS on %s: %w", c.Device, err)
 	}
-	return AddKeys(ctx, r, c, keys[0], keys[1:]...)
+	return AddKeys(ctx, r, c, args, keys[0], keys[1:]...)
 }
 
-// AddKeys adds the keys that do not open the container yet.
-func AddKeys(ctx context.Context, r tool.Runner, c Container, key []byte, added ...[]byte) error {
+// AddKeys adds the keys that do not open the container yet. args are those of
+// Format.
+func AddKeys(ctx context.Context, r tool.Runner, c Container, args []string, key []byte, added ...[]byte) error {
 	for _, k := range added {
 		if has, err := HasKey(ctx, r, c, k); err != nil {
 			return err
 		} else if has {
 			continue
 		}
-		cmd, err := AddKeyCommand(c, key, k, nil)
+		cmd, err := AddKeyCommand(c, key, k, derivation(args))
 		if err == nil {
 			_, err = run(ctx, r, cmd)
 		}
@@ -67,6 +68,24 @@ func AddKeys(ctx context.Context, r tool.Runner, c Container, key []byte, added 
 		}
 	}
 	return nil
+}
+
+// derivation picks the arguments of luksFormat that luksAddKey takes as well:
+// how hard a key is to guess.
+func derivation(args []string) []string {
+	var list []string
+	for i := 0; i < len(args); i++ {
+		name, _, attached := strings.Cut(args[i], "=")
+		if !strings.HasPrefix(name, "--pbkdf") && name != "--iter-time" && name != "-i" {
+			continue
+		}
+		list = append(list, args[i])
+		if !attached && i+1 < len(args) {
+			i++
+			list = append(list, args[i])
+		}
+	}
+	return list
 }
 
 // HasKey says whether a key opens a container.
