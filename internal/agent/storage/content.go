@@ -211,7 +211,7 @@ func (e *Executor) lookOn(d plan.Device, typ, uuid string) (look, error) {
 
 func (e *Executor) mkfs(a plan.Mkfs) maker {
 	return maker{
-		on: []plan.Device{a.Device}, clear: true,
+		on: append([]plan.Device{a.Device}, a.Also...), clear: true,
 		look: func(context.Context) (look, error) { return e.lookOn(a.Device, a.Format, a.UUID) },
 		make: func(ctx context.Context, paths []string) error {
 			size, sector, err := e.Machine.Measure(paths[0])
@@ -219,7 +219,7 @@ func (e *Executor) mkfs(a plan.Mkfs) maker {
 				return fmt.Errorf("measure %s: %w", paths[0], err)
 			}
 			return e.Machine.Mkfs(ctx, disk.Filesystem{
-				Format: a.Format, UUID: a.UUID, Label: a.Label, Args: a.Args, Start: a.Start, Size: size, SectorSize: sector,
+				Format: a.Format, UUID: a.UUID, Label: a.Label, Args: append(slices.Clone(a.Args), paths[1:]...), Start: a.Start, Size: size, SectorSize: sector,
 			}, paths[0])
 		},
 	}
