@@ -23,13 +23,18 @@ type decoder struct {
 	// devices are the values of keys that disko computes from the rest of the
 	// layout ("device", a swap file's "mountpoint"), by path: see computed.
 	devices map[string]ast.Node
-	fields  map[reflect.Type]map[string][]int
-	depth   int
-	errs    []*Error
+	// unmounted are the paths of nodevs whose mountpoint is null: disko does not
+	// mount them, and has nothing else to do with them.
+	unmounted map[string]bool
+	fields    map[reflect.Type]map[string][]int
+	depth     int
+	errs      []*Error
 }
 
 // maxDepth is how deep contents may be nested in one another.
 const maxDepth = 32
+
+var nodevType = reflect.TypeFor[Nodev]()
 
 func reflectOf(v any) reflect.Value { return reflect.ValueOf(v).Elem() }
 
@@ -143,6 +148,9 @@ func (d *decoder) mapping(n ast.Node, path string, v reflect.Value) {
 		switch {
 		case known:
 			d.value(it.Value(), below, v.FieldByIndex(index))
+			if key == "mountpoint" && v.Type() == nodevType && it.Value().Type() == ast.NullType {
+				d.unmounted[path] = true
+			}
 		case key == "type" && contentTypes[v.Type()]:
 		case d.special(v.Type(), key, below, it.Value()):
 		default:

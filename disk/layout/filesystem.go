@@ -35,44 +35,92 @@ func Identify(format string, args []string, seed uuid.UUID, name string) (Identi
 	return id, nil
 }
 
-// identityFlags are the flags of each mkfs for the UUID and the label; "" where
-// it has none.
-func identityFlags(format string) (id, label string) {
+// identityFlags are the flags of each mkfs for the UUID and the label, short
+// and long; those that it does not have are empty.
+type identityFlags struct{ id, label, longID, longLabel string }
+
+func flagsOf(format string) identityFlags {
 	switch format {
 	case "vfat":
-		return "-i", "-n"
+		return identityFlags{id: "-i", label: "-n"}
 	case "exfat":
-		return "", "-L"
+		return identityFlags{label: "-L", longLabel: "--volume-label"}
 	case "xfs":
-		return "", "-L" // -m uuid=
+		return identityFlags{label: "-L"} // the UUID is among the values of -m
 	case "f2fs":
-		return "-U", "-l"
+		return identityFlags{id: "-U", label: "-l"}
+	case "btrfs", "swap":
+		return identityFlags{"-U", "-L", "--uuid", "--label"}
 	}
-	return "-U", "-L"
+	return identityFlags{id: "-U", label: "-L"}
 }
 
 func split(format string, args []string) (Identity, error) {
 	var id Identity
-	flags := map[string]*string{}
-	u, l := identityFlags(format)
-	flags[u], flags[l] = &id.UUID, &id.Label
-	delete(flags, "")
+	flags := flagsOf(format)
 	for i := 0; i < len(args); i++ {
 		arg := args[i]
-		if len(arg) < 2 || flags[arg[:2]] == nil {
+		var into *string
+		name, value, given := cutFlag(arg)
+		switch {
+		case format == "xfs" && name == "-m":
+			if !given && i+1 < len(args) {
+				i++
+				value = args[i]
+			}
+			id.takeXFS(value)
+			continue
+		case name == "":
+		case name == flags.id || name == flags.longID:
+			into = &id.UUID
+		case name == flags.label || name == flags.longLabel:
+			into = &id.Label
+		}
+		if into == nil {
 			id.Args = append(id.Args, arg)
 			continue
 		}
-		value := arg[2:]
-		if value == "" {
+		if !given {
 			if i++; i == len(args) {
 				return id, fmt.Errorf("%s needs a value", arg)
 			}
 			value = args[i]
 		}
-		*flags[arg[:2]] = value
+		*into = value
+	}
+	if id.UUID == "random" && strings.HasPrefix(format, "ext") || id.UUID == "time" {
+		id.UUID = "" // mke2fs(8): as if nothing were given
 	}
 	return id, id.check(format)
+}
+
+// cutFlag splits "-Lx" and "--label=x"; given is false when the value is the
+// next argument.
+func cutFlag(arg string) (name, value string, given bool) {
+	switch {
+	case strings.HasPrefix(arg, "--"):
+		return strings.Cut(arg, "=")
+	case len(arg) > 2 && arg[0] == '-':
+		return arg[:2], arg[2:], true
+	case len(arg) == 2 && arg[0] == '-':
+		return arg, "", false
+	}
+	return "", "", false
+}
+
+// takeXFS takes the UUID out of the metadata options "crc=1,uuid=...".
+func (id *Identity) takeXFS(options string) {
+	var rest []string
+	for _, o := range strings.Split(options, ",") {
+		if value, ok := strings.CutPrefix(o, "uuid="); ok {
+			id.UUID = value
+			continue
+		}
+		rest = append(rest, o)
+	}
+	if len(rest) > 0 {
+		id.Args = append(id.Args, "-m", strings.Join(rest, ","))
+	}
 }
 
 // volumeID is the argument of mkfs.vfat -i.

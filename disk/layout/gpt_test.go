@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -111,21 +112,48 @@ func sparse(t *testing.T, size int64) string {
 	return img
 }
 
-// TestCodes asks sgdisk what each code means.
+// TestCodes asks sgdisk what each code means, and whether it has others.
 func TestCodes(t *testing.T) {
 	run := tooltest.Need(t, "sgdisk")
-	img := sparse(t, 8<<20)
-	for code, guid := range codes {
-		args := []string{"--pretend", "-o", "-n", "1:0:+1M", "-t", "1:" + code, "-i", "1", img}
-		out, err := run.Run(t.Context(), tool.Cmd{Name: "sgdisk", Args: args})
+	img := sparse(t, 300<<20)
+	all := sortedKeys(codes)
+	for some := range slices.Chunk(all, 100) {
+		args := []string{"--pretend", "-o"}
+		for i, code := range some {
+			args = append(args, "-n", fmt.Sprintf("%d:0:+1M", i+1), "-t", fmt.Sprintf("%d:%s", i+1, code))
+		}
+		for i := range some {
+			args = append(args, "-i", strconv.Itoa(i+1))
+		}
+		out, err := run.Run(t.Context(), tool.Cmd{Name: "sgdisk", Args: append(args, img)})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !strings.Contains(string(out.Stdout), strings.ToUpper(guid)) {
-			t.Errorf("%s is not %s: %s", code, guid, out.Stdout)
+		is := guidCode.FindAllStringSubmatch(string(out.Stdout), -1)
+		if len(is) != len(some) {
+			t.Fatalf("sgdisk says %d times what a type is, expected %d", len(is), len(some))
+		}
+		for i, code := range some {
+			if got := strings.ToLower(is[i][1]); got != codes[code] {
+				t.Errorf("%s is %s, here %s", code, got, codes[code])
+			}
+		}
+	}
+	out, err := run.Run(t.Context(), tool.Cmd{Name: "sgdisk", Args: []string{"-L"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range listed.FindAllStringSubmatch(string(out.Stdout), -1) {
+		if codes[strings.ToUpper(m[1])] == "" {
+			t.Errorf("%s is missing", m[1])
 		}
 	}
 }
+
+var (
+	guidCode = regexp.MustCompile(`Partition GUID code: ([0-9A-F-]{36})`)
+	listed   = regexp.MustCompile(`(?m)(?:^|\s)([0-9a-f]{4}) \S`)
+)
 
 func TestLongLabel(t *testing.T) {
 	if l := (Partition{}).label("disk-main-", strings.Repeat("x", 28)); len(l) != 36 || strings.HasPrefix(l, "disk-") {

@@ -38,7 +38,10 @@ func parse(name string, data []byte) (Layout, []*Error) {
 	if err != nil {
 		return Layout{}, []*Error{syntaxError(name, err)}
 	}
-	d := decoder{source: name, positions: map[string]ast.Node{}, devices: map[string]ast.Node{}, fields: map[reflect.Type]map[string][]int{}}
+	d := decoder{
+		source: name, positions: map[string]ast.Node{}, devices: map[string]ast.Node{},
+		unmounted: map[string]bool{}, fields: map[reflect.Type]map[string][]int{},
+	}
 	var l Layout
 	if body := d.document(file); body != nil {
 		d.layout(body, &l)
@@ -51,6 +54,11 @@ func parse(name string, data []byte) (Layout, []*Error) {
 // mistakes, what seems to be missing, or lies inside of what could not be read,
 // is not reported as well.
 func (d *decoder) check(l *Layout) {
+	for key := range l.Nodev {
+		if d.unmounted[d.full("nodev."+key)] {
+			delete(l.Nodev, key)
+		}
+	}
 	l.normalize()
 	unread := make([]string, len(d.errs))
 	for i, e := range d.errs {

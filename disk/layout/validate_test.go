@@ -229,3 +229,10 @@ func TestMistakesBesideOthers(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestNodevThatIsNotMounted(t *testing.T) {
+	l := mustParse(t, disk(ext4, `, "nodev": {"/tmp": {"fsType": "tmpfs", "mountpoint": null}, "/": {"fsType": "tmpfs", "mountpoint": "/run/x"}}`))
+	if len(l.Nodev) != 1 || l.Nodev["/"].Mountpoint != "/run/x" {
+		t.Errorf("got %+v", l.Nodev)
+	}
+}
