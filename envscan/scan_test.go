@@ -19,6 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/victorinix/vic/disk/sysfs"
+	"github.com/victorinix/vic/internal/tool"
 	"github.com/victorinix/vic/internal/tool/tooltest"
 )
 
@@ -312,5 +313,48 @@ func TestLookup(t *testing.T) {
 	}
 	if v, err := Lookup(f, "env"); err != nil || v.(map[string]any)["schema"] != Schema {
 		t.Errorf("%v %v", v, err)
+	}
+}
+
+// TestRealDisk has the kernel's own disk, of an image that real programs made.
+func TestRealDisk(t *testing.T) {
+	tooltest.Root(t)
+	img := filepath.Join(t.TempDir(), "img")
+	run := func(stdin, name string, args ...string) string {
+		t.Helper()
+		out, err := tooltest.Need(t, name).Run(t.Context(), tool.Cmd{Name: name, Args: args, Stdin: strings.NewReader(stdin)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.TrimSpace(string(out.Stdout))
+	}
+	run("", "truncate", "-s", "64M", img)
+	run("label: gpt\nstart=2048, size=32M, name=one\nsize=8M, name=two\n", "sfdisk", "-q", img)
+	run("", "mkfs.ext4", "-q", "-F", "-L", "root", "-E", "offset=1048576", img, "32M")
+	dev := run("", "losetup", "--find", "--show", img)
+	t.Cleanup(func() {
+		if out, err := exec.Command("losetup", "-d", dev).CombinedOutput(); err != nil {
+			t.Errorf("%v: %s", err, out)
+		}
+	})
+	found, err := ScanDisks(t.Context(), Config{}, filepath.Base(dev))
+	if err != nil || len(found.Disk) != 1 || len(found.Gaps) != 0 {
+		t.Fatalf("%+v %v", found, err)
+	}
+	image, err := ScanImage(img)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range []Disk{found.Disk[0], image} {
+		if d.Size != 64<<20 || d.Table == nil || len(d.Table.Entries) != 2 || d.Table.Entries[0].Label != "one" || len(d.TableDamage) != 0 || d.TableGUID == "" || len(d.Partition) != 2 {
+			t.Fatalf("%+v", d)
+		}
+		p := d.Partition[0]
+		if len(p.Content) != 1 || p.Content[0].Type != "ext4" || p.Content[0].Label != "root" || p.Offset != 1<<20 || p.Size != 32<<20 || len(d.Partition[1].Content) != 0 {
+			t.Errorf("%+v", d.Partition)
+		}
+	}
+	if _, err := ScanImage(t.TempDir()); err == nil {
+		t.Error("a folder is no image")
 	}
 }

@@ -52,7 +52,7 @@ func ReadDisk(r io.ReaderAt, size int64, sectorSize int, open Open) (Disk, error
 	s := &source{r: r, size: size}
 	for _, e := range d.Table.Entries {
 		p := Partition{Number: e.Number}
-		if e.MBR == nil || e.MBR.Part != partExtended {
+		if !d.Table.overlapping[e.Number] && (e.MBR == nil || e.MBR.Part != partExtended) {
 			part := s.part(int64(e.FirstLBA)*int64(sectorSize), e.Size(sectorSize))
 			if open != nil {
 				if own := open(e); own != nil {

@@ -10,8 +10,9 @@ import (
 	"github.com/victorinix/vic/disk/layout"
 )
 
-// mostEntries bounds the array of a GPT, in bytes. The usual one has 16 KiB.
-const mostEntries = 1 << 20
+// mostEntries bounds the array of a GPT, in bytes: 1024 entries. The usual one
+// has 128.
+const mostEntries = 128 << 10
 
 // gptCopies are the valid copies of a GPT; magic says that there is at least
 // the beginning of one.

@@ -17,6 +17,9 @@ type Table struct {
 	// partitions beyond the end (which are not among the entries), an old GPT
 	// beneath an MBR. Empty when all is well.
 	Damage []string
+	// overlapping are the numbers of partitions that share sectors. They are
+	// not probed: which of them the bytes belong to, nobody can say.
+	overlapping map[int]bool
 }
 
 // ReadTable reads the partition table of a device with sectors of sectorSize
@@ -86,7 +89,7 @@ func (s *source) bootSector() bool {
 }
 
 func (s *source) emptyTable(kind string, sectorSize int) *Table {
-	return &Table{Table: layout.Table{Kind: kind, SectorSize: sectorSize, Size: s.size, Entries: []layout.Entry{}}}
+	return &Table{overlapping: map[int]bool{}, Table: layout.Table{Kind: kind, SectorSize: sectorSize, Size: s.size, Entries: []layout.Entry{}}}
 }
 
 func (t *Table) damaged(format string, args ...any) {
@@ -115,6 +118,7 @@ func (t *Table) overlaps() {
 	for i := 1; i < len(list); i++ {
 		if a, b := list[i-1], list[i]; b.FirstLBA <= a.LastLBA {
 			t.damaged("partitions %d and %d overlap", a.Number, b.Number)
+			t.overlapping[a.Number], t.overlapping[b.Number] = true, true
 		}
 	}
 }

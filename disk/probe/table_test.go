@@ -116,6 +116,7 @@ func TestTablesLikeSfdisk(t *testing.T) {
 		"dos-extended-alone": "label: dos\n1 : size=40M, type=5\n",
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // sfdisk waits
 			img := newImage(t, 64*mib)
 			run(t, script, "sfdisk", "-q", img)
 			table := readTable(t, img)
@@ -160,11 +161,13 @@ func TestDamagedTables(t *testing.T) {
 		"both":            {gpt, func(w func(int64, ...byte)) { w(512+16, 9); w(size-512+16, 9) }, "gpt", 0, "neither copy"},
 		"no MBR":          {gpt, func(w func(int64, ...byte)) { w(510, 0, 0) }, "gpt", 2, "there is no protective MBR"},
 		"MBR over it":     {gpt, func(w func(int64, ...byte)) { w(446, 0x80, 0, 0, 0, 0x83, 0, 0, 0, 0, 8, 0, 0, 0, 8, 0, 0) }, "msdos", 1, "an old GPT is still there"},
+		"overlap":         {"label: dos\nsize=10M\nsize=10M\n", func(w func(int64, ...byte)) { w(446+16+8, 0, 9, 0, 0) }, "msdos", 2, "partitions 1 and 2 overlap"},
 		"beyond the end":  {"label: dos\nsize=10M\n", func(w func(int64, ...byte)) { w(446+12, 0, 0, 0, 9) }, "msdos", 0, "partition 1: sectors 2048 to 150996991 are not on the disk"},
 		"chain ends":      {"label: dos\n2 : size=40M, type=5\n5 : size=5M\n6 : size=6M\n", func(w func(int64, ...byte)) { w(1*mib+446+16+8, 0, 2) }, "msdos", 2, "the chain of logical partitions is broken at sector"},
 		"chain is a ring": {"label: dos\n2 : size=40M, type=5\n5 : size=5M\n6 : size=6M\n", func(w func(int64, ...byte)) { w(1*mib+446+16+8, 0, 0, 0, 0) }, "msdos", 129, "the chain of logical partitions has no end"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			img := newImage(t, size)
 			run(t, tt.script, "sfdisk", "-q", img)
 			f, _ := openImage(t, img)
@@ -182,6 +185,7 @@ func TestDamagedTables(t *testing.T) {
 }
 
 func TestHybrid(t *testing.T) {
+	t.Parallel()
 	img := newImage(t, 64*mib)
 	run(t, "", "sgdisk", "-n", "1:2048:+1M", "-t", "1:EF02", "-n", "2:0:+20M", "-t", "2:0700", "-h", "2:EE", img)
 	table := readTable(t, img)

@@ -92,7 +92,8 @@ func (v fatVolume) label(s *source) (string, bool) {
 		return label, found
 	}
 	next := v.rootCluster
-	for range 100 {
+	const most = 2 << 20 // bytes of a directory
+	for seen := int64(0); seen < most; seen += v.cluster {
 		if next < 2 || int64(next) >= v.clusters+2 {
 			break
 		}
