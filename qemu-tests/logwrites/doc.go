@@ -5,6 +5,9 @@
 //	                                                          ├─> Log ──Cuts──> Replay ──> Overlay
 //	a Recorder around a disk.Device (attached: /dev/loopN) ────┘
 //
+// Attach makes any of these devices, a disk after a cut among them, a block device of
+// this machine, so that programs can be run on it without a virtual machine.
+//
 // A disk with a volatile cache keeps what was flushed and what was written with
 // forced unit access (FUA); of the writes since the last flush it may keep any,
 // or parts of them down to a sector, in any order. A Cut is one such outcome.

@@ -46,6 +46,13 @@ type Recorder struct {
 // NewRecorder records what is done to a device.
 func NewRecorder(dev Device, faults Faults) *Recorder { return &Recorder{dev: dev, faults: faults} }
 
+// Writes is how many writes were submitted so far, those that failed too.
+func (r *Recorder) Writes() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.writes
+}
+
 // Log is what was done so far.
 func (r *Recorder) Log() *Log {
 	r.mu.Lock()
@@ -88,14 +95,19 @@ func (r *Recorder) WriteAt(p []byte, off int64) (int, error) {
 	return n, err
 }
 
-// Zero makes a range zero. It is logged as a discard, which needs no data.
-func (r *Recorder) Zero(off, length int64) error {
+// Zero writes zeros.
+func (r *Recorder) Zero(off, length int64) error { return r.zero(off, length, 0) }
+
+// Discard makes a range zero, as discarding it does on many a disk.
+func (r *Recorder) Discard(off, length int64) error { return r.zero(off, length, Discard) }
+
+func (r *Recorder) zero(off, length int64, flags Flags) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err := r.fault(); err != nil {
 		return err
 	}
-	e := Entry{Offset: off, Length: length, Flags: Discard}
+	e := Entry{Offset: off, Length: length, Flags: flags}
 	if err := e.apply(r.dev, 0, length); err != nil {
 		return err
 	}
