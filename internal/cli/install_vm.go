@@ -42,7 +42,7 @@ func (j *installJob) inVM(ctx context.Context) error {
 	}
 	// The same plan as in the machine, from the facts that it is going to
 	// find: what it would refuse is refused before it is started.
-	facts, err := j.facts(ctx, p.Arch, disks)
+	facts, err := j.facts(p.Arch, disks)
 	if err != nil {
 		return err
 	}
@@ -86,7 +86,7 @@ func (j *installJob) installAndProve(ctx context.Context, p *builder.Payload, re
 }
 
 // facts are those of the virtual machine.
-func (j *installJob) facts(ctx context.Context, arch string, disks vmDisks) (envscan.Facts, error) {
+func (j *installJob) facts(arch string, disks vmDisks) (envscan.Facts, error) {
 	f := envscan.Facts{Schema: envscan.Schema, HW: envscan.HW{
 		Arch:     arch,
 		Firmware: envscan.Firmware{Type: j.source.machine.firmware},
@@ -95,6 +95,13 @@ func (j *installJob) facts(ctx context.Context, arch string, disks vmDisks) (env
 	}}
 	for i, d := range disks {
 		disk := envscan.Disk{Name: "vd" + string(rune('a'+i)), Path: "(virtual machine)", Serial: d.serial, Size: d.bytes(), SectorSize: d.sector, Transport: "virtio"}
+		if d.size == 0 {
+			now, err := envscan.ScanImage(d.path)
+			if err != nil {
+				return f, fail(exitRefused, fmt.Errorf("look at --disk %s: %w", d.path, err), "nothing was written")
+			}
+			disk.Contents, disk.TableGUID = now.Contents, now.TableGUID
+		}
 		f.HW.Disk = append(f.HW.Disk, disk)
 	}
 	return f, nil
