@@ -85,7 +85,7 @@ var kinds = map[string]struct {
 	"btrfs": {start: 300 * mib, steps: []int64{270*mib + 1, 300 * mib}},
 	"xfs":   {start: 300 * mib, steps: []int64{300 * mib, 380*mib + 77}},
 	"ntfs":  {start: 48 * mib, steps: []int64{32*mib + 99, 64 * mib}},
-	"vfat":  {start: 80 * mib, steps: []int64{60*mib + 1, 80 * mib}},
+	"vfat":  {start: 80 * mib, steps: []int64{60*mib + 1, 75 * mib}},
 	"swap":  {start: 16 * mib, steps: []int64{8*mib + 9, 24 * mib}},
 }
 
