@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -191,4 +192,38 @@ func TestNotClean(t *testing.T) {
 			t.Errorf("%s: %+v", name, r)
 		}
 	}
+}
+
+// A btrfs with data in it can be made as small as it says.
+func TestMinSizeOfBtrfs(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short: it writes much")
+	}
+	img := newImage(t, 2<<30)
+	run(t, "", "mkfs.btrfs", "-q", img)
+	dev := loop(t, img)
+	dir := t.TempDir()
+	mount := func() {
+		if err := syscall.Mount(dev, dir, "btrfs", 0, ""); err != nil {
+			tooltest.Missing(t, "the kernel mounts no btrfs: "+err.Error())
+		}
+	}
+	umount := func() {
+		if err := syscall.Unmount(dir, 0); err != nil {
+			t.Error(err)
+		}
+	}
+	mount()
+	err := os.WriteFile(filepath.Join(dir, "data"), make([]byte, 100*mib), 0o644)
+	umount()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := probeFile(t, img)[0]
+	if r.MinSize < 100*mib || r.MinSize > 1536*mib || r.Size != 2<<30 {
+		t.Errorf("at least %d MiB of %d", r.MinSize>>20, r.Size>>20)
+	}
+	mount()
+	defer umount()
+	run(t, "", "btrfs", "filesystem", "resize", words(r.MinSize), dir)
 }
