@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -94,13 +93,31 @@ func TestCutMkfs(t *testing.T) {
 	}
 }
 
+// Partitions are made as on any disk. They are announced to the kernel by addpart,
+// as not every kernel reads the tables itself.
 func TestPartitions(t *testing.T) {
-	run := tooltest.Need(t, "sfdisk")
-	path := Attach(t, blank(64<<20, 512))
-	if out, err := run.Run(t.Context(), tool.Cmd{Name: "sfdisk", Args: []string{"-q", path}, Stdin: strings.NewReader("label: gpt\nstart=1MiB, size=8MiB\n")}); err != nil {
-		t.Fatalf("%v\n%s", err, out.Stdout)
+	run := tooltest.Need(t, "addpart", "delpart")
+	dev := blank(64<<20, 512)
+	path := Attach(t, dev)
+	if _, err := run.Run(t.Context(), tool.Cmd{Name: "addpart", Args: []string{path, "1", "2048", "8192"}}); err != nil {
+		t.Fatal(err)
 	}
-	if _, err := os.Stat(path + "p1"); err != nil {
+	f, err := os.OpenFile(path+"p1", os.O_WRONLY|unix.O_DIRECT, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := aligned(4096)
+	copy(p, "here")
+	if _, err := f.WriteAt(p, 4096); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := content(t, dev)[1<<20+4096:][:4]; string(got) != "here" {
+		t.Errorf("the disk has %q", got)
+	}
+	if _, err := run.Run(t.Context(), tool.Cmd{Name: "delpart", Args: []string{path, "1"}}); err != nil {
 		t.Error(err)
 	}
 }
