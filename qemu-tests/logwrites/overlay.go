@@ -140,7 +140,10 @@ func (o *Overlay) chunk(c int64) *chunk {
 func (o *Overlay) Zero(off, length int64) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for length > 0 && off >= 0 && off < o.size {
+	if off < 0 || length < 0 || off > o.size || length > o.size-off {
+		return fmt.Errorf("zero %d bytes at %d of a device of %d: %w", length, off, o.size, unix.ENOSPC)
+	}
+	for length > 0 {
 		n := min(chunkSize-off%chunkSize, length)
 		if n == chunkSize {
 			if o.base == nil {
@@ -152,9 +155,6 @@ func (o *Overlay) Zero(off, length int64) error {
 			return err
 		}
 		off, length = off+n, length-n
-	}
-	if length > 0 {
-		return fmt.Errorf("zero %d bytes at %d of a device of %d: %w", length, off, o.size, unix.ENOSPC)
 	}
 	return nil
 }
