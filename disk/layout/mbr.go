@@ -80,7 +80,7 @@ func (c *check) mbr(s site, t *MBR) {
 
 func (c *check) places(at string, p MBRPartition) {
 	for _, q := range []struct{ key, value string }{{"start", p.Start}, {"end", p.End}} {
-		if _, err := parsePlace(or(q.value, "0%"), Geometry{Size: 1 << 40, SectorSize: 512}); err != nil {
+		if _, err := parsePlace(or(q.value, "0%"), Geometry{Size: huge, SectorSize: 512}); err != nil {
 			c.fail(at+"."+q.key, "%v", err)
 		}
 	}
@@ -238,10 +238,17 @@ func (s *space) reaches(i int, end place) error {
 	return nil
 }
 
-// settle aligns both ends within r, the free range, where their tolerances allow
-// that, or else neither.
+// settle moves both ends to those of r, the free range, and then to the nearest
+// aligned sectors in it, as far as their tolerances allow that; where one cannot
+// be aligned neither is.
 func settle(start, end place, r run, align uint64) (first, last uint64) {
 	first, last = clamp(start.at, r.first, r.last), clamp(end.at, r.first, r.last)
+	if start.low() <= r.first {
+		first = r.first
+	}
+	if end.high() >= r.last {
+		last = r.last
+	}
 	a, ok := aligned(first, max(start.low(), r.first), min(start.high(), r.last), align, 0)
 	if !ok {
 		return first, last

@@ -56,7 +56,7 @@ func parsePlace(s string, g Geometry) (place, error) {
 	if !binary {
 		p.radius = uint64(max(0, math.Floor(math.Ceil(size/float64(g.SectorSize))/2)-1))
 	}
-	if at < 0 || at > float64(sectors)+float64(p.radius) {
+	if at < 0 || at-float64(p.radius) > float64(sectors)-1 {
 		return place{}, fmt.Errorf("%s is outside of the device of %s", s, bytesString(g.Size))
 	}
 	p.at = min(uint64(at), max(sectors, 1)-1)
