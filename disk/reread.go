@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -67,11 +66,6 @@ func reread(ctx context.Context, path string, t layout.Table) error {
 		return err
 	}
 	return udev.Settle(ctx, tool.Exec{})
-}
-
-// partitionName is the kernel name of a partition.
-func partitionName(disk string, n int) string {
-	return filepath.Base(PartitionPath("/dev/"+disk, n))
 }
 
 var errNotShown = errors.New("the kernel does not show the new partitions")
