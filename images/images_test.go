@@ -39,8 +39,12 @@ func TestDefaultLayout(t *testing.T) {
 			}{{biosBoot, "", "", 1 << 20}, {esp, "vfat", "/boot/efi", 512 << 20}, {root, "ext4", "/", 7 << 30}} {
 				e := tables[0].Entries[i]
 				fs := layout.Filesystem{}
-				if e.Filesystem != nil {
-					fs = *e.Filesystem
+				if e.Content != nil {
+					f, ok := e.Content.Spec.(*layout.Filesystem)
+					if !ok {
+						t.Fatalf("%s, partition %d holds a %s", arch, e.Number, e.Content.ContentType())
+					}
+					fs = *f
 				}
 				if e.Type.String() != want.typ || fs.Format != want.format || fs.Mountpoint != want.mountpoint {
 					t.Errorf("%s, partition %d: %+v %+v, want %+v", arch, e.Number, e, fs, want)
