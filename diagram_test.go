@@ -25,7 +25,7 @@ var allowed = map[string][]string{
 	"internal/cli": {"internal/config", "internal/plan", "internal/secret", "internal/agent/install", "internal/agent/storage", "internal/agent/within", "internal/agent/copytree", "builder", "initramfs", "disk", "efi", "kexec", "envscan", "qemu-tests/vm"},
 	// An agent runs plans: it must not be able to build anything.
 	"internal/agent": {"internal/agent", "internal/plan", "internal/secret", "disk", "efi", "kexec", "envscan"},
-	"internal/plan":  {"envscan", "disk/sysfs", "disk/probe"},
+	"internal/plan":  {"internal/plan", "envscan", "disk/sysfs", "disk/probe"},
 
 	"builder":       {"builder", "initramfs", "disk", "efi", "internal/config"},
 	"builder/deb":   {},
