@@ -337,3 +337,15 @@ func (f *fake) SwapOff(area string) error {
 	delete(f.swaps, area)
 	return nil
 }
+
+func (f *fake) LUKSData(context.Context, luks.Container) (int64, int64, error) {
+	return 16 << 20, 512, nil
+}
+
+func (f *fake) ContentSize(_, device string) (int64, error) { return f.content[device].Size, nil }
+
+func (f *fake) ResizeContent(_ context.Context, _, device string, size int64, _ bool) (int64, error) {
+	c := f.content[device]
+	c.Size = size
+	return size, f.effect(fmt.Sprintf("resize %s to %d", device, size), func() { f.content[device] = c }, func() {})
+}

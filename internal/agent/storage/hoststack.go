@@ -16,6 +16,7 @@ import (
 	"github.com/victorinix/vic/disk/luks"
 	"github.com/victorinix/vic/disk/lvm"
 	"github.com/victorinix/vic/disk/md"
+	"github.com/victorinix/vic/disk/resize"
 	"github.com/victorinix/vic/disk/udev"
 	plan "github.com/victorinix/vic/internal/plan/storage"
 	"github.com/victorinix/vic/internal/tool"
@@ -97,6 +98,20 @@ func (h Host) LUKSOpen(ctx context.Context, c luks.Container, name string, key [
 // LUKSClose implements Stacks.
 func (h Host) LUKSClose(ctx context.Context, name string) error {
 	return luks.Close(ctx, h.Tools, name)
+}
+
+// LUKSData implements Stacks.
+func (h Host) LUKSData(ctx context.Context, c luks.Container) (offset, sector int64, err error) {
+	l, err := luks.ReadLayout(ctx, h.Tools, c)
+	return l.Offset, l.SectorSize, err
+}
+
+// ContentSize implements Contents.
+func (Host) ContentSize(typ, device string) (int64, error) { return resize.Size(typ, device) }
+
+// ResizeContent implements Contents.
+func (h Host) ResizeContent(ctx context.Context, typ, device string, size int64, resumed bool) (int64, error) {
+	return resize.Resize(ctx, h.Tools, typ, device, size, resize.Options{Resumed: resumed})
 }
 
 func (h Host) lvm() lvm.LVM { return lvm.LVM{Udev: udev.Running()} }

@@ -70,13 +70,19 @@ type Content struct {
 	Group string
 }
 
-// Contents are made.
+// Contents are made and resized.
 type Contents interface {
 	Mkfs(ctx context.Context, f disk.Filesystem, device string) error
 	// HasSubvolumes says whether all of them are in a btrfs, and all swap files.
 	HasSubvolumes(ctx context.Context, device string, list []plan.Subvolume, files []plan.SwapFile) (bool, error)
 	// Subvolumes makes those that are not there.
 	Subvolumes(ctx context.Context, device string, list []plan.Subvolume, files []plan.SwapFile) error
+	// ContentSize is how much of its device a content takes, in bytes.
+	ContentSize(typ, device string) (int64, error)
+	// ResizeContent gives a content that is not mounted a size in bytes, rounded
+	// down as its format needs it, and returns that. One that has the size is
+	// left alone. Resumed: an earlier run may have damaged it.
+	ResizeContent(ctx context.Context, typ, device string, size int64, resumed bool) (int64, error)
 }
 
 // Stacks are containers, groups and arrays.
@@ -84,6 +90,9 @@ type Stacks interface {
 	LUKSFormat(ctx context.Context, c luks.Container, uuid string, args []string, keys ...[]byte) error
 	LUKSOpen(ctx context.Context, c luks.Container, name string, key []byte, o luks.Options) error
 	LUKSClose(ctx context.Context, name string) error
+	// LUKSData is where the data of a container begins, and the size of its
+	// sectors, in bytes.
+	LUKSData(ctx context.Context, c luks.Container) (offset, sector int64, err error)
 
 	CreateVG(ctx context.Context, vg string, pvs []string) error
 	// CreateLV makes a volume, in the place of one with its name.

@@ -83,7 +83,7 @@ func TestFinishedAndGone(t *testing.T) {
 	for name, content := range map[string]*storage.Content{"nothing": nil, "xfs": {Type: "xfs", UUID: "other"}, "vfat": {Type: "vfat", UUID: "1234-5678"}} {
 		f := used()
 		text, names := tabled()
-		c := config(f, planFor(t, f, text, names, true), names)
+		c := config(f, planFor(t, f, text, names, false), names)
 		must(t, storage.Run(t.Context(), c))
 		f.log = nil
 		delete(f.content, "/dev/one-2")
@@ -97,6 +97,36 @@ func TestFinishedAndGone(t *testing.T) {
 		if len(f.writes()) > 0 {
 			t.Errorf("%s: written: %q", name, f.log)
 		}
+	}
+}
+
+// An install replaces an earlier one that left the same tables, but not its own
+// when it is resumed.
+func TestInstalledAgain(t *testing.T) {
+	f := used()
+	text, names := tabled()
+	c := config(f, planFor(t, f, text, names, true), names)
+	hash, err := storage.Hash(c.Disks, c.Steps)
+	must(t, err)
+	c.Journal, err = storage.OpenJournal(storage.MemDir(t)+"/journal", hash)
+	must(t, err)
+	journal := c.Journal
+	defer func() { must(t, journal.Close()) }()
+	must(t, storage.Run(t.Context(), c))
+	f.log = nil
+	must(t, storage.Run(t.Context(), c))
+	if len(f.log) > 0 {
+		t.Errorf("resumed at its end, it did %q", f.log)
+	}
+	c.Journal = nil
+	f.mounts = []storage.Mount{{Dir: "/old", Source: "/dev/two-1"}}
+	if err := storage.Run(t.Context(), c); exit(err) != storage.ExitRefused || len(f.log) > 0 {
+		t.Errorf("the earlier one is in use: %v %q", err, f.log)
+	}
+	f.mounts = nil
+	must(t, storage.Run(t.Context(), c))
+	if !slices.Contains(f.log, "wipe /dev/one") || !slices.Contains(f.log, "mkfs.vfat /dev/one-2") {
+		t.Errorf("an earlier install stayed: %q", f.log)
 	}
 }
 

@@ -228,6 +228,8 @@ func (e *Executor) work(s plan.Step) (work, error) {
 		return always(func(ctx context.Context) error { return e.checkState(ctx, a) }), nil
 	case plan.Release:
 		return e.release(a), nil
+	case plan.Resize:
+		return e.resize(s, a), nil
 	case plan.Wipe:
 		return e.wipe(s, a), nil
 	case plan.WriteTable:

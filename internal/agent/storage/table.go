@@ -159,7 +159,7 @@ func (e *Executor) checkState(ctx context.Context, a plan.CheckState) error {
 	}
 	name := e.name(a.Disk)
 	like, err := e.ours(name, d.Device)
-	if err != nil || like != different {
+	if err != nil {
 		return err
 	}
 	t, _, err := e.now(d.Device)
@@ -168,6 +168,7 @@ func (e *Executor) checkState(ctx context.Context, a plan.CheckState) error {
 	}
 	wipe, wiped := e.stack.wiped[name]
 	switch {
+	case like != different:
 	case t == nil && a.Before == nil:
 	case t != nil && a.Before != nil && compare(*a.Before, t) == final:
 	case t == nil && wiped && e.began(name):
@@ -176,6 +177,9 @@ func (e *Executor) checkState(ctx context.Context, a plan.CheckState) error {
 	}
 	if !wiped {
 		return nil
+	}
+	if over, err := e.handedOver(a.Disk, wipe.Table, wipe.Anew); err != nil || over {
+		return err
 	}
 	users, err := e.Machine.Users(d.Device, ranges(wipe.Keep))
 	if err != nil {
@@ -241,24 +245,29 @@ func ranges(list []plan.Range) []disk.Range {
 }
 
 // handedOver says that what changes hands on a disk has done so: its table is
-// the steps' own, or the journal has the disk wiped. With anew the table has to
-// be this run's: see plan.Wipe.
+// the steps' own, or the journal has the disk wiped. With anew a table that is
+// finished has to be this run's, which only the journal knows: see plan.Wipe.
 func (e *Executor) handedOver(a plan.Disk, table *layout.Table, anew bool) (bool, error) {
+	if table == nil {
+		return e.wipedBefore(a), nil
+	}
 	d, err := e.findDisk(a)
 	if err != nil {
 		return false, err
 	}
-	if table != nil {
-		now, _, err := e.now(d.Device)
-		if anew {
-			return begun(*table, now), err
-		}
-		return compare(*table, now) != different, err
+	now, _, err := e.now(d.Device)
+	if anew && !e.wipedBefore(a) {
+		return begun(*table, now), err
 	}
+	return compare(*table, now) != different, err
+}
+
+// wipedBefore says that the journal has a disk wiped.
+func (e *Executor) wipedBefore(a plan.Disk) bool {
 	return slices.ContainsFunc(e.Steps, func(s plan.Step) bool {
 		w, ok := s.Action.(plan.Wipe)
-		return ok && w.Disk == a && e.Journal.done(s)
-	}), nil
+		return ok && SameDisk(w.Disk, a) && e.Journal.done(s)
+	})
 }
 
 func (e *Executor) release(a plan.Release) work {
@@ -321,7 +330,7 @@ func (e *Executor) writeTable(s plan.Step, a plan.WriteTable) work {
 			return false, err
 		}
 		now, whole, err := e.now(d.Device)
-		if a.Anew {
+		if a.Anew && !e.wipedBefore(d) {
 			return begun(a.Table, now) && whole, err
 		}
 		return compare(a.Table, now) >= want && whole, err
