@@ -258,13 +258,13 @@ func BenchmarkLargest(b *testing.B) {
 	}
 }
 
-// TestExamplesInNix: what the examples say can be said in Nix as well, as they
-// would be with all of disko's defaults filled in.
+// TestExamplesInNix: what the examples say can be said in Nix as well.
 func TestExamplesInNix(t *testing.T) {
 	run := tooltest.Need(t, "nix-instantiate")
-	for name, l := range examples(t) {
+	all := examples(t)
+	for _, name := range []string{"btrfs-swap", "keep", "luks-mdadm", "zfs"} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
+			l := all[name]
 			data, err := json.Marshal(l)
 			if err != nil {
 				t.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -102,11 +103,7 @@ func viaParted(t *testing.T, run tool.Runner, m *MBR, size int64) (string, bool)
 // TestTypesOfTables compares types and flags with those that parted sets.
 func TestTypesOfTables(t *testing.T) {
 	run := tooltest.Need(t, "parted", "sfdisk")
-	for _, format := range []string{"gpt", "msdos"} {
-		flags := sortedKeys(gptFlags)
-		if format == "msdos" {
-			flags = sortedKeys(mbrFlags)
-		}
+	for format, flags := range map[string][]string{"gpt": sortedKeys(gptFlags), "msdos": sortedKeys(mbrFlags)} {
 		var parts []MBRPartition
 		for _, fs := range sortedKeys(mbrTypes) {
 			parts = append(parts, MBRPartition{FSType: fs})
@@ -114,28 +111,33 @@ func TestTypesOfTables(t *testing.T) {
 		for _, f := range flags {
 			parts = append(parts, MBRPartition{Flags: []string{f}})
 		}
-		parts = append(parts, MBRPartition{Bootable: true, FSType: "fat32"}, MBRPartition{Flags: []string{"boot", "raid"}})
-		for _, p := range parts {
-			t.Run(format+" "+p.FSType+strings.Join(p.Flags, ","), func(t *testing.T) {
-				t.Parallel()
-				typeOfTable(t, run, format, p)
-			})
+		parts = append(parts, MBRPartition{FSType: "fat32", Bootable: true}, MBRPartition{FSType: "ext4"}, MBRPartition{FSType: "ntfs"},
+			MBRPartition{FSType: "ext4", Flags: []string{"boot", "raid"}})
+		if format == "gpt" {
+			typesOfTable(t, run, format, parts)
+			continue
+		}
+		for some := range slices.Chunk(parts, maxPrimary) { // one of them bootable
+			typesOfTable(t, run, format, some)
 		}
 	}
 }
 
-func typeOfTable(t *testing.T, run tool.Runner, format string, p MBRPartition) {
-	img := sparse(t, 64<<20)
-	args := []string{"--script", img, "mklabel", format, "mkpart", "primary"}
-	if p.FSType != "" {
-		args = append(args, p.FSType)
-	}
-	args = append(args, "1MiB", "32MiB")
-	if p.Bootable {
-		args = append(args, "set", "1", "boot", "on")
-	}
-	for _, f := range p.Flags {
-		args = append(args, "set", "1", f, "on")
+func typesOfTable(t *testing.T, run tool.Runner, format string, parts []MBRPartition) {
+	img := sparse(t, 128<<20)
+	args := []string{"--script", img, "mklabel", format}
+	for i, p := range parts {
+		args = append(args, "mkpart", "primary")
+		if p.FSType != "" {
+			args = append(args, p.FSType)
+		}
+		args = append(args, fmt.Sprintf("%dMiB", 2*i+1), fmt.Sprintf("%dMiB", 2*i+2))
+		if p.Bootable {
+			args = append(args, "set", strconv.Itoa(i+1), "boot", "on")
+		}
+		for _, f := range p.Flags {
+			args = append(args, "set", strconv.Itoa(i+1), f, "on")
+		}
 	}
 	if _, err := run.Run(t.Context(), tool.Cmd{Name: "parted", Args: args}); err != nil {
 		t.Fatal(err)
@@ -153,22 +155,30 @@ func typeOfTable(t *testing.T, run tool.Runner, format string, p MBRPartition) {
 			}
 		}
 	}
-	if err := json.Unmarshal(out.Stdout, &is); err != nil || len(is.PartitionTable.Partitions) != 1 {
+	if err := json.Unmarshal(out.Stdout, &is); err != nil || len(is.PartitionTable.Partitions) != len(parts) {
 		t.Fatalf("%v: %s", err, out.Stdout)
 	}
-	want := is.PartitionTable.Partitions[0]
-	e, err := p.entry(0, format == "msdos")
-	if err != nil {
+	table := Table{}
+	if err := placeMBR(&table, &MBR{Format: format, Partitions: inOrder(parts)}, Geometry{Size: 128 << 20, SectorSize: 512}); err != nil {
 		t.Fatal(err)
 	}
-	if format == "msdos" {
-		if got := strconv.FormatUint(uint64(e.MBR.Type), 16); got != want.Type || e.MBR.Bootable != want.Bootable {
-			t.Errorf("got type %s, boot %v; parted sets %+v", got, e.MBR.Bootable, want)
-		}
-		return
-	}
 	attributes := map[uint64]string{0: "", 1 << 2: "LegacyBIOSBootable"}
-	if got := strings.ToUpper(e.Type.String()); got != want.Type || attributes[e.Attributes] != want.Attrs {
-		t.Errorf("got type %s, attributes %#x; parted sets %+v", got, e.Attributes, want)
+	for i, e := range table.Entries {
+		want, got := is.PartitionTable.Partitions[i], strings.ToUpper(e.Type.String())
+		if e.MBR != nil {
+			got = strconv.FormatUint(uint64(e.MBR.Type), 16)
+		}
+		if got != want.Type || attributes[e.Attributes] != want.Attrs || want.Bootable != (e.MBR != nil && e.MBR.Bootable) {
+			t.Errorf("%s %+v: got type %s, attributes %#x, %+v; parted sets %+v", format, parts[i], got, e.Attributes, e.MBR, want)
+		}
 	}
+}
+
+// inOrder gives each partition a place after the one before.
+func inOrder(parts []MBRPartition) []MBRPartition {
+	parts = slices.Clone(parts)
+	for i := range parts {
+		parts[i].Start, parts[i].End = fmt.Sprintf("%dMiB", 2*i+1), fmt.Sprintf("%dMiB", 2*i+2)
+	}
+	return parts
 }
