@@ -87,8 +87,8 @@ func CloseCommand(name string) tool.Cmd {
 
 // ResizeCommand gives an open container a size in sectors of 512 bytes; 0: all
 // of its device. The key is needed where the kernel keeps the volume key.
-func ResizeCommand(name string, sectors int64, key []byte) tool.Cmd {
-	args := []string{"resize", "--batch-mode", "--key-file", "-"}
+func ResizeCommand(c Container, name string, sectors int64, key []byte) tool.Cmd {
+	args := append([]string{"resize", "--batch-mode", "--key-file", "-"}, c.header()...)
 	if sectors > 0 {
 		args = append(args, "--size", strconv.FormatInt(sectors, 10))
 	}

@@ -235,7 +235,7 @@ func Resize(ctx context.Context, r tool.Runner, c Container, name string, key []
 	if size == now*512 && size > 0 {
 		return size, nil
 	}
-	if _, err := run(ctx, r, ResizeCommand(name, size/512, key)); err != nil {
+	if _, err := run(ctx, r, ResizeCommand(c, name, size/512, key)); err != nil {
 		return 0, fmt.Errorf("resize /dev/mapper/%s to %d bytes: %w", name, size, err)
 	}
 	now, err = sysfs.Root("/").Number("sys/block", m.Kernel, "size")

@@ -40,8 +40,8 @@ func TestCommands(t *testing.T) {
 		{OpenCommand(c, "crypt", key, Options{AllowDiscards: true, BypassWorkqueues: true, Args: []string{"--persistent"}}),
 			"cryptsetup open --batch-mode --type luks --key-file - --allow-discards --perf-no_read_workqueue --perf-no_write_workqueue --persistent /dev/sda2 crypt", "s3cret"},
 		{OpenCommand(detached, "crypt", key, Options{}), "cryptsetup open --batch-mode --type luks --key-file - --header /keys/h /dev/sda2 crypt", "s3cret"},
-		{ResizeCommand("crypt", 2048, key), "cryptsetup resize --batch-mode --key-file - --size 2048 crypt", "s3cret"},
-		{ResizeCommand("crypt", 0, key), "cryptsetup resize --batch-mode --key-file - crypt", "s3cret"},
+		{ResizeCommand(detached, "crypt", 2048, key), "cryptsetup resize --batch-mode --key-file - --header /keys/h --size 2048 crypt", "s3cret"},
+		{ResizeCommand(c, "crypt", 0, key), "cryptsetup resize --batch-mode --key-file - crypt", "s3cret"},
 		{DumpCommand(detached), "cryptsetup luksDump --dump-json-metadata /keys/h", ""},
 		{CloseCommand("crypt"), "cryptsetup close crypt", ""},
 	}
