@@ -5,6 +5,7 @@ import (
 	"net"
 	"path/filepath"
 	"strings"
+	"syscall"
 )
 
 // Config describes one machine.
@@ -78,9 +79,16 @@ type Disk struct {
 	// page cache, and a guest's flush reaches the host's disk), "unsafe"
 	// (quickest; flushes are ignored), "writethrough", or "none" (O_DIRECT).
 	Cache string
-	// BlkLogWrites, when set, is a file that receives every write and flush
-	// in the format of the kernel's dm-log-writes, to replay power cuts.
-	BlkLogWrites string
+	// LogWrites, when set, is a file that receives every write and flush in
+	// the format of the kernel's dm-log-writes: see package logwrites. Virtio,
+	// SATA and SCSI disks have one, with a write cache: their guests flush,
+	// while QEMU does not log that a write was forced (FUA, NVMe).
+	LogWrites string
+	// FailWrites, when not 0, is how many writes succeed before all that
+	// follow fail with FailErrno (default EIO; ENOSPC for a disk that has no
+	// space left); reads go on. Virtio and SCSI disks report it to the guest.
+	FailWrites int
+	FailErrno  syscall.Errno
 	// Hotplug puts a virtio or nvme disk behind its own PCIe port, without
 	// which PullDisk is refused. SCSI and USB disks need nothing.
 	Hotplug bool
@@ -124,8 +132,11 @@ func (c Config) withDefaults() (Config, error) {
 		d := &c.Disks[i]
 		def(&d.Bus, "virtio")
 		def(&d.Cache, "writeback")
+		if d.FailErrno == 0 {
+			d.FailErrno = syscall.EIO
+		}
 		defInt(&d.SectorSize, 512)
-		paths = append(paths, &d.Path, &d.BlkLogWrites)
+		paths = append(paths, &d.Path, &d.LogWrites)
 	}
 	for i := range c.NICs {
 		def(&c.NICs[i].Model, "virtio-net-pci")
@@ -210,6 +221,12 @@ func (d Disk) validate() error {
 		return fmt.Errorf("sector size %d is not 512 or 4096", d.SectorSize)
 	case d.SectorSize != 512 && d.Bus == "sata":
 		return fmt.Errorf("QEMU's SATA disks have 512-byte sectors, not %d", d.SectorSize)
+	case d.LogWrites != "" && (d.Bus == "nvme" || d.Bus == "usb" || d.Cache == "writethrough"):
+		return fmt.Errorf("the log of writes would lack flushes on %s with cache %s", d.Bus, d.Cache)
+	case d.FailWrites < 0 || d.FailWrites > maxFailWrites:
+		return fmt.Errorf("writes can fail after 1 to %d, not %d", maxFailWrites, d.FailWrites)
+	case d.FailWrites > 0 && d.Bus != "virtio" && d.Bus != "scsi":
+		return fmt.Errorf("writes can fail on virtio and scsi, not %s", d.Bus)
 	case len(d.Serial) > 20:
 		return fmt.Errorf("serial %q has %d bytes, 20 fit", d.Serial, len(d.Serial))
 	case d.BootIndex < 0:

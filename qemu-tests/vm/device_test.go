@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -30,7 +31,8 @@ func TestDisksOnEveryBus(t *testing.T) {
 	for _, d := range []Disk{
 		{Bus: "virtio", SectorSize: 4096, Hotplug: true}, {Bus: "nvme", SectorSize: 4096}, {Bus: "nvme", Hotplug: true},
 		{Bus: "sata", Cache: "unsafe"}, {Bus: "usb", Snapshot: true}, {Bus: "scsi", SectorSize: 4096, ReadOnly: true},
-		{Bus: "scsi", Cache: "writethrough"}, {Bus: "virtio", BlkLogWrites: filepath.Join(t.TempDir(), "log")},
+		{Bus: "scsi", Cache: "writethrough"}, {Bus: "virtio", LogWrites: filepath.Join(t.TempDir(), "log")},
+		{Bus: "scsi", FailWrites: maxFailWrites, FailErrno: syscall.ENOSPC},
 	} {
 		d.Serial = fmt.Sprintf("QM%04d", len(c.Disks))
 		d.Path = filepath.Join(t.TempDir(), "d,isk.img")

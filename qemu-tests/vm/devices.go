@@ -26,7 +26,8 @@ func (s setup) controllerArgs() []string {
 }
 
 // diskArgs are the block graph and the device of disk i. Nodes, from the
-// bottom: diskN-file, diskN-log if asked for, diskN-image; the device is diskN.
+// bottom: diskN-file, diskN-image, and if asked for diskN-log and diskN-faults; the
+// device is diskN.
 func (s setup) diskArgs(i int) []string {
 	d, img := s.Disks[i], s.disks[i]
 	id := fmt.Sprintf("disk%d", i)
@@ -37,12 +38,16 @@ func (s setup) diskArgs(i int) []string {
 	top := id + "-image"
 	a = append(a, "-blockdev", opts("driver="+img.format,
 		"node-name", top, "file", id+"-file", "read-only", ro, "discard", "unmap"))
-	if d.BlkLogWrites != "" {
+	if d.LogWrites != "" {
 		a = append(a,
-			"-blockdev", opts("driver=file", "node-name", id+"-logfile", "filename", d.BlkLogWrites),
+			"-blockdev", opts("driver=file", "node-name", id+"-logfile", "filename", d.LogWrites),
 			"-blockdev", opts("driver=blklogwrites", "node-name", id+"-log",
 				"file", top, "log", id+"-logfile", "log-sector-size", strconv.Itoa(d.SectorSize)))
 		top = id + "-log"
+	}
+	if d.FailWrites > 0 {
+		a = append(a, "-blockdev", opts("driver=blkdebug", append([]string{"node-name", id + "-faults", "image", top}, d.faults()...)...))
+		top = id + "-faults"
 	}
 	bus := d.busName(i, s.Arch)
 	if d.Hotplug {
@@ -54,10 +59,36 @@ func (s setup) diskArgs(i int) []string {
 		size := strconv.Itoa(d.SectorSize)
 		dev = opts(dev, "logical_block_size", size, "physical_block_size", size)
 	}
+	if d.FailWrites > 0 { // QEMU would stop a machine whose disk is full
+		dev = opts(dev, "werror", "report")
+	}
 	if d.BootIndex > 0 {
 		dev = opts(dev, "bootindex", strconv.Itoa(d.BootIndex))
 	}
 	return append(a, "-device", dev)
+}
+
+// maxFailWrites keeps the arguments within what a process can have.
+const maxFailWrites = 1000
+
+// faults are the rules of QEMU's blkdebug driver (docs/devel/blkdebug.txt). It
+// counts by going from one state to the next at each write, from state 1; in the
+// state after the last good one, errors are switched on.
+func (d Disk) faults() []string {
+	var kv []string
+	rule := func(list string, i int, more ...string) {
+		for j := 0; j < len(more); j += 2 {
+			kv = append(kv, fmt.Sprintf("%s.%d.%s", list, i, more[j]), more[j+1])
+		}
+	}
+	for i := range d.FailWrites {
+		rule("set-state", i, "event", "pwritev", "state", strconv.Itoa(i+1), "new_state", strconv.Itoa(i+2))
+	}
+	for i, kind := range []string{"write", "write-zeroes", "discard"} {
+		rule("inject-error", i, "event", "pwritev", "iotype", kind,
+			"state", strconv.Itoa(d.FailWrites+1), "errno", strconv.Itoa(int(d.FailErrno)))
+	}
+	return kv
 }
 
 // device is QEMU's name for a disk's device.

@@ -139,8 +139,8 @@ func (s *setup) openDisks(ctx context.Context, h host) error {
 			}
 			s.backing[i], img = img, image{over, "qcow2"}
 		}
-		if d.BlkLogWrites != "" {
-			f, err := os.OpenFile(d.BlkLogWrites, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644)
+		if d.LogWrites != "" {
+			f, err := os.OpenFile(d.LogWrites, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o644)
 			if err == nil {
 				err = f.Close()
 			}
