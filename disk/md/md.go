@@ -8,11 +8,13 @@ package md
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/victorinix/vic/disk/sysfs"
@@ -101,7 +103,7 @@ func Find(ctx context.Context, r tool.Runner, uuid string) (string, bool, error)
 		if err != nil {
 			return "", false, err
 		}
-		if sameUUID(id, uuid) {
+		if sameUUID(id, uuid) || sameUUID(swapped(id), uuid) {
 			return sysfs.Node(name), true, nil
 		}
 	}
@@ -122,6 +124,19 @@ func sameUUID(a, b string) bool {
 	plain := strings.NewReplacer("-", "", ":", "")
 	a, b = plain.Replace(strings.ToLower(a)), plain.Replace(strings.ToLower(b))
 	return a == b && len(a) == 32
+}
+
+// swapped turns the bytes of each group of four around: metadata 0.90 has
+// numbers there, which sysfs shows as bytes and mdadm as numbers.
+func swapped(id string) string {
+	b, err := hex.DecodeString(strings.NewReplacer("-", "", ":", "").Replace(id))
+	if err != nil || len(b)%4 != 0 {
+		return id
+	}
+	for i := 0; i < len(b); i += 4 {
+		slices.Reverse(b[i : i+4])
+	}
+	return hex.EncodeToString(b)
 }
 
 // Info is what mdadm says of an array or of a member.

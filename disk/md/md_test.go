@@ -54,6 +54,9 @@ func TestSameUUID(t *testing.T) {
 	if !sameUUID("5d0f3c6e:6c0b4c65:9d316b3f:1c2a7e10", "5D0F3C6E-6c0b-4c65-9d31-6b3f1c2a7e10") || sameUUID("", "") {
 		t.Error("wrong")
 	}
+	if got := swapped("01020304-0506-0708-090a-0b0c0d0e0f10"); got != "0403020108070605"+"0c0b0a09100f0e0d" {
+		t.Errorf("swapped: %s", got)
+	}
 }
 
 // TestArray makes arrays of each superblock, stops, assembles and clears them,
@@ -70,7 +73,7 @@ func TestArray(t *testing.T) {
 		a := Array{Name: "vic" + id[:8], Level: "1", Metadata: metadata, UUID: id, Members: members}
 		node, err := Create(t.Context(), r, a)
 		if err != nil {
-			t.Fatal(err)
+			t.Fatalf("%s: %v", metadata, err)
 		}
 		t.Cleanup(func() { _, _ = r.Run(t.Context(), StopCommand(node)) })
 		if info, err := Detail(t.Context(), r, node); err != nil || info.Level != "raid1" || info.Metadata != metadata || !sameUUID(info.UUID, id) || metadata != "0.90" && info.Name != a.Name {
