@@ -332,6 +332,10 @@ func TestRealDisk(t *testing.T) {
 	run("label: gpt\nstart=2048, size=32M, name=one\nsize=8M, name=two\n", "sfdisk", "-q", img)
 	run("", "mkfs.ext4", "-q", "-F", "-L", "root", "-E", "offset=1048576", img, "32M")
 	dev := run("", "losetup", "--find", "--show", img)
+	// A loop device keeps the partitions that an earlier user of it added.
+	if out, err := exec.Command("partx", "--delete", dev).CombinedOutput(); err != nil {
+		t.Logf("%v: %s", err, out)
+	}
 	t.Cleanup(func() {
 		if out, err := exec.Command("losetup", "-d", dev).CombinedOutput(); err != nil {
 			t.Errorf("%v: %s", err, out)

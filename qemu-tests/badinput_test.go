@@ -81,7 +81,7 @@ func newOrder(t *testing.T) order {
 		Version: request.Version, Item: p.Item,
 		Payload: request.Payload{Format: p.Format, Size: file.Size, SHA256: file.SHA256, TreeSize: p.TreeSize,
 			Arch: p.Arch, Kernel: p.Kernel, Source: request.Source{Serial: "vic-payload"}},
-		Disk: request.DiskSelector{Serial: "vic-target"}, Layout: l, System: p.System, Finish: request.FinishPoweroff,
+		Disks: map[string]request.DiskSelector{"main": {Serial: "vic-target"}}, Layout: l, System: p.System, Finish: request.FinishPoweroff,
 	}
 	return o
 }

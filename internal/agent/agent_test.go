@@ -13,6 +13,7 @@ import (
 	"github.com/victorinix/vic/images"
 	"github.com/victorinix/vic/internal/agent/install"
 	"github.com/victorinix/vic/internal/agent/ramsys"
+	"github.com/victorinix/vic/internal/agent/storage"
 	"github.com/victorinix/vic/internal/event"
 	"github.com/victorinix/vic/internal/request"
 	"github.com/victorinix/vic/internal/secret"
@@ -30,7 +31,7 @@ func testRequest(t *testing.T) request.Request {
 	}
 	return request.Request{
 		Version: request.Version, Item: "debian", Layout: l, Finish: request.FinishStay,
-		Disk: request.DiskSelector{Serial: "no-such-disk"},
+		Disks: map[string]request.DiskSelector{"main": {Serial: "no-such-disk"}},
 		Payload: request.Payload{Format: "erofs", Size: 1, SHA256: strings.Repeat("a", 64), TreeSize: 1, Arch: "amd64", Kernel: "6.12",
 			Source: request.Source{Path: "/x"}},
 		System: request.System{Hostname: "web1", Network: request.Network{Mode: request.NetworkDHCP}},
@@ -148,7 +149,7 @@ func TestExitCode(t *testing.T) {
 		{refused(broken), exitRefused},
 		{fmt.Errorf("wrapped: %w", refused(broken)), exitRefused},
 		{errors.Join(broken, codeError{exitUsage, broken}), exitUsage},
-		{codeError{install.ExitPartial, &install.Error{Err: broken}}, install.ExitPartial},
+		{codeError{storage.ExitPartial, &install.Error{Err: broken}}, storage.ExitPartial},
 	} {
 		if got := ExitCode(tt.err); got != tt.want {
 			t.Errorf("%v: got %d, want %d", tt.err, got, tt.want)

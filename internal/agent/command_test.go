@@ -11,6 +11,7 @@ import (
 
 	"github.com/victorinix/vic/internal/event"
 	"github.com/victorinix/vic/internal/plan"
+	"github.com/victorinix/vic/internal/plan/storage"
 )
 
 func newCommand(stdin string) (c *command, stdout, stderr *bytes.Buffer) {
@@ -101,7 +102,7 @@ func TestRequestOfAPayload(t *testing.T) {
 	if err := req.Validate(); err != nil {
 		t.Error(err)
 	}
-	if req.Payload.Source.Path != filepath.Join(dir, "payload.erofs") || req.Disk.Device != "/dev/sda" || req.System.Hostname != "web1" || req.Payload.Size != 5 {
+	if req.Payload.Source.Path != filepath.Join(dir, "payload.erofs") || req.Disks["main"].Device != "/dev/sda" || req.System.Hostname != "web1" || req.Payload.Size != 5 {
 		t.Errorf("got %+v", req)
 	}
 }
@@ -174,7 +175,7 @@ func TestSecretsGivenWin(t *testing.T) {
 }
 
 func TestConfirm(t *testing.T) {
-	p := plan.Plan{Disk: plan.Disk{Device: "/dev/sda", Size: 1 << 30}}
+	p := plan.Plan{Storage: plan.Storage{Disks: []storage.DiskPlan{{Disk: plan.Disk{Device: "/dev/sda", Size: 1 << 30}}}}}
 	for in, ok := range map[string]bool{"/dev/sda\n": true, " /dev/sda ": true, "yes\n": false, "": false, "/dev/sdb\n": false, "\n/dev/sda\n": false} {
 		c, _, stderr := newCommand(in)
 		if err := c.confirm(p); (err == nil) != ok {

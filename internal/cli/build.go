@@ -124,7 +124,11 @@ func buildItem(ctx context.Context, env builder.Env, c *config.Config, secrets s
 	case c.Is("provision"):
 		return buildInstaller(ctx, env, c, out)
 	case c.Is("linux-distro"):
-		_, err := builder.BuildPayload(ctx, env, payloadSpec(c, secrets, env.APT), out)
+		spec, err := payloadSpec(c, secrets, env.APT)
+		if err != nil {
+			return err
+		}
+		_, err = builder.BuildPayload(ctx, env, spec, out)
 		if err != nil {
 			return err
 		}
@@ -135,7 +139,10 @@ func buildItem(ctx context.Context, env builder.Env, c *config.Config, secrets s
 
 // buildInstaller builds a bundle, or one of its other forms.
 func buildInstaller(ctx context.Context, env builder.Env, c *config.Config, out string) error {
-	spec := installerSpec(c)
+	spec, err := installerSpec(c)
+	if err != nil {
+		return err
+	}
 	if c.String("format") == "bundle" {
 		_, err := builder.BuildInstaller(ctx, env, spec, out)
 		return err

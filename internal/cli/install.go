@@ -306,7 +306,11 @@ func (j *installJob) buildPayload(ctx context.Context) (*builder.Payload, error)
 	if err != nil {
 		return nil, err
 	}
-	return builder.CachePayload(ctx, env, payloadSpec(j.source.config, j.source.secrets, env.APT))
+	spec, err := payloadSpec(j.source.config, j.source.secrets, env.APT)
+	if err != nil {
+		return nil, err
+	}
+	return builder.CachePayload(ctx, env, spec)
 }
 
 func (j *installJob) openPayload() (*builder.Payload, error) {

@@ -122,7 +122,11 @@ func (j *installJob) bundle(ctx context.Context, arch string) (*builder.Bundle, 
 	if err != nil {
 		return nil, err
 	}
-	return builder.CacheInstaller(ctx, env, installerSpec(c))
+	spec, err := installerSpec(c)
+	if err != nil {
+		return nil, err
+	}
+	return builder.CacheInstaller(ctx, env, spec)
 }
 
 // vmRun is the two machines of one installation.

@@ -220,35 +220,10 @@ func parseMatch(words string) (layout.Match, error) {
 	return m, nil
 }
 
-// tools are the features of package builder that a layout needs of the RAM
-// system and of the installed one.
-func tools(l layout.Layout) []string {
-	f := l.Needs()
-	var list []string
-	add := func(needed bool, name builder.Feature) {
-		if needed && !slices.Contains(list, string(name)) {
-			list = append(list, string(name))
-		}
-	}
-	has := func(format string) bool { return slices.Contains(f.Formats, format) }
-	add(f.LUKS || f.RandomSwap, builder.LUKS)
-	add(f.LVM, builder.LVM)
-	add(slices.Contains(f.Volumes, "thin") || slices.Contains(f.Volumes, "thin-pool"), builder.Thin)
-	add(f.MD, builder.MD)
-	add(has("btrfs"), builder.Btrfs)
-	add(has("xfs"), builder.XFS)
-	add(has("f2fs"), builder.F2FS)
-	add(has("exfat"), builder.ExFAT)
-	add(has("ntfs") || slices.Contains(f.Resize, "ntfs"), builder.NTFS)
-	add(has("swap"), builder.Swap)
-	slices.Sort(list)
-	return list
-}
-
 // toolsOption is the option that asks for them; none when the layout needs
 // nothing beyond what every system has.
 func toolsOption(l layout.Layout) []string {
-	if list := tools(l); len(list) > 0 {
+	if list := builder.LayoutFeatures(l); len(list) > 0 {
 		return []string{"tools=" + strings.Join(list, ",")}
 	}
 	return nil

@@ -21,7 +21,8 @@ import (
 const passwordSecret = "password"
 
 // payloadSpec is what the builder needs of an item that gets installed.
-func payloadSpec(c *config.Config, secrets secret.Set, host request.APT) builder.PayloadSpec {
+func payloadSpec(c *config.Config, secrets secret.Set, host request.APT) (builder.PayloadSpec, error) {
+	features, err := featuresOf(c)
 	packages := append(c.Select("packages"), c.List("packages")...)
 	slices.Sort(packages)
 	return builder.PayloadSpec{
@@ -30,8 +31,15 @@ func payloadSpec(c *config.Config, secrets secret.Set, host request.APT) builder
 		Arch:     c.String("arch"),
 		Packages: slices.Compact(packages),
 		Units:    c.Select("units"),
+		Features: features,
 		System:   system(c, secrets, host),
-	}
+	}, err
+}
+
+// featuresOf is the option tools, for the kernel that was chosen.
+func featuresOf(c *config.Config) ([]builder.Feature, error) {
+	features, err := builder.ParseFeatures(c.List("tools"), c.String("kernel"))
+	return features, fail(exitUsage, err, "`vic options "+c.Item().Name+"` lists the values of tools")
 }
 
 // system is what the item wants of the installed system.
@@ -80,7 +88,8 @@ func remote(url string) string {
 }
 
 // installerSpec is what the builder needs of an item that runs in RAM.
-func installerSpec(c *config.Config) builder.InstallerSpec {
+func installerSpec(c *config.Config) (builder.InstallerSpec, error) {
+	features, err := featuresOf(c)
 	return builder.InstallerSpec{
 		Item:     c.Item().Name,
 		Suite:    installerSuite,
@@ -92,7 +101,8 @@ func installerSpec(c *config.Config) builder.InstallerSpec {
 		Modules:  c.Select("modules"),
 		Early:    c.List("initramfs-modules"),
 		Firmware: c.Select("firmware"),
-	}
+		Features: features,
+	}, err
 }
 
 // installerSuite is what the RAM system is made of, whatever it installs: its

@@ -62,7 +62,11 @@ func loopSetup(t *testing.T) (m loopMachine, img string, c install.Config) {
 	sh(t, "mkfs.ext4", "-q", "-L", "old", img)
 	dev := sh(t, "losetup", "--find", "--show", img)
 	t.Cleanup(func() {
-		// t.Context() has ended by now.
+		// t.Context() has ended by now. The partitions would stay for the next
+		// user of the loop device.
+		if _, err := run.Run(context.Background(), tool.Cmd{Name: "partx", Args: []string{"--delete", dev}}); err != nil {
+			t.Log(err) // it has none
+		}
 		if _, err := run.Run(context.Background(), tool.Cmd{Name: "losetup", Args: []string{"--detach", dev}}); err != nil {
 			t.Error(err)
 		}

@@ -60,7 +60,7 @@ func (e *Executor) settle(a plan.WriteTable) (node string, t layout.Table, err e
 	if err != nil {
 		return node, t, fmt.Errorf("measure %s: %w", node, err)
 	}
-	t, err = layout.ResolveTable(a.Table.Disk, layout.Disk{Content: a.Content}, layout.Geometry{Size: size, SectorSize: sector}, a.Seed)
+	t, err = layout.ResolveArrayTable(a.Device.Array, layout.Array{Content: a.Content}, layout.Geometry{Size: size, SectorSize: sector}, a.Seed)
 	return node, t, err
 }
 

@@ -60,7 +60,7 @@ type (
 		Anew       bool         `json:"anew,omitempty"` // see Wipe
 		// Content and Seed are set for a table on an array: how large that is is
 		// only known once it is made. The executor settles the table again, by
-		// layout.ResolveTable; Table is for an estimated size.
+		// layout.ResolveArrayTable; Table is for an estimated size.
 		Content *layout.Content `json:"content,omitempty"`
 		Seed    uuid.UUID       `json:"seed,omitzero"`
 		// EFIFirst: in a hybrid MBR the protective entry comes first.

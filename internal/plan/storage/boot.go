@@ -147,7 +147,7 @@ func (w *walker) crypttab(keys map[string]KeyFile) string {
 	}
 	for _, s := range w.swaps {
 		if s.random != "" {
-			fmt.Fprintf(&b, "%s %s /dev/urandom swap,cipher=aes-xts-plain64,size=512,sector-size=4096\n", s.random, rawSource(s.dev, s.on))
+			fmt.Fprintf(&b, "%s %s /dev/urandom swap,plain,cipher=aes-xts-plain64,size=512,sector-size=4096\n", s.random, rawSource(s.dev, s.on))
 		}
 	}
 	return b.String()

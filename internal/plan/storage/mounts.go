@@ -104,8 +104,7 @@ func (w *walker) innerTable(b block, at string, c *layout.Content) {
 	for _, p := range b.parts {
 		g.SectorSize = max(g.SectorSize, p.SectorSize)
 	}
-	name := "md-" + b.Array
-	table, err := layout.ResolveTable(name, layout.Disk{Content: c}, g, w.id(at))
+	table, err := layout.ResolveArrayTable(b.Array, layout.Array{Content: c}, g, w.id(at))
 	if err != nil {
 		w.fail(at, "%v", err)
 		return
