@@ -165,7 +165,9 @@ func (Host) Table(device string) (t *probe.Table, err error) {
 
 // WriteTable implements Devices.
 func (h Host) WriteTable(ctx context.Context, device string, t layout.Table, efiFirst bool) error {
-	if err := write(device, func(d *disk.File) error { return disk.WriteTable(ctx, d, t, !efiFirst) }); err != nil {
+	// What was made on its partitions is open when a table is finished. Reread
+	// refuses to take away a partition that is in use.
+	if err := writeShared(device, func(d disk.Device) error { return disk.WriteTable(ctx, d, t, !efiFirst) }); err != nil {
 		return err
 	}
 	if err := disk.Reread(ctx, device, t); err != nil {
@@ -213,6 +215,9 @@ func shows(device string, t layout.Table) (bool, error) {
 
 // Wipe implements Devices.
 func (Host) Wipe(ctx context.Context, device string, ranges, keep []disk.Range) error {
+	if len(keep) > 0 { // what is kept may be in use
+		return writeShared(device, func(d disk.Device) error { return disk.Wipe(ctx, d, ranges, keep) })
+	}
 	return write(device, func(d *disk.File) error { return disk.Wipe(ctx, d, ranges, keep) })
 }
 

@@ -83,6 +83,9 @@ func (m loops) Wipe(ctx context.Context, device string, ranges, keep []disk.Rang
 }
 
 func (m loops) WriteTable(ctx context.Context, device string, t layout.Table, efiFirst bool) error {
+	if m.writes == 0 {
+		return m.Host.WriteTable(ctx, device, t, efiFirst)
+	}
 	if err := m.open(device, func(d disk.Device) error { return disk.WriteTable(ctx, d, t, !efiFirst) }); err != nil {
 		return err
 	}
@@ -354,7 +357,9 @@ func TestCutInTableWrites(t *testing.T) {
 	tooltest.Need(t, "sgdisk", "sfdisk", "blkid", "losetup", "mkfs.ext4", "mkswap")
 	m := real(t, loopDisk(t, t.TempDir(), sizeOf("swap")))
 	text := kindLayout("swap")
-	must(t, storage.Run(t.Context(), loopConfig(t, m, steps(t, m, text, true), nil)))
+	counted := m
+	counted.writes = 1 << 30
+	must(t, storage.Run(t.Context(), loopConfig(t, counted, steps(t, m, text, true), nil)))
 	want, total := describe(t, m), *m.wrote
 	if total < 10 {
 		t.Fatalf("only %d writes", total)
