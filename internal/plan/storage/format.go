@@ -39,7 +39,8 @@ func (w *walker) partitions(d diskWork) {
 		b := block{
 			Device: Device{Disk: d.name, Partition: e.Number, Title: e.Name},
 			path:   at + ".partitions." + e.Name,
-			size:   e.Size(d.table.SectorSize), start: e.FirstLBA, there: e.Kept || d.fits && !unfinished(d, e),
+			size:   e.Size(d.table.SectorSize), start: e.FirstLBA,
+			kept: e.Kept, there: e.Kept || d.fits && !unfinished(d, e),
 			parts: []Part{{Disk: d.state.Disk, Entry: e, SectorSize: d.table.SectorSize}},
 		}
 		if b.there {
@@ -182,7 +183,7 @@ func (w *walker) content(b block, at string, c *layout.Content) {
 		return
 	}
 	hooks := hooksOf(c)
-	if !b.there {
+	if !b.kept {
 		w.hook(event.Format, "preCreate", hooks.PreCreate, at, b.Device)
 	}
 	switch s := c.Spec.(type) {
@@ -201,7 +202,7 @@ func (w *walker) content(b block, at string, c *layout.Content) {
 		b.content = c
 		w.members[key] = append(w.members[key], b)
 	}
-	if !b.there {
+	if !b.kept {
 		w.hook(event.Format, "postCreate", hooks.PostCreate, at, b.Device)
 	}
 }
@@ -237,7 +238,7 @@ func (w *walker) identify(b block, at, format string, args []string) (layout.Ide
 	}
 	if b.there {
 		id.UUID = ""
-		if b.found != nil {
+		if b.found != nil && (b.kept || b.found.Type == format) {
 			id.UUID, id.Label = b.found.UUID, b.found.Label
 		}
 	}
@@ -249,7 +250,7 @@ func (w *walker) filesystem(b block, at string, s *layout.Filesystem) {
 	if !ok {
 		return
 	}
-	if !b.there {
+	if !b.kept {
 		w.create(event.Format, "mkfs."+s.Format+" "+b.String(), Mkfs{Device: b.Device, Format: s.Format, UUID: id.UUID, Label: id.Label, Args: id.Args, Start: b.start})
 	}
 	format := s.Format
@@ -306,7 +307,7 @@ func (w *walker) btrfs(b block, at string, s *layout.Btrfs) {
 		add(path, v.Mountpoint, v.MountOptions, v.Swap, v.Hooks)
 	}
 	slices.SortStableFunc(make.Subvolumes, func(a, b Subvolume) int { return cmp.Compare(a.Path, b.Path) })
-	if b.there {
+	if b.kept {
 		return
 	}
 	mkfs := Mkfs{Device: b.Device, Format: "btrfs", UUID: id.UUID, Label: id.Label, Start: b.start}
@@ -351,7 +352,7 @@ func (w *walker) swap(b block, at string, s *layout.Swap) {
 	switch {
 	case s.RandomEncryption:
 		area.random = "swap-" + strings.NewReplacer("/", "-", ":", "-").Replace(b.String())
-	case !b.there:
+	case !b.kept:
 		w.create(event.Format, "mkswap "+b.String(), MakeSwap{b.Device, id.UUID, id.Label, id.Args})
 	}
 	w.swaps = append(w.swaps, area)

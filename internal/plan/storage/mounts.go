@@ -110,14 +110,14 @@ func (w *walker) innerTable(b block, at string, c *layout.Content) {
 		return
 	}
 	write := WriteTable{Device: b.Device, Table: table, Content: c, Seed: w.id(at), EFIFirst: efiFirst(c)}
-	if !b.there {
+	if !b.kept {
 		w.create(event.Format, "write table of md/"+b.Array, write)
 	}
 	for _, e := range table.Entries {
 		inner := block{
 			Device: Device{Array: b.Array, Partition: e.Number, Title: e.Name},
 			path:   at + ".partitions." + e.Name, size: e.Size(g.SectorSize), start: e.FirstLBA,
-			there: b.there, parts: b.parts,
+			kept: b.kept, there: b.there, parts: b.parts,
 		}
 		w.content(inner, inner.path+".content", e.Content)
 	}

@@ -80,12 +80,11 @@ type walker struct {
 
 // diskWork is a disk with the table that it will have.
 type diskWork struct {
-	name   string
-	state  State
-	spec   layout.Disk
-	table  *layout.Table // nil: the disk holds its content without one
-	fits   bool          // the table is there already
-	hybrid bool          // efiGptPartitionFirst
+	name  string
+	state State
+	spec  layout.Disk
+	table *layout.Table // nil: the disk holds its content without one
+	fits  bool          // the table is there already
 }
 
 // block is a block device on the way through the layout.
@@ -94,11 +93,12 @@ type block struct {
 	path string // in the layout, for errors and identifiers
 	// size is a careful estimate, in bytes.
 	size int64
-	// there: nothing is made on it, because it is kept or already as it should be.
-	there bool
-	found *Found // what is on it, if that is known
-	start uint64 // first sector on its disk
-	parts []Part // that it stands on
+	// kept: nothing is made on it. there: what is on it may have been made
+	// before, and is then known by what was found and not by what it would get.
+	kept, there bool
+	found       *Found // what is on it, if that is known
+	start       uint64 // first sector on its disk
+	parts       []Part // that it stands on
 	// content is what the layout wants on a member of an assembly.
 	content *layout.Content
 }

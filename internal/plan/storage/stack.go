@@ -35,7 +35,7 @@ func (w *walker) luks(b block, at string, s *layout.LUKS) {
 	}
 	key := keyOf(s)
 	w.plan.Secrets = append(w.plan.Secrets, key)
-	if !b.there {
+	if !b.kept {
 		extra := additionalKeys(s)
 		w.plan.Secrets = append(w.plan.Secrets, extra...)
 		w.create(event.Format, "LUKS "+b.String(), LUKSFormat{b.Device, s.Name, id, key, extra, s.ExtraFormatArgs, s.Settings.Header})
@@ -82,7 +82,7 @@ func additionalKeys(s *layout.LUKS) []KeyFile {
 // array makes devices.mdadm.KEY.
 func (w *walker) array(key string, a layout.Array) {
 	at, name, members := "mdadm."+key, cmp.Or(a.Name, key), w.members["mdadm/"+key]
-	b := block{Device: Device{Array: name}, path: at, size: arraySize(a, members), there: allThere(members), parts: allParts(members)}
+	b := block{Device: Device{Array: name}, path: at, size: arraySize(a, members), kept: all(members, isKept), there: all(members, isThere), parts: allParts(members)}
 	make := CreateArray{Array: name, Level: cmp.Or(a.Level, "1"), Metadata: cmp.Or(a.Metadata, "default"), UUID: mdUUID(w.id(at)), Members: devices(members), Args: a.ExtraArgs}
 	w.hook(event.Format, "preCreate", a.PreCreate, at, b.Device)
 	if b.there {
@@ -90,7 +90,8 @@ func (w *walker) array(key string, a layout.Array) {
 		if f := members[0].found; f != nil {
 			make.UUID = f.UUID
 		}
-	} else {
+	}
+	if !b.kept {
 		w.create(event.Format, "array "+name, make)
 	}
 	assemble := AssembleArray{Array: name, UUID: make.UUID, Members: make.Members}
@@ -139,8 +140,12 @@ func devices(list []block) []Device {
 	return all
 }
 
-func allThere(list []block) bool {
-	return len(list) > 0 && !slices.ContainsFunc(list, func(b block) bool { return !b.there })
+func isKept(b block) bool  { return b.kept }
+func isThere(b block) bool { return b.there }
+
+// all says whether something is true of all members, of which there are some.
+func all(list []block, is func(block) bool) bool {
+	return len(list) > 0 && !slices.ContainsFunc(list, func(b block) bool { return !is(b) })
 }
 
 func allParts(list []block) []Part {
@@ -162,15 +167,15 @@ func (w *walker) group(key string, g layout.VolumeGroup) {
 		total += max(0, (m.size-1<<20)/extent*extent)
 	}
 	w.hook(event.Format, "preCreate", g.PreCreate, at, Device{VG: name})
-	there := allThere(members)
-	if !there {
+	kept, there := all(members, isKept), all(members, isThere)
+	if !kept {
 		w.create(event.Format, "volume group "+name, CreateVG{name, devices(members)})
 	}
 	w.open("activate "+name, ActivateVG{name}, Close{VG: name})
 	free := total
 	for _, k := range g.Order() {
 		v := g.LVs[k]
-		b := block{Device: Device{VG: name, LV: cmp.Or(v.Name, k)}, path: at + ".lvs." + k, there: there, parts: allParts(members)}
+		b := block{Device: Device{VG: name, LV: cmp.Or(v.Name, k)}, path: at + ".lvs." + k, kept: kept, there: there, parts: allParts(members)}
 		var err error
 		if b.size, err = volumeSize(v, total, free); err != nil {
 			w.fail(b.path+".size", "%v", err)
@@ -188,7 +193,7 @@ func (w *walker) group(key string, g layout.VolumeGroup) {
 
 func (w *walker) volume(b block, v layout.LogicalVolume) {
 	w.hook(event.Format, "preCreate", v.PreCreate, b.path, b.Device)
-	if !b.there {
+	if !b.kept {
 		w.create(event.Format, "logical volume "+b.String(), CreateLV{b.VG, b.LV, v.Size, v.LVMType, v.Pool, v.ExtraArgs})
 	}
 	w.content(b, b.path+".content", v.Content)
@@ -220,7 +225,7 @@ func volumeSize(v layout.LogicalVolume, total, free int64) (int64, error) {
 func (w *walker) pool(key string, p layout.Pool) {
 	at, name, members := "zpool."+key, cmp.Or(p.Name, key), w.members["zpool/"+key]
 	w.hook(event.Format, "preCreate", p.PreCreate, at, Device{})
-	if !allThere(members) {
+	if !all(members, isKept) {
 		vdevs, err := w.vdevs(p, members)
 		if err != nil {
 			w.fail(at+".mode", "%v", err)
@@ -234,12 +239,12 @@ func (w *walker) pool(key string, p layout.Pool) {
 	for _, k := range slices.Sorted(maps.Keys(p.Datasets)) {
 		d := p.Datasets[k]
 		full := name + "/" + cmp.Or(d.Name, k)
-		if !allThere(members) {
+		if !all(members, isKept) {
 			w.create(event.Format, "dataset "+full, CreateDataset{full, d.Size, d.Options, d.ExtraArgs})
 		}
 		if d.Type == "zfs_volume" {
 			size, _ := layout.ParseSize(d.Size) // validated
-			w.content(block{Device: Device{Zvol: full}, path: at + ".datasets." + k, size: size, there: allThere(members), parts: allParts(members)}, at+".datasets."+k+".content", d.Content)
+			w.content(block{Device: Device{Zvol: full}, path: at + ".datasets." + k, size: size, kept: all(members, isKept), there: all(members, isThere), parts: allParts(members)}, at+".datasets."+k+".content", d.Content)
 		} else if d.Mountpoint != "" {
 			w.mounted(Filesystem{Source: full, FSType: "zfs", Mountpoint: d.Mountpoint, Options: options(d.MountOptions), Parts: allParts(members), hooks: d.Hooks})
 		}
@@ -351,7 +356,7 @@ func (w *walker) bcachefs(key string, f layout.BcachefsFilesystem) {
 		fs.Mountpoint, fs.Options, fs.hooks = v.Mountpoint, append(slices.Clone(options(v.MountOptions)), "X-mount.subdir="+path), v.Hooks
 		w.mounted(fs)
 	}
-	if !allThere(members) {
+	if !all(members, isKept) {
 		w.create(event.Format, "mkfs.bcachefs "+name, make)
 	}
 }
