@@ -108,7 +108,7 @@ func (f *diskFlags) run(ctx context.Context, a *app, v diskVerb, file string) er
 		}
 		return v.run(&j, ctx)
 	}
-	if v.name == "plan" || v.name == "verify" {
+	if f.json && (v.name == "plan" || v.name == "verify") {
 		return a.withDocument(run)
 	}
 	return a.withEvents(f.json, run)
