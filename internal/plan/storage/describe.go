@@ -21,12 +21,12 @@ func (d Disk) String() string {
 }
 
 // describe is the disk before and after.
-func (d diskWork) describe() DiskPlan {
+func (d diskWork) describe(anew bool) DiskPlan {
 	p := DiskPlan{Name: d.name, Disk: d.state.Disk, Before: d.state.Table, Found: d.state.Found, After: d.table}
 	if d.table == nil && d.spec.Content != nil {
 		p.Whole = signature(*d.spec.Content)
 	}
-	if !d.untouched() {
+	if !d.untouched(anew) {
 		p.Lost = d.lost()
 	}
 	return p

@@ -14,7 +14,7 @@ func (w *walker) partition() {
 		w.create(event.Partition, "check "+d.name, CheckState{Disk: d.state.Disk, Before: d.state.Table})
 	}
 	for _, d := range w.disks {
-		if !d.untouched() {
+		if !d.untouched(w.config.Anew) {
 			w.create(event.Partition, "release "+d.name, Release{Disk: d.state.Disk, Keep: d.keep(), Anew: w.config.Anew})
 		}
 	}
@@ -22,14 +22,14 @@ func (w *walker) partition() {
 		w.resize(d, "shrink", func(from, to int64) bool { return to < from })
 	}
 	for _, d := range w.disks {
-		if !d.untouched() {
+		if !d.untouched(w.config.Anew) {
 			w.create(event.Partition, "wipe "+d.name, Wipe{Disk: d.state.Disk, Table: d.table, Keep: d.keep(), Anew: w.config.Anew})
 		}
 		w.hook(event.Partition, "preCreate", d.spec.PreCreate, "disk."+d.name, Device{Disk: d.name})
 		if d.table != nil {
 			w.table(d, true)
 		}
-		w.plan.Disks = append(w.plan.Disks, d.describe())
+		w.plan.Disks = append(w.plan.Disks, d.describe(w.config.Anew))
 	}
 	for _, d := range w.disks {
 		w.resize(d, "grow", func(from, to int64) bool { return to > from })
@@ -37,9 +37,9 @@ func (w *walker) partition() {
 }
 
 // untouched: nothing on the disk is replaced.
-func (d diskWork) untouched() bool {
+func (d diskWork) untouched(anew bool) bool {
 	if d.table == nil {
-		return d.whole() != nil
+		return d.whole() != nil && !anew
 	}
 	return d.fits
 }
@@ -112,6 +112,10 @@ func (w *walker) resize(d diskWork, verb string, wanted func(from, to int64) boo
 	size := int64(d.table.SectorSize)
 	for _, e := range d.table.Entries {
 		from, to := int64(e.OldLast-e.FirstLBA+1)*size, e.Size(d.table.SectorSize)
+		if f := d.found(e.Number); from == to && f != nil && f.Size > 0 && d.resized(e.Name) {
+			// An earlier run may have ended between the table and its content.
+			from = min(from, f.Size)
+		}
 		if !e.Kept || !wanted(from, to) {
 			continue
 		}
@@ -126,6 +130,12 @@ func (w *walker) resize(d diskWork, verb string, wanted func(from, to int64) boo
 			w.create(event.Partition, verb+" "+dev.String(), Resize{dev, from, to, layers})
 		}
 	}
+}
+
+// resized says whether the layout wants another size of a kept partition.
+func (d diskWork) resized(name string) bool {
+	g, ok := specOf[*layout.GPT](d.spec.Content)
+	return ok && g.Partitions[name].Resize != ""
 }
 
 func (d diskWork) found(number int) *Found {
