@@ -65,6 +65,12 @@ func ParseList(text []byte) []string {
 // WithTop mounts the top level of the btrfs on a device, calls f with the
 // directory, and unmounts it.
 func WithTop(ctx context.Context, r tool.Runner, device string, options []string, f func(dir string) error) (err error) {
+	if _, err := os.Stat("/dev/btrfs-control"); errors.Is(err, os.ErrNotExist) {
+		// Mounting would load the module; scanning does not.
+		if _, err := r.Run(ctx, tool.Cmd{Name: "modprobe", Args: []string{"btrfs"}}); err != nil {
+			return fmt.Errorf("load the kernel's btrfs: %w", err)
+		}
+	}
 	if _, err := r.Run(ctx, ScanCommand()); err != nil {
 		return fmt.Errorf("look for members of btrfs: %w", err)
 	}
