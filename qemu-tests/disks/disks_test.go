@@ -61,7 +61,7 @@ func TestLUKSOnLVM(t *testing.T) {
 	g.Checks([][2]string{
 		{"findmnt -no SOURCE,FSTYPE,UUID /", `^/dev/mapper/cryptroot +xfs +` + s.Result.RootUUID + `$`},
 		{"lsblk -rsno TYPE /dev/mapper/cryptroot", `^crypt\nlvm\npart\ndisk$`},
-		{"cryptsetup luksDump /dev/sys/root | grep -m1 Version; blockdev --getss /dev/mapper/cryptroot", `^Version: +2\n4096$`},
+		{"cryptsetup luksDump /dev/sys/root | grep -m1 Version; blockdev --getss /dev/mapper/cryptroot", `^Version:\s+2\n4096$`},
 		{"swapon --noheadings --show=NAME; readlink -f /dev/mapper/sys-swap", `^(/dev/dm-\d+)\n(/dev/dm-\d+)$`},
 		{"cat /proc/cmdline", `resume=/dev/mapper/sys-swap`},
 		{"cat /sys/power/resume", `^25\d:\d+$`},
