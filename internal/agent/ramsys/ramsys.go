@@ -84,7 +84,7 @@ func Main(cfg Config) error {
 	}
 	command, args := "", []string(nil)
 	if len(os.Args) > 1 {
-		command, args = os.Args[1], scriptArgs(os.Args[2:])
+		command, args = os.Args[1], scriptArgs(os.Args[1], os.Args[2:])
 	}
 	switch {
 	case command == agentArg && os.Getppid() == 1:
@@ -113,10 +113,11 @@ func commands() []string {
 	return []string{request.FinishPoweroff, request.FinishReboot, "shutdown", "vic", modprobeCommand}
 }
 
-// scriptArgs are the arguments of a command: without the script's own name,
-// which the kernel puts in front of them.
-func scriptArgs(args []string) []string {
-	if len(args) > 0 && filepath.Dir(args[0]) == commandDir {
+// scriptArgs are the arguments of a command: without the script's own path,
+// which the kernel puts in front of them. That may be a link to the script: LVM
+// calls /sbin/modprobe.
+func scriptArgs(command string, args []string) []string {
+	if len(args) > 0 && filepath.IsAbs(args[0]) && filepath.Base(args[0]) == command {
 		return args[1:]
 	}
 	return args

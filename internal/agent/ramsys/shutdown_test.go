@@ -100,8 +100,8 @@ func TestCommandScripts(t *testing.T) {
 			t.Errorf("got %q, %v, want %q", out, err, want)
 		}
 	}
-	for _, tt := range [][2]string{{"/bbin/vic install x", "install x"}, {"install x", "install x"}, {"", ""}} {
-		if got := strings.Join(scriptArgs(strings.Fields(tt[0])), " "); got != tt[1] {
+	for _, tt := range [][2]string{{"/bbin/vic install x", "install x"}, {"/usr/sbin/vic install", "install"}, {"/other x", "/other x"}, {"install x", "install x"}, {"", ""}} {
+		if got := strings.Join(scriptArgs("vic", strings.Fields(tt[0])), " "); got != tt[1] {
 			t.Errorf("%q: got %q", tt[0], got)
 		}
 	}
