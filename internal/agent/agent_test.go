@@ -86,7 +86,7 @@ func TestReadRefuses(t *testing.T) {
 		secrets string
 		want    string
 	}{
-		"newer":         {func(s string) string { return strings.Replace(s, `"version": 1`, `"version": 2`, 1) }, noSecrets, "version 2, this vic reads version 1"},
+		"newer":         {func(s string) string { return strings.Replace(s, `"version": 2`, `"version": 3`, 1) }, noSecrets, "version 3, this vic reads version 2"},
 		"cut off":       {func(s string) string { return s[:len(s)/2] }, noSecrets, "decode request"},
 		"unknown field": {func(s string) string { return strings.Replace(s, `"item"`, `"itme": "x", "item"`, 1) }, noSecrets, "itme"},
 		"empty":         {func(string) string { return "" }, noSecrets, "decode request"},
@@ -116,7 +116,7 @@ func TestRunRefuses(t *testing.T) {
 		change func(string) string
 		want   string
 	}{
-		"newer":   {func(s string) string { return strings.Replace(s, `"version": 1`, `"version": 2`, 1) }, "version 2"},
+		"newer":   {func(s string) string { return strings.Replace(s, `"version": 2`, `"version": 3`, 1) }, "version 3"},
 		"phases":  {func(s string) string { return strings.Replace(s, `"finish"`, `"phases": ["copy"], "finish"`, 1) }, "phase copy needs format"},
 		"no disk": {asItIs, "no single disk matches serial no-such-disk"},
 	} {

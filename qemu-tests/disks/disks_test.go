@@ -89,7 +89,7 @@ func TestRAID1(t *testing.T) {
 			g := lab.Login(t, s.Boot(t, vm.Config{Name: name}), s.Result)
 			g.Booted()
 			g.Checks([][2]string{
-				{"findmnt -no FSTYPE,UUID /; findmnt -no OPTIONS / /home /var/log | grep -o 'subvol=.*'", `^btrfs +` + s.Result.RootUUID + `\nsubvol=/@\nsubvol=/@home\nsubvol=/@var/log$`},
+				{"findmnt -no FSTYPE,UUID /; for d in / /home /var/log; do findmnt -no OPTIONS $d | grep -o 'subvol=.*'; done", `^btrfs +` + s.Result.RootUUID + `\nsubvol=/@\nsubvol=/@home\nsubvol=/@var/log$`},
 				{"findmnt -no SOURCE,FSTYPE /boot/efi; lsblk -rno TYPE $(findmnt -no SOURCE /boot/efi)", `^/dev/md\S+ +vfat\nraid1$`},
 				{"mdadm --detail /dev/md/system | grep -E 'State :|Raid Devices'", `(?s)Raid Devices : 2.*` + state},
 			})
@@ -129,7 +129,7 @@ func TestKeep(t *testing.T) {
 	g := lab.Login(t, s.Boot(t, vm.Config{}), s.Result)
 	g.Booted()
 	g.Checks([][2]string{
-		{"findmnt -no SOURCE,FSTYPE /home /srv", `^/dev/vda1 +ext4\n/dev/vda2 +ext4$`},
+		{"for d in /home /srv; do findmnt -no SOURCE,FSTYPE $d; done", `^/dev/vda1 +ext4\n/dev/vda2 +ext4$`},
 		{"cat /home/letter; df -B1M --output=size /srv | tail -1", `^dear reader\n +9\d\d$`},
 	})
 	g.Poweroff(ctx)

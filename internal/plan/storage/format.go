@@ -19,7 +19,10 @@ func (w *walker) format() {
 		b := block{Device: Device{Disk: d.name}, path: at, size: d.state.Size}
 		if d.table == nil {
 			b.found = d.whole()
+			// Without a table nothing tells whether it was finished: what looks
+			// as it should is left alone.
 			b.there = b.found != nil && !w.config.Anew
+			b.kept = b.there
 			b.parts = []Part{{Disk: d.state.Disk}}
 			w.content(b, at+".content", d.spec.Content)
 		} else {
