@@ -65,7 +65,7 @@ func (t target) systemdBoot(a plan.SystemdBoot) (note string, err error) {
 }
 
 func (t target) copyFile(from, to string) error {
-	in, err := t.open(from, unix.O_RDONLY)
+	in, err := t.root.Open(from, unix.O_RDONLY)
 	if err != nil {
 		return fmt.Errorf("copy to %s: %w", to, err)
 	}

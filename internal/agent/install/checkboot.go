@@ -37,7 +37,7 @@ func (t target) checkBoot(a plan.CheckBoot) error {
 }
 
 func (t target) notEmpty(name string) error {
-	f, err := t.open(name, unix.O_RDONLY|unix.O_NONBLOCK)
+	f, err := t.root.Open(name, unix.O_RDONLY|unix.O_NONBLOCK)
 	if err != nil {
 		return err
 	}

@@ -30,7 +30,7 @@ var chrootMounts = []struct{ dir, fstype, options string }{
 func (t target) inside(ctx context.Context, f func() error) (err error) {
 	defer func() { err = errors.Join(err, t.leave(context.WithoutCancel(ctx))) }()
 	for _, m := range chrootMounts {
-		dir, err := t.mountPoint(m.dir)
+		dir, err := t.root.MountPoint(m.dir)
 		if err != nil {
 			return fmt.Errorf("prepare %s for programs: %w", t.root, err)
 		}
@@ -49,7 +49,7 @@ func (t target) inside(ctx context.Context, f func() error) (err error) {
 func (t target) leave(ctx context.Context) error {
 	var errs []error
 	for i := len(chrootMounts) - 1; i >= 0; i-- {
-		dir := filepath.Join(t.root, chrootMounts[i].dir)
+		dir := filepath.Join(string(t.root), chrootMounts[i].dir)
 		mounted, err := t.disks.Mounts(dir)
 		if err != nil {
 			errs = append(errs, err)
@@ -93,7 +93,7 @@ func (t target) nameDisks() error {
 		links["by-uuid/"+f.UUID] = dev
 	}
 	for name, dev := range links {
-		path := filepath.Join(t.root, "dev/disk", name)
+		path := filepath.Join(string(t.root), "dev/disk", name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			return err
 		}
@@ -107,7 +107,7 @@ func (t target) nameDisks() error {
 // run runs a program inside the target. Temporary files go to the target's
 // disk, not to memory.
 func (t target) run(ctx context.Context, c tool.Cmd) (tool.Output, error) {
-	c.Root = t.root
+	c.Root = string(t.root)
 	c.Env = append([]string{"TMPDIR=/var/tmp", "DEBIAN_FRONTEND=noninteractive"}, c.Env...)
 	return t.tools.Run(ctx, c)
 }

@@ -38,7 +38,7 @@ func (t target) removeHostKeys() error {
 	if err != nil || len(names) == 0 {
 		return err
 	}
-	dir, err := t.openDir(sshDir)
+	dir, err := t.root.OpenDir(sshDir)
 	if err != nil {
 		return err
 	}

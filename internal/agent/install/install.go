@@ -22,6 +22,7 @@ import (
 
 	"github.com/victorinix/vic/efi"
 	"github.com/victorinix/vic/internal/agent/storage"
+	"github.com/victorinix/vic/internal/agent/within"
 	"github.com/victorinix/vic/internal/event"
 	"github.com/victorinix/vic/internal/plan"
 	"github.com/victorinix/vic/internal/secret"
@@ -222,7 +223,7 @@ func (r *run) do(ctx context.Context, s plan.Step) (note string, err error) {
 
 // fill executes the actions on the mounted target.
 func (r *run) fill(ctx context.Context, s plan.Step) (note string, err error) {
-	in := target{root: r.Root, tools: r.Tools, machine: r.Machine, disks: r.Disks, storage: r.Plan.Storage, node: r.storage.Path}
+	in := target{root: within.Root(r.Root), tools: r.Tools, machine: r.Machine, disks: r.Disks, storage: r.Plan.Storage, node: r.storage.Path}
 	switch a := s.Action.(type) {
 	case plan.CopyPayload:
 		return r.copyPayload(ctx, a, r.progress(s, a.Payload.TreeSize))

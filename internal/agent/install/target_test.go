@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/victorinix/vic/internal/agent/within"
 	"github.com/victorinix/vic/internal/plan"
 	"github.com/victorinix/vic/internal/request"
 	"github.com/victorinix/vic/internal/tool/tooltest"
@@ -23,11 +24,11 @@ func escapee(t *testing.T, link, to string) (in target, outside string) {
 	t.Helper()
 	tooltest.Root(t)
 	base := t.TempDir()
-	in, outside = target{root: filepath.Join(base, "target")}, filepath.Join(base, "outside")
-	must(t, os.MkdirAll(filepath.Join(in.root, filepath.Dir(link)), 0o755))
+	in, outside = target{root: within.Root(filepath.Join(base, "target"))}, filepath.Join(base, "outside")
+	must(t, os.MkdirAll(filepath.Join(string(in.root), filepath.Dir(link)), 0o755))
 	must(t, os.MkdirAll(outside, 0o755))
 	must(t, os.WriteFile(filepath.Join(outside, "file"), []byte("host"), 0o644))
-	must(t, os.Symlink(strings.ReplaceAll(to, "OUTSIDE", outside), filepath.Join(in.root, link)))
+	must(t, os.Symlink(strings.ReplaceAll(to, "OUTSIDE", outside), filepath.Join(string(in.root), link)))
 	return in, outside
 }
 
@@ -57,7 +58,7 @@ func TestWriteFileStaysInside(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			in, outside := escapee(t, test.link, test.to)
 			if test.inside != "" {
-				must(t, os.MkdirAll(filepath.Join(in.root, "outside"), 0o755))
+				must(t, os.MkdirAll(filepath.Join(string(in.root), "outside"), 0o755))
 			}
 			err := in.writeFile(plan.WriteFile{Path: test.write, Mode: 0o640, Content: "new"})
 			requireUntouched(t, outside)
@@ -68,7 +69,7 @@ func TestWriteFileStaysInside(t *testing.T) {
 				return
 			}
 			must(t, err)
-			st, err := os.Lstat(filepath.Join(in.root, test.inside))
+			st, err := os.Lstat(filepath.Join(string(in.root), test.inside))
 			must(t, err)
 			if st.Mode() != 0o640 || st.Size() != 3 {
 				t.Errorf("%v, %d bytes", st.Mode(), st.Size())
@@ -81,7 +82,7 @@ func TestSymlinkReplaces(t *testing.T) {
 	in, outside := escapee(t, "etc/localtime", "OUTSIDE/file")
 	for _, to := range []string{"/usr/share/zoneinfo/UTC", "../x"} {
 		must(t, in.symlink(plan.Symlink{Path: "/etc/localtime", Target: to}))
-		if got, err := os.Readlink(filepath.Join(in.root, "etc/localtime")); err != nil || got != to {
+		if got, err := os.Readlink(filepath.Join(string(in.root), "etc/localtime")); err != nil || got != to {
 			t.Errorf("%q, %v", got, err)
 		}
 	}
@@ -107,15 +108,15 @@ func TestAuthorizeStaysInside(t *testing.T) {
 func TestMountPointRefusesLinks(t *testing.T) {
 	for _, to := range []string{"OUTSIDE", "etc"} {
 		in, _ := escapee(t, "run", to)
-		must(t, os.MkdirAll(filepath.Join(in.root, "etc"), 0o755))
-		if dir, err := in.mountPoint("/run"); err == nil {
+		must(t, os.MkdirAll(filepath.Join(string(in.root), "etc"), 0o755))
+		if dir, err := in.root.MountPoint("/run"); err == nil {
 			t.Errorf("link to %s: mount on %s", to, dir)
 		}
 	}
 }
 
 func TestPathsArePlain(t *testing.T) {
-	in := target{root: t.TempDir()}
+	in := target{root: within.Root(t.TempDir())}
 	for _, p := range []string{"", "/", "etc/x", "/etc/../x", "/etc//x", "/etc/", "../x"} {
 		if err := in.writeFile(plan.WriteFile{Path: p}); err == nil {
 			t.Errorf("%q was written", p)
@@ -128,12 +129,12 @@ func TestPathsArePlain(t *testing.T) {
 
 func TestWriteFileLeavesNothingBehind(t *testing.T) {
 	tooltest.Root(t)
-	in := target{root: t.TempDir()}
-	must(t, os.MkdirAll(filepath.Join(in.root, "etc/x/y"), 0o755))
+	in := target{root: within.Root(t.TempDir())}
+	must(t, os.MkdirAll(filepath.Join(string(in.root), "etc/x/y"), 0o755))
 	if err := in.writeFile(plan.WriteFile{Path: "/etc/x", Mode: 0o644}); err == nil {
 		t.Error("a directory was replaced")
 	}
-	if l, _ := os.ReadDir(filepath.Join(in.root, "etc")); len(l) != 1 {
+	if l, _ := os.ReadDir(filepath.Join(string(in.root), "etc")); len(l) != 1 {
 		t.Errorf("left behind: %v", l)
 	}
 }
@@ -174,7 +175,7 @@ func TestLocaleParts(t *testing.T) {
 }
 
 func TestLocaleThatCannotBeMade(t *testing.T) {
-	in := target{root: t.TempDir()}
+	in := target{root: within.Root(t.TempDir())}
 	if err := in.locale(t.Context(), "de_DE.UTF-8"); err == nil || !strings.Contains(err.Error(), "needs the package locales") {
 		t.Errorf("got %v", err)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/victorinix/vic/internal/agent/within"
 	"github.com/victorinix/vic/internal/request"
 	"github.com/victorinix/vic/internal/secret"
 	"github.com/victorinix/vic/internal/tool"
@@ -147,12 +148,12 @@ func (t target) authorize(u request.User) error {
 
 // sshDir opens ~/.ssh, and makes it the account's own.
 func (t target) sshDir(a account) (*os.File, error) {
-	home, err := t.openDir(a.home)
+	home, err := t.root.OpenDir(a.home)
 	if err != nil {
 		return nil, err
 	}
 	defer home.Close()
-	if err := mkdirat(home, ".ssh", 0o700, a.uid, a.gid); err != nil {
+	if err := within.Mkdirat(home, ".ssh", 0o700, a.uid, a.gid); err != nil {
 		return nil, err
 	}
 	fd, err := unix.Openat(int(home.Fd()), ".ssh", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
