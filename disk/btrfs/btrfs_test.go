@@ -1,16 +1,13 @@
 package btrfs
 
 import (
-	"errors"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
-	"golang.org/x/sys/unix"
 
 	"github.com/victorinix/vic/disk"
 	"github.com/victorinix/vic/internal/tool"
@@ -43,7 +40,7 @@ func TestParseList(t *testing.T) {
 
 func TestMake(t *testing.T) {
 	r := tooltest.Need(t, "mkfs.btrfs", "btrfs", "losetup")
-	dev := loop(t, 200<<20)
+	dev := tooltest.Loop(t, 200<<20)
 	f := disk.Filesystem{Format: "btrfs", UUID: uuid.NewString()}
 	if err := disk.Mkfs(t.Context(), r, f, dev, time.Time{}); err != nil {
 		t.Fatal(err)
@@ -81,29 +78,4 @@ func TestMake(t *testing.T) {
 			t.Errorf("a subvolume was made at %q", bad)
 		}
 	}
-}
-
-// loop makes a loop device of a new sparse file.
-func loop(t *testing.T, size int64) string {
-	t.Helper()
-	tooltest.Root(t)
-	path := filepath.Join(t.TempDir(), "disk.img")
-	if err := errors.Join(os.WriteFile(path, nil, 0o600), os.Truncate(path, size)); err != nil {
-		t.Fatal(err)
-	}
-	out, err := (tool.Exec{}).Run(t.Context(), tool.Cmd{Name: "losetup", Args: []string{"--find", "--show", path}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	dev := strings.TrimSpace(string(out.Stdout))
-	t.Cleanup(func() { // t.Context has ended by now
-		f, err := os.OpenFile(dev, os.O_RDONLY, 0)
-		if err == nil {
-			err = errors.Join(unix.IoctlSetInt(int(f.Fd()), unix.LOOP_CLR_FD, 0), f.Close())
-		}
-		if err != nil {
-			t.Errorf("detach %s: %v", dev, err)
-		}
-	})
-	return dev
 }

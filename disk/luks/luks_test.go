@@ -12,7 +12,6 @@ import (
 	"testing"
 
 	"github.com/google/uuid"
-	"golang.org/x/sys/unix"
 
 	"github.com/victorinix/vic/internal/tool"
 	"github.com/victorinix/vic/internal/tool/tooltest"
@@ -155,7 +154,7 @@ func TestOpen(t *testing.T) {
 		t.Skip("this kernel has no device mapper")
 	}
 	for _, header := range []string{"", "detached"} {
-		dev := loop(t, 64<<20)
+		dev := tooltest.Loop(t, 64<<20)
 		c := Container{Device: dev}
 		if header != "" {
 			c.Header = image(t, 16<<20)
@@ -204,24 +203,4 @@ func TestOpen(t *testing.T) {
 			t.Errorf("still open: %v", err)
 		}
 	}
-}
-
-// loop makes a loop device of a new sparse file.
-func loop(t *testing.T, size int64) string {
-	t.Helper()
-	out, err := (tool.Exec{}).Run(t.Context(), tool.Cmd{Name: "losetup", Args: []string{"--find", "--show", image(t, size)}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	dev := strings.TrimSpace(string(out.Stdout))
-	t.Cleanup(func() { // t.Context has ended by now
-		f, err := os.OpenFile(dev, os.O_RDONLY, 0)
-		if err == nil {
-			err = errors.Join(unix.IoctlSetInt(int(f.Fd()), unix.LOOP_CLR_FD, 0), f.Close())
-		}
-		if err != nil {
-			t.Errorf("detach %s: %v", dev, err)
-		}
-	})
-	return dev
 }

@@ -3,14 +3,12 @@ package lvm
 import (
 	"errors"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
-	"golang.org/x/sys/unix"
 
 	"github.com/victorinix/vic/disk/udev"
 	"github.com/victorinix/vic/internal/tool"
@@ -86,7 +84,7 @@ func TestVolumes(t *testing.T) {
 	if _, err := os.Stat("/sys/class/misc/device-mapper"); err != nil {
 		t.Skip("this kernel has no device mapper")
 	}
-	devices := []string{loop(t, 128<<20), loop(t, 128<<20)}
+	devices := []string{tooltest.Loop(t, 128<<20), tooltest.Loop(t, 128<<20)}
 	l := LVM{Udev: udev.Running(), Devices: devices}
 	vg := "vic" + strings.ReplaceAll(uuid.NewString(), "-", "")[:12]
 	do := func(c tool.Cmd, errs ...error) {
@@ -154,28 +152,4 @@ func resizing(t *testing.T, l LVM, r tool.Runner, vg, device string) {
 	if _, err := l.SetPV(t.Context(), r, device, least-8<<20); err == nil {
 		t.Error("extents in use were cut off")
 	}
-}
-
-// loop makes a loop device of a new sparse file.
-func loop(t *testing.T, size int64) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "disk.img")
-	if err := errors.Join(os.WriteFile(path, nil, 0o600), os.Truncate(path, size)); err != nil {
-		t.Fatal(err)
-	}
-	out, err := (tool.Exec{}).Run(t.Context(), tool.Cmd{Name: "losetup", Args: []string{"--find", "--show", path}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	dev := strings.TrimSpace(string(out.Stdout))
-	t.Cleanup(func() { // t.Context has ended by now
-		f, err := os.OpenFile(dev, os.O_RDONLY, 0)
-		if err == nil {
-			err = errors.Join(unix.IoctlSetInt(int(f.Fd()), unix.LOOP_CLR_FD, 0), f.Close())
-		}
-		if err != nil {
-			t.Errorf("detach %s: %v", dev, err)
-		}
-	})
-	return dev
 }

@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/google/uuid"
-	"golang.org/x/sys/unix"
 
 	"github.com/victorinix/vic/internal/tool"
 	"github.com/victorinix/vic/internal/tool/tooltest"
@@ -68,7 +67,7 @@ func TestArray(t *testing.T) {
 		t.Skip("this kernel has no md")
 	}
 	for _, metadata := range []string{"1.2", "1.0", "0.90"} {
-		members := []string{loop(t, 32<<20), loop(t, 32<<20)}
+		members := []string{tooltest.Loop(t, 32<<20), tooltest.Loop(t, 32<<20)}
 		id := FormatUUID(uuid.New())
 		a := Array{Name: "vic" + id[:8], Level: "1", Metadata: metadata, UUID: id, Members: members}
 		node, err := Create(t.Context(), r, a)
@@ -124,28 +123,4 @@ func stopAndStart(t *testing.T, r tool.Runner, a Array, dev string) {
 			t.Errorf("%s: cleared: %+v", a.Metadata, info)
 		}
 	}
-}
-
-// loop makes a loop device of a new sparse file.
-func loop(t *testing.T, size int64) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "disk.img")
-	if err := errors.Join(os.WriteFile(path, nil, 0o600), os.Truncate(path, size)); err != nil {
-		t.Fatal(err)
-	}
-	out, err := (tool.Exec{}).Run(t.Context(), tool.Cmd{Name: "losetup", Args: []string{"--find", "--show", path}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	dev := strings.TrimSpace(string(out.Stdout))
-	t.Cleanup(func() { // t.Context has ended by now
-		f, err := os.OpenFile(dev, os.O_RDONLY, 0)
-		if err == nil {
-			err = errors.Join(unix.IoctlSetInt(int(f.Fd()), unix.LOOP_CLR_FD, 0), f.Close())
-		}
-		if err != nil {
-			t.Errorf("detach %s: %v", dev, err)
-		}
-	})
-	return dev
 }

@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/google/uuid"
-	"golang.org/x/sys/unix"
 
 	"github.com/victorinix/vic/disk/dm"
 	"github.com/victorinix/vic/disk/luks"
@@ -27,7 +26,7 @@ func TestStack(t *testing.T) {
 	if _, err := os.Stat("/sys/class/misc/device-mapper"); err != nil {
 		t.Skip("this kernel has no device mapper")
 	}
-	dev := loop(t, 96<<20)
+	dev := tooltest.Loop(t, 96<<20)
 	name := "vic" + strings.ReplaceAll(uuid.NewString(), "-", "")[:12]
 	c := luks.Container{Device: dev}
 	key, quick := []byte("pass"), []string{"--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"}
@@ -75,28 +74,4 @@ func TestStack(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-}
-
-// loop makes a loop device of a new sparse file.
-func loop(t *testing.T, size int64) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "disk.img")
-	if err := errors.Join(os.WriteFile(path, nil, 0o600), os.Truncate(path, size)); err != nil {
-		t.Fatal(err)
-	}
-	out, err := (tool.Exec{}).Run(t.Context(), tool.Cmd{Name: "losetup", Args: []string{"--find", "--show", path}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	dev := strings.TrimSpace(string(out.Stdout))
-	t.Cleanup(func() { // t.Context has ended by now
-		f, err := os.OpenFile(dev, os.O_RDONLY, 0)
-		if err == nil {
-			err = errors.Join(unix.IoctlSetInt(int(f.Fd()), unix.LOOP_CLR_FD, 0), f.Close())
-		}
-		if err != nil {
-			t.Errorf("detach %s: %v", dev, err)
-		}
-	})
-	return dev
 }

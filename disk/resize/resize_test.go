@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"golang.org/x/sys/unix"
 
 	"github.com/victorinix/vic/disk"
 	"github.com/victorinix/vic/internal/tool"
@@ -35,40 +34,13 @@ func run(t testing.TB, name string, args ...string) string {
 func device(t testing.TB, format string, size int64) string {
 	t.Helper()
 	if format != "vfat" {
-		return loop(t, size)
+		return tooltest.Loop(t, size)
 	}
 	file := filepath.Join(t.TempDir(), "vfat.img")
 	if err := errors.Join(os.WriteFile(file, nil, 0o600), os.Truncate(file, size)); err != nil {
 		t.Fatal(err)
 	}
 	return file
-}
-
-// loop makes a loop device of a new sparse file.
-func loop(t testing.TB, size int64) string {
-	t.Helper()
-	tooltest.Root(t)
-	if _, err := os.Stat("/dev/loop-control"); err != nil {
-		tooltest.Missing(t, "no loop devices: "+err.Error())
-	}
-	file := filepath.Join(t.TempDir(), "disk.img")
-	if err := os.WriteFile(file, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Truncate(file, size); err != nil {
-		t.Fatal(err)
-	}
-	dev := strings.TrimSpace(run(t, "losetup", "--find", "--show", file))
-	t.Cleanup(func() { // t.Context has ended by now
-		f, err := os.OpenFile(dev, os.O_RDONLY, 0)
-		if err == nil {
-			err = errors.Join(unix.IoctlSetInt(int(f.Fd()), unix.LOOP_CLR_FD, 0), f.Close())
-		}
-		if err != nil {
-			t.Errorf("detach %s: %v", dev, err)
-		}
-	})
-	return dev
 }
 
 func itoa(n int64) string { return strconv.FormatInt(n, 10) }
