@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -38,7 +39,14 @@ func loopDisk(t *testing.T, dir string, size int64, options ...string) plan.Disk
 	must(t, os.WriteFile(img, nil, 0o600))
 	must(t, os.Truncate(img, size))
 	dev := sh(t, "losetup", append(append([]string{"--find", "--show"}, options...), img)...)
-	t.Cleanup(func() { sh(t, "losetup", "--detach", dev) })
+	t.Cleanup(func() {
+		// Partitions would stay for the next user of the loop device; that there
+		// are none is an error of partx.
+		if out, err := exec.Command("partx", "--delete", dev).CombinedOutput(); err != nil {
+			t.Logf("partx: %v: %s", err, out)
+		}
+		sh(t, "losetup", "--detach", dev)
+	})
 	d, err := storage.HostDisk(filepath.Base(dev))
 	must(t, err)
 	return d
