@@ -65,7 +65,7 @@ func Login(t *testing.T, m *vm.Machine, installed event.Result) Guest {
 		}
 		pinned = append(pinned, key)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 12*time.Minute)
 	defer cancel()
 	client, err := m.SSH(ctx, vm.SSHConfig{User: User, Signer: signer, HostKeys: pinned})
 	if err != nil {

@@ -127,7 +127,7 @@ func (s System) installArgs(keyFile, secretFile string) []string {
 	}
 	args = append(args, "--firmware", s.Firmware, "--memory", "256M", "-o", "kernel=cloud", "-o", "kernel-params=console=ttyS0",
 		"-o", "hostname=web1", "-o", "username="+User, "-o", "sshkey=@"+keyFile, "-s", "password=@"+secretFile,
-		"-o", "timezone=Europe/Berlin")
+		"-o", "timezone=Europe/Berlin", "--prove-timeout", "15m") // emulated, beside another machine
 	if !s.Prove {
 		args = append(args, "--phases", "build,enter,verify,partition,format,copy,inject,boot,finish")
 	}
