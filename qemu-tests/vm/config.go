@@ -14,7 +14,7 @@ type Config struct {
 	Arch string // "amd64" (default) or "arm64" (QEMU's virt machine)
 
 	MemoryMiB int // default 256
-	CPUs      int // default 2
+	CPUs      int // default 2; an emulated amd64 has one
 
 	// Firmware is "bios" (SeaBIOS; default on amd64), "uefi" (EDK II;
 	// default on arm64), or "none" (arm64 with Kernel only).
