@@ -111,6 +111,9 @@ var kinds = []struct {
 // TestMkfs makes real file systems on devices with both sizes of sectors,
 // twice, and has them checked and named.
 func TestMkfs(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs every mkfs")
+	}
 	for _, k := range kinds {
 		for _, sectorSize := range []int{512, 4096} {
 			if testing.Short() && (k.slow || sectorSize == 4096 && k.format != "vfat") {

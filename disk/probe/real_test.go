@@ -163,6 +163,9 @@ func asBlkid(r Result) map[string]string {
 }
 
 func TestLikeBlkid(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs every mkfs")
+	}
 	for _, name := range slices.Sorted(maps.Keys(contents)) {
 		t.Run(name, func(t *testing.T) {
 			img := contents[name].image(t)
