@@ -95,10 +95,9 @@ var kinds = []struct {
 	format string
 	size   int64
 	equal  bool
-	slow   bool
 }{
-	{format: "ext2", size: 16 << 20, equal: true, slow: true},
-	{format: "ext3", size: 16 << 20, equal: true, slow: true},
+	{format: "ext2", size: 16 << 20, equal: true},
+	{format: "ext3", size: 16 << 20, equal: true},
 	{format: "ext4", size: 16 << 20, equal: true},
 	{format: "xfs", size: 300 << 20},
 	{format: "btrfs", size: 110 << 20},
@@ -116,9 +115,6 @@ func TestMkfs(t *testing.T) {
 	}
 	for _, k := range kinds {
 		for _, sectorSize := range []int{512, 4096} {
-			if testing.Short() && (k.slow || sectorSize == 4096 && k.format != "vfat") {
-				continue
-			}
 			if k.format == "vfat" && sectorSize == 4096 {
 				k.size = 260 << 20
 			}
