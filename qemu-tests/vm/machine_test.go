@@ -24,7 +24,7 @@ func say(text string, end []byte) []byte {
 	const head = 19
 	msg := 0x7c00 + head + len(end)
 	code := []byte{
-		0xfa,                   // cli: the BIOS writes the last dot of its own text at a timer's interrupt
+		0xfa,                   // cli: a dot of the BIOS's own text was once seen to come late
 		0x31, 0xc0, 0x8e, 0xd8, // xor ax, ax; mov ds, ax
 		0xbe, byte(msg), byte(msg >> 8), // mov si, msg
 		0xba, 0xf8, 0x03, // mov dx, 0x3f8

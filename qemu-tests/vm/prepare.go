@@ -45,9 +45,9 @@ func prepare(ctx context.Context, h host, c Config) (setup, error) {
 		s.accel = accelFor(ctx, c.Arch)
 	}
 	if s.accel == "tcg" && s.Arch == "amd64" {
-		// Linux changes its own code while it runs (jump labels, by way of int3).
-		// QEMU 7.2's emulation lets another processor run what was there before:
-		// about one boot in fifty dies of "Oops: int3".
+		// With two, a boot was seen to die of "Oops: int3" (QEMU 7.2). Linux changes
+		// its own code while it runs, by way of that instruction; presumably the
+		// emulation lets another processor run what was there before.
 		s.CPUs = 1
 	}
 	return s, ctx.Err()
