@@ -18,22 +18,22 @@ var leaves = []string{"internal/event", "internal/nearest", "internal/tool", "in
 // not. A folder stands for everything below it. What is not listed may import
 // nothing but the leaves.
 var allowed = map[string][]string{
-	"cmd/vic":      {"internal/cli", "internal/config", "internal/plan", "internal/secret", "internal/agent/install", "internal/agent/storage", "internal/agent/within", "internal/agent/copytree", "builder", "initramfs", "disk", "efi", "kexec", "envscan", "qemu-tests/vm"},
-	"cmd/vic-init": {"internal/agent", "internal/plan", "internal/secret", "disk", "efi", "kexec", "envscan"},
-	"cmd/vic-env":  {"envscan", "disk/sysfs", "disk/probe"},
+	"cmd/vic":      {"internal/kmod", "internal/cli", "internal/config", "internal/plan", "internal/secret", "internal/agent/install", "internal/agent/storage", "internal/agent/within", "internal/agent/copytree", "builder", "initramfs", "disk", "efi", "kexec", "envscan", "qemu-tests/vm"},
+	"cmd/vic-init": {"internal/kmod", "internal/agent", "internal/plan", "internal/secret", "disk", "efi", "kexec", "envscan"},
+	"cmd/vic-env":  {"envscan", "internal/kmod", "disk/sysfs", "disk/probe"},
 
-	"internal/cli": {"internal/config", "internal/plan", "internal/secret", "internal/agent/install", "internal/agent/storage", "internal/agent/within", "internal/agent/copytree", "builder", "initramfs", "disk", "efi", "kexec", "envscan", "qemu-tests/vm"},
+	"internal/cli": {"internal/kmod", "internal/config", "internal/plan", "internal/secret", "internal/agent/install", "internal/agent/storage", "internal/agent/within", "internal/agent/copytree", "builder", "initramfs", "disk", "efi", "kexec", "envscan", "qemu-tests/vm"},
 	// An agent runs plans: it must not be able to build anything.
-	"internal/agent": {"internal/agent", "internal/plan", "internal/secret", "disk", "efi", "kexec", "envscan"},
-	"internal/plan":  {"internal/plan", "envscan", "disk/sysfs", "disk/probe"},
+	"internal/agent": {"internal/agent", "internal/kmod", "internal/plan", "internal/secret", "disk", "efi", "kexec", "envscan"},
+	"internal/plan":  {"internal/plan", "internal/kmod", "envscan", "disk/sysfs", "disk/probe"},
 
 	"builder":       {"builder", "initramfs", "disk", "efi", "internal/config"},
 	"builder/deb":   {},
 	"initramfs":     {"initramfs"},
 	"disk":          {"disk"},
 	"efi":           {"efi"},
-	"envscan":       {"envscan", "disk/sysfs", "disk/probe"},
-	"qemu-tests":    {"qemu-tests", "internal/agent", "internal/cli", "internal/config", "internal/plan", "internal/secret", "builder", "initramfs", "disk", "efi", "envscan"},
+	"envscan":       {"envscan", "internal/kmod", "disk/sysfs", "disk/probe"},
+	"qemu-tests":    {"internal/kmod", "qemu-tests", "internal/agent", "internal/cli", "internal/config", "internal/plan", "internal/secret", "builder", "initramfs", "disk", "efi", "envscan"},
 	"qemu-tests/vm": {},
 }
 

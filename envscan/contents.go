@@ -91,7 +91,7 @@ func (s *scanner) volumes(ctx context.Context, users users, disks []string) []Vo
 		}
 		v, err := s.root.Volume(name)
 		if err != nil { // stopped since
-			s.gap("/sys/block/"+name, err)
+			s.gap(diskFact(name), "/sys/block/"+name, err)
 			continue
 		}
 		list = append(list, Volume{Name: v.Name, Kind: v.Kind, Title: v.Title, Size: v.Size, SectorSize: v.SectorSize, From: v.From})
@@ -120,7 +120,7 @@ func (s *scanner) ask(name string, sectorSize int) *asked {
 	a := &asked{name: name, done: make(chan answer, 1)}
 	var err error
 	a.extents, err = s.root.Extents(name)
-	s.gap("/sys/block/"+name, err)
+	s.gap(diskFact(name), "/sys/block/"+name, err)
 	r := reader{root: s.root, open: s.open, extents: a.extents}
 	go func() {
 		d, err := r.read(name, sectorSize)
@@ -142,7 +142,7 @@ func (s *scanner) answer(ctx context.Context, a *asked, users users) Contents {
 			got.err = context.Cause(ctx)
 		}
 	}
-	s.gap(sysfs.Node(a.name), got.err)
+	s.gap(diskFact(a.name)+".content", sysfs.Node(a.name), got.err)
 	c := Contents{Content: got.disk.Content, Use: users.of(a.name)}
 	if t := got.disk.Table; t != nil {
 		c.Table, c.TableDamage = &t.Table, t.Damage

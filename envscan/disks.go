@@ -38,9 +38,17 @@ func ScanDisks(ctx context.Context, c Config, names ...string) (Disks, error) {
 	return d, nil
 }
 
+// diskProbes find disks, and what is made from them.
+var diskProbes = []prober{
+	{"disks", []string{"hw.disk", "hw.volume"}, func(ctx context.Context, s *scanner) func(*Facts) {
+		disks, volumes := s.disks(ctx)
+		return func(f *Facts) { f.HW.Disk, f.HW.Volume = disks, volumes }
+	}},
+}
+
 func (s *scanner) disks(ctx context.Context) ([]Disk, []Volume) {
 	names, err := s.root.Disks()
-	s.gap("/sys/block", err)
+	s.gap("hw.disk", "/sys/block", err)
 	return s.devices(ctx, names)
 }
 
@@ -69,13 +77,13 @@ func (s *scanner) devices(ctx context.Context, names []string) ([]Disk, []Volume
 func (s *scanner) disk(name string, users users) (Disk, bool) {
 	id, err := s.root.Disk(name)
 	if err != nil { // unplugged since
-		s.gap("/sys/block/"+name, err)
+		s.gap(diskFact(name), "/sys/block/"+name, err)
 		return Disk{}, false
 	}
 	for _, denied := range id.Denied {
 		var pe *os.PathError
 		if errors.As(denied, &pe) {
-			s.gap(strings.TrimPrefix(pe.Path, strings.TrimSuffix(string(s.root), "/")), denied)
+			s.gap(diskFact(name), strings.TrimPrefix(pe.Path, strings.TrimSuffix(string(s.root), "/")), denied)
 		}
 	}
 	d := Disk{
@@ -84,7 +92,7 @@ func (s *scanner) disk(name string, users users) (Disk, bool) {
 		Rotational: id.Rotational, Removable: id.Removable, ReadOnly: id.ReadOnly,
 	}
 	found, err := s.root.Users(name)
-	s.gap("/sys/block/"+name+"/holders", err)
+	s.gap(diskFact(name)+".inUse", "/sys/block/"+name+"/holders", err)
 	d.InUse = s.root.Sentences(found)
 	users.add(found)
 	return d, true
@@ -94,14 +102,14 @@ func (s *scanner) disk(name string, users users) (Disk, bool) {
 func (s *scanner) diskLinks() map[string][]string {
 	links := map[string][]string{}
 	kinds, err := s.root.Names("dev/disk")
-	s.gap("/dev/disk", err)
+	s.gap("hw.disk", "/dev/disk", err)
 	for _, kind := range kinds {
 		names, err := s.root.Names("dev/disk", kind)
-		s.gap("/dev/disk/"+kind, err)
+		s.gap("hw.disk", "/dev/disk/"+kind, err)
 		for _, name := range names {
 			link := filepath.Join("/dev/disk", kind, name)
 			target, err := os.Readlink(s.root.Path(link))
-			s.gap(link, err)
+			s.gap("hw.disk", link, err)
 			if err == nil {
 				dev := filepath.Base(target)
 				links[dev] = append(links[dev], link)
@@ -110,3 +118,6 @@ func (s *scanner) diskLinks() map[string][]string {
 	}
 	return links
 }
+
+// diskFact is the path of a disk's facts, or those of what is made from disks.
+func diskFact(name string) string { return "hw.disk[name=" + name + "]" }

@@ -9,122 +9,103 @@ package envscan
 // Schema is the value of Facts.Schema.
 const Schema = "vic.env/1"
 
-// Facts is the document that `vic-env dump` prints. Absent means not probed;
-// lists are ordered by kind, bus path and port, never by name or ifindex.
+// Facts is the document that `vic-env dump` prints.
+//
+// In JSON, what is absent was not probed or could not be read (then scan.gaps
+// names it), and null was probed and is not there; so the zero value of a
+// string, pointer or map in these types is null, and a list is never null.
+// Integers beyond 2^53 are strings. Lists are ordered by kind, firmware index,
+// bus path and port, never by name or ifindex, which change.
+//
+// The tag `privacy` says who may see a field: none (anybody), "identifying" (it
+// tells this machine, its owner or its place from others) or "secret". The tag
+// `unit` is its unit. A struct field inherits the privacy of what holds it.
 type Facts struct {
-	Schema string `json:"schema"`
-	Scan   Report `json:"scan"`
-	HW     HW     `json:"hw"`
-	OS     OS     `json:"os"`
-	State  State  `json:"state"`
+	Schema string `json:"schema"` // "vic.env/1"
+	// Scan says how the facts were found, and what was not.
+	Scan Report `json:"scan"`
+	// HW is the machine, whatever runs on it.
+	HW HW `json:"hw"`
+	// Net is the network configuration of the running system.
+	Net Net `json:"net"`
+	// OS is the running system.
+	OS OS `json:"os"`
+	// State is what changes from one run to the next.
+	State State `json:"state"`
 }
 
 // Report says how the facts were found.
 type Report struct {
+	Version string `json:"version"` // of the program that scanned
+	// Privileged: it ran as root, so that what was denied is denied to root.
+	Privileged bool `json:"privileged"`
+	// Captured: the facts are of a tree of files and not of the system that the
+	// program ran on.
+	Captured bool `json:"captured"`
+	// Gaps are what could not be read, in the order of Fact and Path.
 	Gaps []Gap `json:"gaps"`
 }
 
 // Gap is something that could not be read.
 type Gap struct {
-	Path string `json:"path"` // what was tried
+	// Fact is the path of the fact that is missing, with list elements chosen by
+	// a key: "hw.disk[name=sda].serial".
+	Fact string `json:"fact"`
+	Path string `json:"path" privacy:"identifying"` // what was tried
 	Why  string `json:"why"`
-	Need string `json:"need,omitempty"` // what would make it readable: "root"
-}
-
-// HW is the machine.
-type HW struct {
-	Arch     string   `json:"arch"`     // GOARCH: amd64, arm64
-	Firmware Firmware `json:"firmware"` //
-	Memory   Memory   `json:"memory"`
-	CPU      CPU      `json:"cpu"`
-	DMI      *DMI     `json:"dmi,omitempty"`
-	Disk     []Disk   `json:"disk"`
-	// Volume is what is made from the disks: arrays, logical volumes, opened
-	// containers, loop devices, in the order of their names.
-	Volume []Volume `json:"volume,omitempty"`
-	NIC    []NIC    `json:"nic"`
-}
-
-// Firmware says how the machine boots.
-type Firmware struct {
-	Type       string `json:"type"`                 // "uefi", "bios", or "devicetree" (no UEFI on such a board)
-	SecureBoot *bool  `json:"secureBoot,omitempty"` // UEFI only
-	VarsWrite  *bool  `json:"varsWritable,omitempty"`
-}
-
-// Memory is physical memory.
-type Memory struct {
-	Total int64 `json:"total"` // bytes usable by the kernel
-}
-
-// CPU is the processor.
-type CPU struct {
-	Model string `json:"model,omitempty"`
-	Count int    `json:"count"` // logical, online
-}
-
-// DMI is what the firmware says of the machine.
-type DMI struct {
-	Vendor  string `json:"vendor,omitempty"`
-	Product string `json:"product,omitempty"`
-	Serial  string `json:"serial,omitempty"`
-	UUID    string `json:"uuid,omitempty"`
-}
-
-// Disk is a whole block device that can be installed onto: no loop, ram, zram,
-// dm or md devices, no optical drives.
-type Disk struct {
-	Name       string `json:"name"`             // kernel name: sda, nvme0n1
-	Path       string `json:"path"`             // where it is plugged in, as udev's ID_PATH: pci-0000:00:1f.2-ata-1
-	Serial     string `json:"serial,omitempty"` // as udev's ID_SERIAL_SHORT
-	WWN        string `json:"wwn,omitempty"`    // "0x5000...", "eui...."
-	Model      string `json:"model,omitempty"`
-	Size       int64  `json:"size"`           // bytes
-	SectorSize int    `json:"sectorSize"`     // logical, bytes
-	Physical   int    `json:"physicalSector"` // bytes
-	Transport  string `json:"transport"`      // nvme, sata, usb, mmc, virtio, scsi, xen
-	Rotational bool   `json:"rotational"`
-	Removable  bool   `json:"removable"`
-	ReadOnly   bool   `json:"readOnly"`
-	TableGUID  string `json:"tableGUID,omitempty"` // of its GPT
-	// InUse names what holds the disk or a partition of it: "/dev/sda1
-	// mounted on /", "swap", "dm-0 (lvm)", "md0".
-	InUse []string `json:"inUse,omitempty"`
-	// Links are the names below /dev/disk, when udev made them.
-	Links []string `json:"links,omitempty"`
-	Contents
-}
-
-// NIC is a physical network interface.
-type NIC struct {
-	Name       string `json:"name"` // at the time of the scan
-	Path       string `json:"path"` // bus path as udev's ID_PATH: pci-0000:00:03.0
-	Driver     string `json:"driver,omitempty"`
-	HWAddr     string `json:"hwaddr,omitempty"` // permanent MAC
-	HWAddrFrom string `json:"hwaddrFrom"`       // permanent, assigned, random, none
-	Wireless   bool   `json:"wireless"`
-	Modalias   string `json:"modalias,omitempty"`
-}
-
-// OS is the running system.
-type OS struct {
-	Kernel    string `json:"kernel"` // uname -r
-	ID        string `json:"id,omitempty"`
-	VersionID string `json:"versionID,omitempty"`
-	Hostname  string `json:"hostname,omitempty"`
-	Container string `json:"container,omitempty"` // docker, lxc, ...; absent: none
-	RAM       bool   `json:"ram"`                 // this is vic's RAM system
+	Need string `json:"need"` // what would make it readable: "root"
 }
 
 // State is what changes from run to run.
 type State struct {
-	MemoryAvailable int64           `json:"memoryAvailable"` // bytes
-	Links           map[string]Link `json:"links"`           // by NIC name
+	Time            string `json:"time"`                         // when the scan began, RFC 3339, UTC
+	Uptime          int64  `json:"uptime" unit:"s"`              // since the kernel started
+	MemoryAvailable int64  `json:"memoryAvailable" unit:"bytes"` // MemAvailable
+	// Links are by the interface's name.
+	Links    map[string]Link    `json:"links" privacy:"identifying"`
+	Sensors  map[string]float64 `json:"sensors"`  // readings by hw.sensor's id, in its unit
+	Battery  map[string]Charge  `json:"battery"`  // by hw.battery's name
+	Disk     map[string]Health  `json:"disk"`     // counters by hw.disk's name
+	Wireless []Station          `json:"wireless"` // networks in reach, by SSID and BSSID
 }
 
-// Link is a NIC's state.
+// Link is an interface's state.
 type Link struct {
-	Up        bool     `json:"up"`
-	Carrier   bool     `json:"carrier"`
-	Addresses []string `json:"addresses,omitempty"` // CIDR
+	Up      bool  `json:"up"`                // it is switched on
+	Carrier bool  `json:"carrier"`           // there is something at the other end
+	Speed   int64 `json:"speed" unit:"Mb/s"` // negotiated; 0: unknown
+	MTU     int64 `json:"mtu" unit:"bytes"`  //
+}
+
+// Charge is a battery's state.
+type Charge struct {
+	Status  string `json:"status"`           // charging, discharging, full, not charging
+	Percent int64  `json:"percent" unit:"%"` // of what it holds today
+}
+
+// Health is what a disk counts of itself. Fields that its protocol does not have
+// are null.
+type Health struct {
+	Temperature  *int64 `json:"temperature" unit:"°C"`
+	PowerOnHours *int64 `json:"powerOnHours" unit:"h"`
+	PowerCycles  *int64 `json:"powerCycles"`
+	// Used is how much of its life a flash disk has behind it, by its own
+	// account; beyond 100 it is on borrowed time.
+	Used          *int64 `json:"used" unit:"%"`
+	Written       *int64 `json:"written" unit:"bytes"`
+	Read          *int64 `json:"read" unit:"bytes"`
+	MediaErrors   *int64 `json:"mediaErrors"`   // sectors that could not be read
+	Reallocated   *int64 `json:"reallocated"`   // sectors replaced by spare ones
+	Pending       *int64 `json:"pending"`       // sectors waiting to be replaced
+	UnsafeCutOffs *int64 `json:"unsafeCutOffs"` // times the power went away unannounced
+}
+
+// Station is a wireless network in reach.
+type Station struct {
+	NIC       string `json:"nic"`                         // the card that sees it
+	SSID      string `json:"ssid" privacy:"identifying"`  // empty: hidden
+	BSSID     string `json:"bssid" privacy:"identifying"` // MAC of the access point
+	Frequency int64  `json:"frequency" unit:"MHz"`        //
+	Signal    int64  `json:"signal" unit:"dBm"`           //
+	Security  string `json:"security"`                    // open, wep, wpa, wpa2, wpa3, eap
 }

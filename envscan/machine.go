@@ -1,17 +1,35 @@
 package envscan
 
 import (
-	"os"
+	"context"
+	"reflect"
 	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 )
 
+// machineProbes find what board, processor, memory and firmware are.
+var machineProbes = []prober{
+	{"board", []string{"hw.arch", "hw.firmware", "hw.tpm", "hw.dmi"}, func(_ context.Context, s *scanner) func(*Facts) {
+		arch := s.arch()
+		firmware, dmi := s.firmware(arch), s.dmi()
+		return func(f *Facts) { f.HW.Arch, f.HW.Firmware, f.HW.DMI = arch, firmware, dmi }
+	}},
+	{"cpu", []string{"hw.cpu"}, func(_ context.Context, s *scanner) func(*Facts) {
+		cpu := s.cpu()
+		return func(f *Facts) { f.HW.CPU = cpu }
+	}},
+	{"memory", []string{"hw.memory"}, func(_ context.Context, s *scanner) func(*Facts) {
+		total, _ := s.memory()
+		return func(f *Facts) { f.HW.Memory.Total = total }
+	}},
+}
+
 // arch is the kernel's architecture by Go's name, or failing that (before
 // Linux 6.1) the program's.
 func (s *scanner) arch() string {
-	machine := s.text("/proc/sys/kernel/arch")
+	machine := s.text("hw.arch", "/proc/sys/kernel/arch")
 	names := map[string]string{"x86_64": "amd64", "aarch64": "arm64", "i686": "386", "armv7l": "arm", "riscv64": "riscv64", "": runtime.GOARCH}
 	if name, ok := names[machine]; ok {
 		return name
@@ -36,13 +54,13 @@ func (s *scanner) firmware(arch string) Firmware {
 	f := Firmware{Type: "uefi"}
 	// Four bytes of attributes, then the value (UEFI 2.10 §3.3).
 	b, err := s.root.ReadFile(secureBoot)
-	s.gap(secureBoot, err)
+	s.gap("hw.firmware.secureBoot", secureBoot, err)
 	if err == nil && len(b) >= 5 {
 		on := b[4] == 1
 		f.SecureBoot = &on
 	}
 	mounts, err := s.root.Mounts()
-	s.gap("/proc/self/mountinfo", err)
+	s.gap("hw.firmware.varsWritable", "/proc/self/mountinfo", err)
 	if err == nil {
 		writable := false
 		for _, m := range mounts {
@@ -57,7 +75,7 @@ func (s *scanner) firmware(arch string) Firmware {
 
 // memory is MemTotal and MemAvailable, in bytes.
 func (s *scanner) memory() (total, available int64) {
-	for _, line := range strings.Split(s.text("/proc/meminfo"), "\n") {
+	for _, line := range strings.Split(s.text("hw.memory.total", "/proc/meminfo"), "\n") {
 		f := strings.Fields(line)
 		if len(f) != 3 || f[2] != "kB" {
 			continue
@@ -77,9 +95,9 @@ func (s *scanner) memory() (total, available int64) {
 }
 
 func (s *scanner) cpu() CPU {
-	c := CPU{Count: countList(s.text("/sys/devices/system/cpu/online"))}
+	c := CPU{Count: countList(s.text("hw.cpu.count", "/sys/devices/system/cpu/online"))}
 	processors := 0
-	for _, line := range strings.Split(s.text("/proc/cpuinfo"), "\n") {
+	for _, line := range strings.Split(s.text("hw.cpu.model", "/proc/cpuinfo"), "\n") {
 		key, value, _ := strings.Cut(line, ":")
 		switch strings.TrimSpace(key) {
 		case "processor":
@@ -120,78 +138,16 @@ func (s *scanner) dmi() *DMI {
 	var d DMI
 	switch {
 	case s.exists(id):
-		d.Vendor = s.text(id + "/sys_vendor")
-		d.Product = s.text(id + "/product_name")
-		d.Serial = s.text(id + "/product_serial")
-		d.UUID = strings.ToLower(s.text(id + "/product_uuid"))
+		d.Vendor = s.text("hw.dmi.vendor", id+"/sys_vendor")
+		d.Product = s.text("hw.dmi.product", id+"/product_name")
+		d.Serial = s.text("hw.dmi.serial", id+"/product_serial")
+		d.UUID = strings.ToLower(s.text("hw.dmi.uuid", id+"/product_uuid"))
 	case s.exists(tree):
-		d.Product = s.text(tree + "/model")
-		d.Serial = s.text(tree + "/serial-number")
+		d.Product = s.text("hw.dmi.product", tree+"/model")
+		d.Serial = s.text("hw.dmi.serial", tree+"/serial-number")
 	}
-	if d == (DMI{}) {
+	if reflect.ValueOf(d).IsZero() {
 		return nil
 	}
 	return &d
-}
-
-func (s *scanner) os() OS {
-	o := OS{
-		Kernel:    s.text("/proc/sys/kernel/osrelease"),
-		Hostname:  s.text("/proc/sys/kernel/hostname"),
-		Container: s.container(),
-		RAM:       s.exists("/vic/request.json"),
-	}
-	if o.Hostname == "(none)" { // the kernel's word for none
-		o.Hostname = ""
-	}
-	text, err := s.root.Text("etc/os-release")
-	if os.IsNotExist(err) {
-		text = s.text("/usr/lib/os-release")
-	} else {
-		s.gap("/etc/os-release", err)
-	}
-	for _, line := range strings.Split(text, "\n") {
-		key, value, _ := strings.Cut(line, "=")
-		switch key {
-		case "ID":
-			o.ID = unquote(value)
-		case "VERSION_ID":
-			o.VersionID = unquote(value)
-		}
-	}
-	return o
-}
-
-// unquote handles the quoting that os-release(5) allows.
-func unquote(s string) string {
-	if len(s) >= 2 && (s[0] == '"' || s[0] == '\'') && s[len(s)-1] == s[0] {
-		s = s[1 : len(s)-1]
-	}
-	return strings.NewReplacer(`\"`, `"`, `\$`, `$`, `\\`, `\`, "\\`", "`").Replace(s)
-}
-
-// container says which container manager runs this system, by the marks that
-// they leave (https://systemd.io/CONTAINER_INTERFACE).
-func (s *scanner) container() string {
-	if name, err := s.root.Text("run/systemd/container"); err == nil && name != "" {
-		return name
-	}
-	for _, mark := range [][2]string{{"/.dockerenv", "docker"}, {"/run/.containerenv", "podman"}} {
-		if s.exists(mark[0]) {
-			return mark[1]
-		}
-	}
-	environ := s.text("/proc/1/environ")
-	for _, v := range strings.Split(environ, "\x00") {
-		if name, ok := strings.CutPrefix(v, "container="); ok && name != "" {
-			return name
-		}
-	}
-	cgroup := s.text("/proc/1/cgroup")
-	for _, name := range []string{"docker", "lxc", "kubepods"} {
-		if strings.Contains(cgroup, "/"+name) {
-			return name
-		}
-	}
-	return ""
 }

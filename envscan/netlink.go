@@ -3,13 +3,12 @@ package envscan
 import (
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/vishvananda/netlink"
 )
 
 // netLinks asks the kernel for what /sys does not show: permanent addresses
-// (IFLA_PERM_ADDRESS) and IP addresses.
+// (IFLA_PERM_ADDRESS).
 func netLinks() (map[string]netLink, error) {
 	links, err := retry(netlink.LinkList)
 	if err != nil {
@@ -18,16 +17,7 @@ func netLinks() (map[string]netLink, error) {
 	known := map[string]netLink{}
 	for _, l := range links {
 		a := l.Attrs()
-		addrs, err := retry(func() ([]netlink.Addr, error) { return netlink.AddrList(l, netlink.FAMILY_ALL) })
-		if err != nil {
-			return nil, fmt.Errorf("list addresses of %s: %w", a.Name, err)
-		}
-		n := netLink{permanent: a.PermHWAddr.String()}
-		for _, addr := range addrs {
-			n.addresses = append(n.addresses, addr.IPNet.String())
-		}
-		slices.Sort(n.addresses)
-		known[a.Name] = n
+		known[a.Name] = netLink{permanent: a.PermHWAddr.String()}
 	}
 	return known, nil
 }

@@ -2,6 +2,7 @@ package envscan
 
 import (
 	"cmp"
+	"context"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -11,24 +12,31 @@ import (
 // netLink is what netlink tells of an interface.
 type netLink struct {
 	permanent string // MAC; empty: the driver knows none
-	addresses []string
+}
+
+// nicProbes find the network interfaces that are hardware.
+var nicProbes = []prober{
+	{"nics", []string{"hw.nic", "state.links"}, func(_ context.Context, s *scanner) func(*Facts) {
+		nics, links := s.nics()
+		return func(f *Facts) { f.HW.NIC, f.State.Links = nics, links }
+	}},
 }
 
 // nics lists the interfaces that are hardware: those with a device. Bridges,
 // VLANs, bonds, tunnels and the ends of virtual cables have none.
 func (s *scanner) nics() ([]NIC, map[string]Link) {
 	names, err := s.root.Names("sys/class/net")
-	s.gap("/sys/class/net", err)
+	s.gap("hw.nic", "/sys/class/net", err)
 	var known map[string]netLink
 	if s.links != nil {
 		known, err = s.links()
-		s.gap("netlink", err)
+		s.gap("hw.nic", "netlink", err)
 	}
 	list, links := []NIC{}, map[string]Link{}
 	port := map[string]int64{}
 	for _, name := range names {
 		dir := "/sys/class/net/" + name
-		if kind := s.text(dir + "/type"); !s.exists(dir+"/device") || kind != ethernet && kind != infiniband {
+		if kind := s.text("hw.nic", dir+"/type"); !s.exists(dir+"/device") || kind != ethernet && kind != infiniband {
 			continue
 		}
 		// Several ports of one card may share their place on the bus. A
@@ -37,7 +45,7 @@ func (s *scanner) nics() ([]NIC, map[string]Link) {
 			port[name] = p
 		}
 		list = append(list, s.nic(name, dir, known[name].permanent))
-		links[name] = s.link(dir, known[name].addresses)
+		links[name] = s.link(name, dir)
 	}
 	slices.SortFunc(list, func(a, b NIC) int {
 		return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(port[a.Name], port[b.Name]), cmp.Compare(a.HWAddr, b.HWAddr), cmp.Compare(a.Name, b.Name))
@@ -53,16 +61,17 @@ const (
 
 func (s *scanner) nic(name, dir, permanent string) NIC {
 	n := NIC{Name: name, Wireless: s.exists(dir+"/wireless") || s.exists(dir+"/phy80211")}
+	fact := "hw.nic[name=" + name + "]"
 	devPath, err := s.root.DevPath("sys/class/net", name)
-	s.gap(dir, err)
+	s.gap(fact+".path", dir, err)
 	n.Path = s.root.BusPath(strings.TrimSuffix(devPath, "/net/"+name))
 	driver, err := s.root.Readlink(dir + "/device/driver")
-	s.gap(dir+"/device/driver", err)
+	s.gap(fact+".driver", dir+"/device/driver", err)
 	if err == nil {
 		n.Driver = filepath.Base(driver)
 	}
-	n.Modalias = s.text(dir + "/device/modalias")
-	n.HWAddr, n.HWAddrFrom = hwaddr(permanent, s.text(dir+"/address"), s.text(dir+"/addr_assign_type"))
+	n.Modalias = s.text(fact+".modalias", dir+"/device/modalias")
+	n.HWAddr, n.HWAddrFrom = hwaddr(permanent, s.text(fact+".hwaddr", dir+"/address"), s.text(fact+".hwaddr", dir+"/addr_assign_type"))
 	return n
 }
 
@@ -84,9 +93,10 @@ func hwaddr(permanent, current, assignType string) (addr, from string) {
 	return "", "assigned"
 }
 
-func (s *scanner) link(dir string, addresses []string) Link {
-	flags, err := strconv.ParseUint(strings.TrimPrefix(s.text(dir+"/flags"), "0x"), 16, 32)
-	s.gap(dir+"/flags", err)
+func (s *scanner) link(name, dir string) Link {
+	fact := "state.links." + name
+	flags, err := strconv.ParseUint(strings.TrimPrefix(s.text(fact+".up", dir+"/flags"), "0x"), 16, 32)
+	s.gap(fact+".up", dir+"/flags", err)
 	carrier, err := s.root.Text(dir, "carrier") // EINVAL while it is down
-	return Link{Up: err == nil && flags&1 != 0, Carrier: err == nil && carrier == "1", Addresses: addresses}
+	return Link{Up: err == nil && flags&1 != 0, Carrier: err == nil && carrier == "1"}
 }

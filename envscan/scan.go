@@ -16,32 +16,50 @@ import (
 // Config says what to scan.
 type Config struct {
 	// Root holds /sys, /proc, /dev and /etc; empty is the running system.
-	// Netlink is only asked for the running system.
+	// Netlink, ioctls and /dev/kvm are only asked of the running system.
 	Root string
-	// Timeout bounds what a device that does not answer can cost; 0 is 10 s.
+	// Timeout bounds each probe, and so what a device that does not answer can
+	// cost; 0 is 10 s.
 	Timeout time.Duration
+	// Only limits the scan to probes that find something at or below these
+	// paths, such as "hw.nic"; empty is all.
+	Only []string
+	// Wake allows to ask sleeping disks for their health, which starts them.
+	Wake bool
 }
 
 const defaultTimeout = 10 * time.Second
 
-// scanner collects facts and gaps. root is asked for files, links for what only
-// netlink tells.
+// scanner is what one probe works with, and where it notes what it could not
+// read. Probes run at the same time, each with a scanner of its own: one that
+// is given up on goes on writing to its own.
 type scanner struct {
-	root  sysfs.Root
-	links func() (map[string]netLink, error)
+	root sysfs.Root
+	// live: root is the running system, so that its kernel may be asked too.
+	live bool
+	wake bool
 	// privileged: what is denied is denied to root.
 	privileged bool
 	gaps       []Gap
 	// open opens a device or image for reading, at a path of this system.
 	open func(path string) (device, error)
+	// links is netLinks; nil: only what files tell.
+	links func() (map[string]netLink, error)
 }
 
 func newScanner(c Config) *scanner {
-	s := &scanner{root: sysfs.Root(c.Root), privileged: os.Geteuid() == 0, open: openDevice}
+	s := &scanner{root: sysfs.Root(c.Root), privileged: os.Geteuid() == 0, wake: c.Wake, open: openDevice}
 	if c.Root == "" || c.Root == "/" {
-		s.root, s.links = "/", netLinks
+		s.root, s.live, s.links = "/", true, netLinks
 	}
 	return s
+}
+
+// fork is a scanner for another probe.
+func (s *scanner) fork() *scanner {
+	f := *s
+	f.gaps = nil
+	return &f
 }
 
 func (c Config) timeout() time.Duration { return cmp.Or(c.Timeout, defaultTimeout) }
@@ -50,41 +68,31 @@ func (c Config) timeout() time.Duration { return cmp.Or(c.Timeout, defaultTimeou
 // read is in Scan.Gaps. The error is for a context that ended and for a root
 // without /sys or /proc.
 func Scan(ctx context.Context, c Config) (Facts, error) {
-	return newScanner(c).scan(ctx, c.timeout())
+	return newScanner(c).scan(ctx, c.timeout(), c.Only)
 }
 
-func (s *scanner) scan(ctx context.Context, timeout time.Duration) (Facts, error) {
+func (s *scanner) scan(ctx context.Context, timeout time.Duration, only []string) (Facts, error) {
 	for _, dir := range []string{"sys", "proc"} {
 		if names, err := s.root.Names(dir); err != nil || len(names) == 0 {
 			return Facts{}, fmt.Errorf("scan machine: /%s is not there", dir)
 		}
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errTimeout)
-	defer cancel()
-	f := Facts{Schema: Schema}
-	f.HW.Arch = s.arch()
-	f.HW.Firmware = s.firmware(f.HW.Arch)
-	f.HW.CPU = s.cpu()
-	f.HW.DMI = s.dmi()
-	f.HW.Memory.Total, f.State.MemoryAvailable = s.memory()
-	f.HW.Disk, f.HW.Volume = s.disks(ctx)
-	f.HW.NIC, f.State.Links = s.nics()
-	f.OS = s.os()
+	f := Facts{Schema: Schema, Scan: Report{Version: version(), Privileged: s.privileged, Captured: !s.live}}
+	s.runAll(ctx, timeout, chosen(only), &f)
 	f.Scan.Gaps = s.sortedGaps()
-	if err := context.Cause(ctx); err != nil && !errors.Is(err, errTimeout) {
-		return Facts{}, fmt.Errorf("scan machine: %w", err)
+	if err := ctx.Err(); err != nil {
+		return Facts{}, fmt.Errorf("scan machine: %w", context.Cause(ctx))
 	}
 	return f, nil
 }
 
-var errTimeout = errors.New("it did not answer in time")
-
-// gap notes that something was not read. What does not exist is no gap.
-func (s *scanner) gap(path string, err error) {
+// gap notes that the fact at a path (in the form of Gap.Fact) was not read from
+// a file. What does not exist is no gap.
+func (s *scanner) gap(fact, path string, err error) {
 	if err == nil || errors.Is(err, fs.ErrNotExist) {
 		return
 	}
-	g := Gap{Path: path, Why: reason(err)}
+	g := Gap{Fact: fact, Path: path, Why: reason(err)}
 	if errors.Is(err, fs.ErrPermission) && !s.privileged {
 		g.Need = "root"
 	}
@@ -104,15 +112,15 @@ func reason(err error) string {
 
 func (s *scanner) sortedGaps() []Gap {
 	slices.SortFunc(s.gaps, func(a, b Gap) int {
-		return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.Why, b.Why))
+		return cmp.Or(cmp.Compare(a.Fact, b.Fact), cmp.Compare(a.Path, b.Path), cmp.Compare(a.Why, b.Why))
 	})
 	return append([]Gap{}, s.gaps...) // [] in JSON, not null
 }
 
-// text reads a file that may be missing; path is absolute.
-func (s *scanner) text(path string) string {
+// text reads a file that may be missing, for a fact; path is absolute.
+func (s *scanner) text(fact, path string) string {
 	v, err := s.root.Text(path)
-	s.gap(path, err)
+	s.gap(fact, path, err)
 	return v
 }
 

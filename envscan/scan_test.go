@@ -140,6 +140,7 @@ func TestGolden(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			f.Scan.Version, f.Scan.Privileged, f.State.Time = "", false, ""
 			got, err := json.MarshalIndent(f, "", "  ")
 			if err != nil {
 				t.Fatal(err)
@@ -163,14 +164,11 @@ func TestGolden(t *testing.T) {
 
 func TestNetlinkWins(t *testing.T) {
 	s := scanner{root: sysfs.Root(server().write(t)), links: func() (map[string]netLink, error) {
-		return map[string]netLink{"eth1": {permanent: "00:02:c9:ff:ff:ff", addresses: []string{"192.0.2.7/24"}}}, nil
+		return map[string]netLink{"eth1": {permanent: "00:02:c9:ff:ff:ff"}}, nil
 	}}
-	nics, links := s.nics()
+	nics, _ := s.nics()
 	if len(nics) != 2 || nics[0].Name != "eth1" || nics[0].HWAddr != "00:02:c9:ff:ff:ff" || nics[1].HWAddr != "00:02:c9:00:00:02" {
 		t.Errorf("%+v", nics)
-	}
-	if a := links["eth1"].Addresses; len(a) != 1 || a[0] != "192.0.2.7/24" {
-		t.Errorf("%+v", links)
 	}
 }
 
@@ -200,13 +198,47 @@ func TestHWAddr(t *testing.T) {
 
 func TestGaps(t *testing.T) {
 	var s scanner
-	s.gap("/b", &fs.PathError{Op: "open", Path: "/b", Err: syscall.EACCES})
-	s.gap("/b", &fs.PathError{Op: "open", Path: "/b", Err: syscall.EACCES})
-	s.gap("/missing", fs.ErrNotExist)
-	s.gap("/a", errors.New("broken"))
-	want := []Gap{{Path: "/a", Why: "broken"}, {Path: "/b", Why: "permission denied", Need: "root"}}
+	s.gap("y", "/b", &fs.PathError{Op: "open", Path: "/b", Err: syscall.EACCES})
+	s.gap("y", "/b", &fs.PathError{Op: "open", Path: "/b", Err: syscall.EACCES})
+	s.gap("x", "/missing", fs.ErrNotExist)
+	s.gap("x", "/a", errors.New("broken"))
+	want := []Gap{{Fact: "x", Path: "/a", Why: "broken"}, {Fact: "y", Path: "/b", Why: "permission denied", Need: "root"}}
 	if diff := cmp.Diff(want, s.sortedGaps()); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestProbesStandAlone: one that hangs or crashes costs its own facts.
+func TestProbesStandAlone(t *testing.T) {
+	hang := prober{"hang", []string{"hw.gpu"}, func(context.Context, *scanner) func(*Facts) { select {} }}
+	crash := prober{"crash", []string{"hw.usb"}, func(context.Context, *scanner) func(*Facts) { panic("boo") }}
+	late := prober{"late", []string{"hw.pci"}, func(ctx context.Context, s *scanner) func(*Facts) {
+		<-ctx.Done()
+		s.gap("hw.pci", "/x", context.Cause(ctx))
+		return func(f *Facts) { f.HW.PCI = []PCI{{Address: "0000:00:00.0"}} }
+	}}
+	var f Facts
+	s := newScanner(Config{Root: t.TempDir()})
+	s.runAll(t.Context(), 10*time.Millisecond, []prober{hang, crash, late}, &f)
+	want := []Gap{
+		{Fact: "hw.gpu", Path: "probe hang", Why: "it did not answer in time"},
+		{Fact: "hw.pci", Path: "/x", Why: "it did not answer in time"},
+		{Fact: "hw.usb", Path: "probe crash", Why: "a defect in vic, please report it: boo"},
+	}
+	if diff := cmp.Diff(want, s.sortedGaps()); diff != "" || len(f.HW.PCI) != 1 {
+		t.Error(diff, f.HW.PCI)
+	}
+}
+
+// TestOnly: what is asked for decides which probes run.
+func TestOnly(t *testing.T) {
+	for only, want := range map[string]string{"hw.nic": "nics", "hw.nic.0.name": "nics", "hw.disk": "disks"} {
+		if got := chosen([]string{only}); len(got) != 1 || got[0].name != want {
+			t.Errorf("%s: %+v", only, got)
+		}
+	}
+	if got := chosen([]string{"hw"}); len(got) < 4 {
+		t.Errorf("hw: %d probes", len(got))
 	}
 }
 
@@ -222,11 +254,11 @@ func TestSlowDisk(t *testing.T) {
 		}
 		return openDevice(path)
 	}
-	f, err := s.scan(t.Context(), 50*time.Millisecond)
+	f, err := s.scan(t.Context(), 50*time.Millisecond, nil)
 	if err != nil || len(f.HW.Disk) != 3 || f.HW.Disk[0].Name != "vdb" || f.HW.Disk[0].TableGUID == "" {
 		t.Fatalf("%+v %v", f, err)
 	}
-	if want := []Gap{{Path: "/dev/vda", Why: "it did not answer in time"}}; cmp.Diff(want, f.Scan.Gaps) != "" {
+	if want := []Gap{{Fact: "hw.disk[name=vda].content", Path: "/dev/vda", Why: "it did not answer in time"}}; cmp.Diff(want, f.Scan.Gaps) != "" {
 		t.Error(cmp.Diff(want, f.Scan.Gaps))
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -254,7 +286,7 @@ func TestThisMachine(t *testing.T) {
 	if os.Geteuid() == 0 || len(f.HW.Disk) == 0 {
 		return
 	}
-	node := Gap{Path: sysfs.Node(f.HW.Disk[0].Name), Why: "permission denied", Need: "root"}
+	node := Gap{Fact: diskFact(f.HW.Disk[0].Name) + ".content", Path: sysfs.Node(f.HW.Disk[0].Name), Why: "permission denied", Need: "root"}
 	if !slices.Contains(f.Scan.Gaps, node) {
 		t.Errorf("no gap for %s: %+v", node.Path, f.Scan.Gaps)
 	}
@@ -301,7 +333,7 @@ func TestLookup(t *testing.T) {
 		}
 	}
 	for path, want := range map[string]string{
-		"hw.nik":      `env.hw has no "nik", only arch, cpu, disk,`,
+		"hw.nik":      `env.hw has no "nik", only arch, battery,`,
 		"hw.nic.2":    `env.hw.nic is a list of 2, counted from 0: it has no "2"`,
 		"hw.arch.x":   "env.hw.arch is amd64 and has nothing below it",
 		"hw.nic.-1":   "has no",

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/victorinix/vic/internal/agent/ramsys/kmod"
+	"github.com/victorinix/vic/internal/kmod"
 )
 
 // modprobeCommand is what the kernel runs as `modprobe -q -- NAME` for what it

@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/victorinix/vic/internal/agent/ramsys/kmod"
+	"github.com/victorinix/vic/internal/kmod"
 	"github.com/victorinix/vic/internal/event"
 )
 

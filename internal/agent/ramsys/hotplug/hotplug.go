@@ -18,7 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/victorinix/vic/internal/agent/ramsys/kmod"
+	"github.com/victorinix/vic/internal/kmod"
 )
 
 // Config is what a Watcher works with.

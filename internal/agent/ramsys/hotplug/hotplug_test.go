@@ -11,7 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/victorinix/vic/internal/agent/ramsys/kmod"
+	"github.com/victorinix/vic/internal/kmod"
 )
 
 func TestParseUevent(t *testing.T) {
