@@ -186,13 +186,11 @@ func (s System) Config(t *testing.T, c vm.Config, restrict bool) vm.Config {
 	c.Dir = filepath.Join(t.TempDir(), "run")
 	c.NICs = []vm.NIC{{Forward: []int{22}, Restrict: restrict}}
 	c.Firmware = cmp.Or(c.Firmware, s.Firmware)
-	// Every program at an address of its own is a program that QEMU's emulator has
-	// to translate anew: starting one takes three times as long.
 	c.Credentials = maps.Clone(c.Credentials)
 	if c.Credentials == nil {
 		c.Credentials = map[string]string{}
 	}
-	c.Credentials["sysctl.extra"] = "kernel.randomize_va_space=0\n"
+	c.Credentials[vm.FixedAddresses] = vm.FixedAddressesValue
 	if c.Firmware == "uefi" {
 		c.Vars = s.vars(t)
 	}

@@ -102,8 +102,9 @@ func (s setup) machineArgs() []string {
 		// QEMU 7.2 emulates cmpxchg16b wrongly: its flags come out as
 		// garbage, and one Linux boot in five died of it, of a hundred
 		// measured. QEMU 10 has it right; without the feature Linux uses
-		// other instructions.
-		accel, cpu = "tcg,thread=multi", "max,-cx16"
+		// other instructions. And it emulates wide vectors so slowly that
+		// SHA-256 takes twice as long with AVX as without.
+		accel, cpu = "tcg,thread=multi", "max,-cx16,-avx,-avx2"
 	default:
 		accel = "tcg,thread=multi"
 	}

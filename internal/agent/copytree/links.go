@@ -62,14 +62,16 @@ func (c *copier) link(old string, e entry) error {
 	return errors.Join(unix.Linkat(at, path.Base(old), e.parent.dst, e.name, 0), unix.Close(at))
 }
 
-// create makes e in the destination, without content and metadata. The result
+// create makes e in the destination, without content and metadata but for a
+// file's permissions, which are most often right then: others cannot reach it
+// before its directory is complete. The result
 // is the open file when it is a regular one, otherwise noFile.
 func create(e entry) (int, error) {
 	dst := e.parent.dst
 	switch e.stat.Mode & unix.S_IFMT {
 	case unix.S_IFREG:
 		return retry(func() (int, error) {
-			return unix.Openat(dst, e.name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+			return unix.Openat(dst, e.name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, e.stat.Mode&0o777)
 		})
 	case unix.S_IFLNK:
 		target, err := readlink(e)

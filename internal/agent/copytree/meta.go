@@ -31,11 +31,8 @@ func setDirMeta(d *dir) error {
 }
 
 func setOpenMeta(in, out int, st unix.Stat_t, setTimes func() error) error {
-	if err := unix.Fchown(out, int(st.Uid), int(st.Gid)); err != nil {
-		return fmt.Errorf("change owner to %d:%d: %w", st.Uid, st.Gid, err)
-	}
-	if err := unix.Fchmod(out, st.Mode&permissions); err != nil {
-		return fmt.Errorf("change mode to %04o: %w", st.Mode&permissions, err)
+	if err := setOwnerAndMode(out, st); err != nil {
+		return err
 	}
 	if err := copyAttrs(openAttrs(in), openAttrs(out)); err != nil {
 		return err
@@ -46,12 +43,39 @@ func setOpenMeta(in, out int, st unix.Stat_t, setTimes func() error) error {
 	return nil
 }
 
+// setOwnerAndMode changes what differs: to ask is cheap, while each change is a
+// transaction in the journal of the file system.
+func setOwnerAndMode(out int, want unix.Stat_t) error {
+	var now unix.Stat_t
+	if err := unix.Fstat(out, &now); err != nil {
+		return fmt.Errorf("stat the copy: %w", err)
+	}
+	chown := now.Uid != want.Uid || now.Gid != want.Gid
+	if chown {
+		if err := unix.Fchown(out, int(want.Uid), int(want.Gid)); err != nil {
+			return fmt.Errorf("change owner to %d:%d: %w", want.Uid, want.Gid, err)
+		}
+	}
+	if mode := want.Mode & permissions; now.Mode&permissions != mode || chown && mode&0o7000 != 0 {
+		if err := unix.Fchmod(out, mode); err != nil {
+			return fmt.Errorf("change mode to %04o: %w", mode, err)
+		}
+	}
+	return nil
+}
+
 // setNodeMeta completes a symbolic link, device node, fifo or socket: things
 // that are not to be opened.
 func setNodeMeta(e entry) error {
 	at, st := e.parent.dst, e.stat
-	if err := unix.Fchownat(at, e.name, int(st.Uid), int(st.Gid), unix.AT_SYMLINK_NOFOLLOW); err != nil {
-		return fmt.Errorf("change owner to %d:%d: %w", st.Uid, st.Gid, err)
+	var now unix.Stat_t
+	if err := unix.Fstatat(at, e.name, &now, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return fmt.Errorf("stat the copy: %w", err)
+	}
+	if now.Uid != st.Uid || now.Gid != st.Gid {
+		if err := unix.Fchownat(at, e.name, int(st.Uid), int(st.Gid), unix.AT_SYMLINK_NOFOLLOW); err != nil {
+			return fmt.Errorf("change owner to %d:%d: %w", st.Uid, st.Gid, err)
+		}
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFLNK {
 		if err := unix.Fchmodat(at, e.name, st.Mode&permissions, 0); err != nil {

@@ -11,8 +11,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/victorinix/vic/internal/kmod"
 	"github.com/victorinix/vic/internal/event"
+	"github.com/victorinix/vic/internal/kmod"
 )
 
 // modules are what the disks, the event port and the file systems need.
