@@ -177,6 +177,10 @@ func keep(gpt *GPT, parent string, g Geometry, free *space) ([]Entry, error) {
 		if !p.Keep {
 			continue
 		}
+		if g.Now != nil && g.Now.Lost != "" {
+			errs = append(errs, fmt.Errorf("keep partition %s: the partition table of the device is damaged, and partitions may be missing from it: %s; repair it first", key, g.Now.Lost))
+			continue
+		}
 		e, err := p.find(parent, key, g)
 		if other := owner[e.Number]; err == nil && other != "" {
 			err = fmt.Errorf("is the same partition as %s", other)

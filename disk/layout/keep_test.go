@@ -98,6 +98,7 @@ func TestKeepErrors(t *testing.T) {
 		"too small":    {`"a": {"keep": true, "size": "20M"}`, nil, []string{`keep partition a: it is too small: 19 MiB, the layout wants 20M`}},
 		"no table":     {`"a": {"keep": true}`, func(g *Geometry) { g.Now = nil }, []string{`the device has no partition table`}},
 		"msdos":        {`"a": {"keep": true}`, func(g *Geometry) { g.Now.Kind = KindMBR }, []string{`has a table of type msdos`}},
+		"lost":         {`"a": {"keep": true}, "n": {"size": "1M"}`, func(g *Geometry) { g.Now.Lost = "neither copy is valid" }, []string{`keep partition a: the partition table of the device is damaged, and partitions may be missing from it: neither copy is valid; repair it first`}},
 		"empty":        {`"a": {"keep": true}`, func(g *Geometry) { g.Now.Entries = nil }, []string{`there are no partitions`}},
 		"same":         {`"a": {"keep": true}, "b": {"keep": true, "label": "a2", "uuid": "01000000-0000-0000-0000-000000000000"}`, nil, []string{`keep partition b: is the same partition as a`}},
 		"twice":        {`"a": {"keep": true}`, func(g *Geometry) { g.Now.Entries[1].Label = "a" }, []string{`2 partitions are labelled "a": give its uuid`}},

@@ -25,6 +25,10 @@ type Table struct {
 	SectorSize int       `json:"sectorSize"`
 	Size       int64     `json:"size"` // of the device, bytes
 	Entries    []Entry   `json:"entries"`
+	// Lost says, of a table that was read from a device, why there may be
+	// partitions that are not among the entries; empty: these are all. Damage
+	// that loses nothing, such as one copy of a GPT, is not said here.
+	Lost string `json:"lost,omitempty"`
 }
 
 // Entry is one partition of a Table.

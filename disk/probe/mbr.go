@@ -111,7 +111,7 @@ func (s *source) logical(t *Table, base int64, number int) int {
 			if at == base && s.blank(at*int64(t.SectorSize)) {
 				return number // an extended partition without any
 			}
-			t.damaged("the chain of logical partitions is broken at sector %d", at)
+			t.lost("the chain of logical partitions is broken at sector %d", at)
 			return number
 		}
 		next := int64(0)
@@ -132,7 +132,7 @@ func (s *source) logical(t *Table, base int64, number int) int {
 		}
 		at = next
 	}
-	t.damaged("the chain of logical partitions has no end")
+	t.lost("the chain of logical partitions has no end")
 	return number
 }
 

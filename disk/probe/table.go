@@ -13,9 +13,10 @@ import (
 // content.
 type Table struct {
 	layout.Table
-	// Damage says what is wrong with it, for people: a copy that is not valid,
-	// partitions beyond the end (which are not among the entries), an old GPT
-	// beneath an MBR. Empty when all is well.
+	// Damage says all that is wrong with it, for people: a copy that is not
+	// valid, an old GPT beneath an MBR, and what Table.Lost says. Empty when all
+	// is well. With an empty Lost the entries are all there, and writing them
+	// again repairs it.
 	Damage []string
 	// overlapping are the numbers of partitions that share sectors. They are
 	// not probed: which of them the bytes belong to, nobody can say.
@@ -71,7 +72,7 @@ func (s *source) table(sectorSize int) *Table {
 		return t
 	case protective || g.magic:
 		t := s.emptyTable(layout.KindGPT, sectorSize)
-		t.damaged("neither copy of the GPT is valid")
+		t.lost("neither copy of the GPT is valid")
 		return t
 	}
 	return nil
@@ -96,10 +97,18 @@ func (t *Table) damaged(format string, args ...any) {
 	t.Damage = append(t.Damage, fmt.Sprintf(format, args...))
 }
 
+// lost is damage by which partitions may be missing from the entries.
+func (t *Table) lost(format string, args ...any) {
+	t.damaged(format, args...)
+	if t.Lost == "" {
+		t.Lost = t.Damage[len(t.Damage)-1]
+	}
+}
+
 // add takes an entry that is on the disk, and tells of one that is not.
 func (t *Table) add(e layout.Entry) {
 	if sectors := uint64(t.Size) / uint64(t.SectorSize); e.FirstLBA > e.LastLBA || e.LastLBA >= sectors {
-		t.damaged("partition %d: sectors %d to %d are not on the disk, which has %d", e.Number, e.FirstLBA, e.LastLBA, sectors)
+		t.lost("partition %d: sectors %d to %d are not on the disk, which has %d", e.Number, e.FirstLBA, e.LastLBA, sectors)
 		return
 	}
 	t.Entries = append(t.Entries, e)

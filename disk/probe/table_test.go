@@ -154,17 +154,19 @@ func TestDamagedTables(t *testing.T) {
 		kind    string
 		entries int
 		damage  string
+		lost    bool
 	}{
-		"first header":    {gpt, func(w func(int64, ...byte)) { w(512+40, 9) }, "gpt", 2, "the first copy of the GPT is not valid; the backup is"},
-		"first entries":   {gpt, func(w func(int64, ...byte)) { w(1024+32, 9) }, "gpt", 2, "the first copy"},
-		"backup":          {gpt, func(w func(int64, ...byte)) { w(size-512+72, 9) }, "gpt", 2, "the backup of the GPT is not valid"},
-		"both":            {gpt, func(w func(int64, ...byte)) { w(512+16, 9); w(size-512+16, 9) }, "gpt", 0, "neither copy"},
-		"no MBR":          {gpt, func(w func(int64, ...byte)) { w(510, 0, 0) }, "gpt", 2, "there is no protective MBR"},
-		"MBR over it":     {gpt, func(w func(int64, ...byte)) { w(446, 0x80, 0, 0, 0, 0x83, 0, 0, 0, 0, 8, 0, 0, 0, 8, 0, 0) }, "msdos", 1, "an old GPT is still there"},
-		"overlap":         {"label: dos\nsize=10M\nsize=10M\n", func(w func(int64, ...byte)) { w(446+16+8, 0, 9, 0, 0) }, "msdos", 2, "partitions 1 and 2 overlap"},
-		"beyond the end":  {"label: dos\nsize=10M\n", func(w func(int64, ...byte)) { w(446+12, 0, 0, 0, 9) }, "msdos", 0, "partition 1: sectors 2048 to 150996991 are not on the disk"},
-		"chain ends":      {"label: dos\n2 : size=40M, type=5\n5 : size=5M\n6 : size=6M\n", func(w func(int64, ...byte)) { w(1*mib+446+16+8, 0, 2) }, "msdos", 2, "the chain of logical partitions is broken at sector"},
-		"chain is a ring": {"label: dos\n2 : size=40M, type=5\n5 : size=5M\n6 : size=6M\n", func(w func(int64, ...byte)) { w(1*mib+446+16+8, 0, 0, 0, 0) }, "msdos", 129, "the chain of logical partitions has no end"},
+		"first header":    {gpt, func(w func(int64, ...byte)) { w(512+40, 9) }, "gpt", 2, "the first copy of the GPT is not valid; the backup is", false},
+		"first entries":   {gpt, func(w func(int64, ...byte)) { w(1024+32, 9) }, "gpt", 2, "the first copy", false},
+		"backup":          {gpt, func(w func(int64, ...byte)) { w(size-512+72, 9) }, "gpt", 2, "the backup of the GPT is not valid", false},
+		"both":            {gpt, func(w func(int64, ...byte)) { w(512+16, 9); w(size-512+16, 9) }, "gpt", 0, "neither copy", true},
+		"all entries":     {gpt, func(w func(int64, ...byte)) { w(1024+32, 9); w(size-33*512+32, 9) }, "gpt", 0, "neither copy", true},
+		"no MBR":          {gpt, func(w func(int64, ...byte)) { w(510, 0, 0) }, "gpt", 2, "there is no protective MBR", false},
+		"MBR over it":     {gpt, func(w func(int64, ...byte)) { w(446, 0x80, 0, 0, 0, 0x83, 0, 0, 0, 0, 8, 0, 0, 0, 8, 0, 0) }, "msdos", 1, "an old GPT is still there", false},
+		"overlap":         {"label: dos\nsize=10M\nsize=10M\n", func(w func(int64, ...byte)) { w(446+16+8, 0, 9, 0, 0) }, "msdos", 2, "partitions 1 and 2 overlap", false},
+		"beyond the end":  {"label: dos\nsize=10M\n", func(w func(int64, ...byte)) { w(446+12, 0, 0, 0, 9) }, "msdos", 0, "partition 1: sectors 2048 to 150996991 are not on the disk", true},
+		"chain ends":      {"label: dos\n2 : size=40M, type=5\n5 : size=5M\n6 : size=6M\n", func(w func(int64, ...byte)) { w(1*mib+446+16+8, 0, 2) }, "msdos", 2, "the chain of logical partitions is broken at sector", true},
+		"chain is a ring": {"label: dos\n2 : size=40M, type=5\n5 : size=5M\n6 : size=6M\n", func(w func(int64, ...byte)) { w(1*mib+446+16+8, 0, 0, 0, 0) }, "msdos", 129, "the chain of logical partitions has no end", true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -177,7 +179,7 @@ func TestDamagedTables(t *testing.T) {
 				}
 			})
 			table := readTable(t, img)
-			if table == nil || table.Kind != tt.kind || len(table.Entries) != tt.entries || len(table.Damage) == 0 || !strings.HasPrefix(table.Damage[0], tt.damage) {
+			if table == nil || table.Kind != tt.kind || len(table.Entries) != tt.entries || len(table.Damage) == 0 || !strings.HasPrefix(table.Damage[0], tt.damage) || (table.Lost != "") != tt.lost {
 				t.Errorf("%+v", table)
 			}
 		})
@@ -210,7 +212,7 @@ func TestLargeSectors(t *testing.T) {
 	if err != nil || table == nil || len(table.Entries) != 1 || table.Entries[0].FirstLBA != 256 || len(table.Damage) != 0 {
 		t.Errorf("%+v %v", table, err)
 	}
-	if table, err := ReadTable(f, size, 512); err != nil || table == nil || len(table.Entries) != 0 || len(table.Damage) == 0 {
+	if table, err := ReadTable(f, size, 512); err != nil || table == nil || len(table.Entries) != 0 || table.Lost == "" {
 		t.Errorf("read with the wrong sector size: %+v %v", table, err)
 	}
 }

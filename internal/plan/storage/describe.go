@@ -43,6 +43,9 @@ func (d diskWork) lost() []string {
 	if d.state.Table == nil {
 		return list
 	}
+	if why := d.state.Table.Lost; why != "" {
+		list = append(list, "what a damaged partition table does not show: "+why)
+	}
 	for _, e := range d.state.Table.Entries {
 		if d.keeps(e) {
 			continue

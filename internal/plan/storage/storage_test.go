@@ -216,6 +216,30 @@ disk:
 	}
 }
 
+// A damaged table keeps nothing when partitions may be missing from it; one
+// that only has to be written again does.
+func TestDamagedTable(t *testing.T) {
+	text, err := os.ReadFile(examples + "/keep.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := mustParse(t, string(text))
+	disks := blank(l)
+	states["keep"](disks)
+	disks["main"].Table.Lost = "neither copy of the GPT is valid"
+	_, err = New(Config{Layout: l, Disks: disks, Seed: seed})
+	for _, key := range []string{"ESP", "reserved", "windows"} {
+		if want := "keep partition " + key + ": the partition table of the device is damaged"; err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+	l = mustParse(t, simple)
+	p, err := New(Config{Layout: l, Disks: disks, Seed: seed})
+	if err != nil || !slices.Contains(p.Disks[0].Lost, "what a damaged partition table does not show: neither copy of the GPT is valid") {
+		t.Errorf("lost: %q %v", p.Disks[0].Lost, err)
+	}
+}
+
 const simple = `
 disk:
   main:
