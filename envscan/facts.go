@@ -42,6 +42,12 @@ type Report struct {
 	// Captured: the facts are of a tree of files and not of the system that the
 	// program ran on.
 	Captured bool `json:"captured"`
+	// Only are the paths that the scan was limited to, without indices; empty:
+	// everything. What is not at or below one of them was not probed.
+	Only []string `json:"only"`
+	// Redacted is what was done to identifying values: "hash", "drop"; null:
+	// nothing.
+	Redacted string `json:"redacted"`
 	// Gaps are what could not be read, in the order of Fact and Path.
 	Gaps []Gap `json:"gaps"`
 }

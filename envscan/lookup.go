@@ -1,56 +1,197 @@
 package envscan
 
 import (
-	"encoding/json"
+	"errors"
 	"fmt"
-	"maps"
 	"slices"
-	"strconv"
 	"strings"
+
+	"github.com/victorinix/vic/envscan/query"
 )
+
+// Why a path gives no value.
+var (
+	ErrUnknown = errors.New("unknown fact")                   // the schema has no such path
+	ErrAbsent  = errors.New("fact was not probed")            // or could not be read
+	ErrNull    = errors.New("this machine has no such thing") // probed, and there is none
+)
+
+// PathError is a path that gives no value.
+type PathError struct {
+	Path string
+	Err  error  // ErrUnknown, ErrAbsent, ErrNull, or another
+	Why  string // for people
+	// Gaps are what stands in the way of an absent fact.
+	Gaps []Gap
+}
+
+func (e *PathError) Error() string { return "look up " + e.Path + ": " + e.Why }
+func (e *PathError) Unwrap() error { return e.Err }
 
 // Lookup returns the fact at a dotted path such as "env.hw.nic.0.hwaddr" or
 // "hw.nic.0.hwaddr", as encoding/json decodes it, with numbers as
-// json.Number. An empty path, or "env", is the whole document.
+// json.Number. An empty path, or "env", is the whole document. A null fact is
+// nil without an error.
 func Lookup(f Facts, path string) (any, error) {
-	doc, err := json.Marshal(f)
+	n, err := lookup(f, path)
 	if err != nil {
-		return nil, fmt.Errorf("look up %s: %w", path, err)
+		return nil, err
 	}
-	d := json.NewDecoder(strings.NewReader(string(doc)))
-	d.UseNumber()
-	var v any
-	if err := d.Decode(&v); err != nil {
-		return nil, fmt.Errorf("look up %s: %w", path, err)
-	}
-	rest := strings.TrimPrefix(strings.TrimPrefix(path, "env"), ".")
-	if rest == "" {
-		return v, nil
-	}
-	at := "env"
-	for _, key := range strings.Split(rest, ".") {
-		next, err := child(v, key)
-		if err != nil {
-			return nil, fmt.Errorf("look up %s: %s %w", path, at, err)
-		}
-		v, at = next, at+"."+key
-	}
-	return v, nil
+	return n.Any(), nil
 }
 
-func child(v any, key string) (any, error) {
-	switch v := v.(type) {
-	case map[string]any:
-		if c, ok := v[key]; ok {
-			return c, nil
-		}
-		return nil, fmt.Errorf("has no %q, only %s", key, strings.Join(slices.Sorted(maps.Keys(v)), ", "))
-	case []any:
-		i, err := strconv.Atoi(key)
-		if err != nil || i < 0 || i >= len(v) {
-			return nil, fmt.Errorf("is a list of %d, counted from 0: it has no %q", len(v), key)
-		}
-		return v[i], nil
+// Value is the scalar at a path, as text: true, 42, box. An object that has a
+// type stands for it: os is "linux", hw.firmware "uefi". The error is a
+// *PathError: of ErrUnknown, ErrAbsent, or ErrNull.
+func Value(f Facts, path string) (string, error) {
+	n, err := lookup(f, path)
+	if err != nil {
+		return "", err
 	}
-	return nil, fmt.Errorf("is %v and has nothing below it", v)
+	switch n = query.Stand(n); n.Kind {
+	case query.Null:
+		return "", &PathError{Path: path, Err: ErrNull, Why: "it is null: " + ErrNull.Error()}
+	case query.List:
+		return "", &PathError{Path: path, Err: ErrUnknown, Why: fmt.Sprintf("it is a list of %d and no single value: add an index, such as %s.0", len(n.List), path)}
+	case query.Object:
+		return "", &PathError{Path: path, Err: ErrUnknown, Why: "it is an object and no single value: it has " + strings.Join(n.Keys(), ", ")}
+	}
+	return n.Text, nil
+}
+
+// lookup is the one node at a path.
+func lookup(f Facts, path string) (*query.Node, error) {
+	p, err := knownPath(path)
+	if err != nil {
+		return nil, err
+	}
+	doc, err := f.document()
+	if err != nil {
+		return nil, &PathError{Path: path, Err: err, Why: err.Error()}
+	}
+	found := query.Find(doc, p)
+	switch len(found) {
+	case 1:
+		return found[0].Node, nil
+	case 0:
+		return nil, f.nothing(doc, path, p)
+	}
+	var places []string
+	for _, x := range found {
+		places = append(places, x.String())
+	}
+	return nil, &PathError{Path: path, Err: ErrUnknown, Why: "it means several: " + strings.Join(places, ", ")}
+}
+
+// Missing says why nothing is at a path that the schema has: a *PathError of
+// ErrAbsent with the gaps that are to blame, or of ErrNull. It is nil when there
+// is something.
+func Missing(f Facts, path string) error {
+	p, err := knownPath(path)
+	if err != nil {
+		return err
+	}
+	doc, err := f.document()
+	if err != nil {
+		return &PathError{Path: path, Err: err, Why: err.Error()}
+	}
+	if len(query.Find(doc, p)) > 0 {
+		return nil
+	}
+	return f.nothing(doc, path, p)
+}
+
+func (f Facts) nothing(doc *query.Node, path string, p query.Path) error {
+	e := &PathError{Path: path, Err: ErrAbsent}
+	if e.Gaps = f.gapsAt(p); len(e.Gaps) > 0 {
+		var why []string
+		for _, g := range e.Gaps {
+			why = append(why, g.String())
+		}
+		e.Why = "it could not be read: " + strings.Join(why, "; ")
+		return e
+	}
+	last, at, rest := deepest(doc, p)
+	switch {
+	case last.Kind == query.List:
+		e.Err, e.Why = ErrNull, fmt.Sprintf("env.%s is a list of %d, counted from 0: it has no %s", at, len(last.List), query.Path{Steps: rest[:1]})
+	case last.Kind == query.Null:
+		e.Err, e.Why = ErrNull, fmt.Sprintf("env.%s is null: %v", at, ErrNull)
+	case isMap(at):
+		e.Err, e.Why = ErrNull, fmt.Sprintf("env.%s has no %s, only %s", at, query.Path{Steps: rest[:1]}, strings.Join(last.Keys(), ", "))
+	case f.Scan.Redacted == RedactDrop:
+		e.Why = "it is not in this document, from which identifying values were dropped"
+	case len(f.Scan.Only) > 0:
+		e.Why = "it was not probed: the scan was limited to " + strings.Join(f.Scan.Only, ", ")
+	default:
+		e.Why = "it is not in this document: it was not probed"
+	}
+	return e
+}
+
+// String is the gap as a sentence.
+func (g Gap) String() string {
+	text := g.Fact
+	if g.Path != "" {
+		text += ": " + g.Path
+	}
+	text += ": " + g.Why
+	if g.Need != "" {
+		text += " (needs " + g.Need + ")"
+	}
+	return text
+}
+
+// gapsAt are the gaps of a fact, of what holds it, and of what it holds.
+func (f Facts) gapsAt(p query.Path) []Gap {
+	full, err := f.complete()
+	if err != nil {
+		return nil
+	}
+	want := places(full, p)
+	return slices.DeleteFunc(slices.Clone(f.Scan.Gaps), func(g Gap) bool {
+		gp, err := query.ParsePath(g.Fact)
+		if err != nil {
+			return true
+		}
+		for _, a := range places(full, gp) {
+			for _, b := range want {
+				if n := min(len(a), len(b)); slices.Equal(a[:n], b[:n]) {
+					return false
+				}
+			}
+		}
+		return true
+	})
+}
+
+// places are where a path leads, by names and indices; what is not there is by
+// the words of the path.
+func places(full *query.Node, p query.Path) [][]string {
+	var list [][]string
+	for _, found := range query.Find(full, p) {
+		list = append(list, found.At)
+	}
+	if len(list) == 0 {
+		for n := len(p.Steps) - 1; n >= 0 && len(list) == 0; n-- {
+			for _, found := range query.Find(full, query.Path{Steps: p.Steps[:n]}) {
+				at := found.At
+				for _, s := range p.Steps[n:] {
+					at = append(at, query.Path{Steps: []query.Step{s}}.String())
+				}
+				list = append(list, at)
+			}
+		}
+	}
+	return list
+}
+
+// deepest is how far a path leads in a document.
+func deepest(doc *query.Node, p query.Path) (n *query.Node, at string, rest []query.Step) {
+	for i := len(p.Steps) - 1; i > 0; i-- {
+		if found := query.Find(doc, query.Path{Steps: p.Steps[:i]}); len(found) > 0 {
+			return found[0].Node, found[0].String(), p.Steps[i:]
+		}
+	}
+	return doc, "", p.Steps
 }

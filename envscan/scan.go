@@ -77,7 +77,7 @@ func (s *scanner) scan(ctx context.Context, timeout time.Duration, only []string
 			return Facts{}, fmt.Errorf("scan machine: /%s is not there", dir)
 		}
 	}
-	f := Facts{Schema: Schema, Scan: Report{Version: version(), Privileged: s.privileged, Captured: !s.live}}
+	f := Facts{Schema: Schema, Scan: Report{Version: version(), Privileged: s.privileged, Captured: !s.live, Only: statics(only)}}
 	s.runAll(ctx, timeout, chosen(only), &f)
 	f.Scan.Gaps = s.sortedGaps()
 	if err := ctx.Err(); err != nil {

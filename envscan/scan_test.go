@@ -317,37 +317,6 @@ func TestUnprivileged(t *testing.T) {
 	}
 }
 
-func TestLookup(t *testing.T) {
-	f, err := Scan(t.Context(), Config{Root: virtioVM().write(t)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for path, want := range map[string]string{
-		"env.hw.nic.1.hwaddr": "52:54:00:12:34:56",
-		"hw.disk.1.serial":    "QM0002",
-		"hw.disk.1.size":      "8589934592",
-		"os.ram":              "true",
-	} {
-		if v, err := Lookup(f, path); err != nil || fmt.Sprint(v) != want {
-			t.Errorf("%s: %v %v", path, v, err)
-		}
-	}
-	for path, want := range map[string]string{
-		"hw.nik":      `env.hw has no "nik", only arch, battery,`,
-		"hw.nic.2":    `env.hw.nic is a list of 2, counted from 0: it has no "2"`,
-		"hw.arch.x":   "env.hw.arch is amd64 and has nothing below it",
-		"hw.nic.-1":   "has no",
-		"environment": `has no "ironment"`,
-	} {
-		if v, err := Lookup(f, path); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v %v", path, v, err)
-		}
-	}
-	if v, err := Lookup(f, "env"); err != nil || v.(map[string]any)["schema"] != Schema {
-		t.Errorf("%v %v", v, err)
-	}
-}
-
 // TestRealDisk has the kernel's own disk, of an image that real programs made.
 func TestRealDisk(t *testing.T) {
 	tooltest.Root(t)
