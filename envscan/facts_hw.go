@@ -12,7 +12,7 @@ type HW struct {
 	Volume   []Volume   `json:"volume"`   // what is made from disks: arrays, logical volumes, opened containers, loop devices, by name
 	NIC      []NIC      `json:"nic"`      // physical network interfaces: what is made from them is in net.links
 	PCI      []PCI      `json:"pci"`      // by address
-	USB      []USB      `json:"usb"`      // by port
+	USB      []USB      `json:"usb"`      // by controller, bus and port
 	GPU      []GPU      `json:"gpu"`      // by bus path
 	Display  []Display  `json:"display"`  // connectors with something connected, by GPU and name
 	Battery  []Battery  `json:"battery"`  //
@@ -226,14 +226,20 @@ type PCI struct {
 
 // USB is a USB device; hubs are some too.
 type USB struct {
-	Port    string   `json:"port"`                         // bus and ports: 1-4.2
+	// Port is the number of the bus, which depends on the order in which the
+	// kernel found them, and those of the ports: 1-4.2; usb1 is the hub in the
+	// controller.
+	Port string `json:"port"`
+	// Path is where it is plugged in whatever the bus's number, as udev's
+	// ID_PATH: pci-0000:00:14.0-usb-0:4.2
+	Path    string   `json:"path"`
 	Vendor  string   `json:"vendor"`                       // four hexadecimal digits
 	Product string   `json:"product"`                      //
 	Name    string   `json:"name"`                         // as the device calls itself
 	Maker   string   `json:"maker"`                        //
 	Serial  string   `json:"serial" privacy:"identifying"` //
 	Class   string   `json:"class"`                        // two hexadecimal digits; 00: each interface has its own
-	Speed   int64    `json:"speed" unit:"Mb/s"`            //
+	Speed   float64  `json:"speed" unit:"Mb/s"`            // 1.5, 12, 480, 5000, ...
 	Driver  []string `json:"driver"`                       // of its interfaces, sorted
 }
 
@@ -253,8 +259,10 @@ type Display struct {
 	Model     string `json:"model"`                        //
 	Serial    string `json:"serial" privacy:"identifying"` //
 	Mode      string `json:"mode"`                         // preferred: 1920x1080
-	Width     int64  `json:"width" unit:"mm"`              // of the picture; 0: unknown
-	Height    int64  `json:"height" unit:"mm"`             //
+	// Modes are all sizes that the kernel would give it, the preferred one first.
+	Modes  []string `json:"modes"`
+	Width  int64    `json:"width" unit:"mm"`  // of the picture; 0: unknown
+	Height int64    `json:"height" unit:"mm"` //
 }
 
 // Battery is one that runs the machine (not a mouse's).
