@@ -61,6 +61,39 @@ func TestGenerate(t *testing.T) {
 	}
 }
 
+// TestDiscardOld: programs of an architecture that is not asked for stay while
+// they are up to date.
+func TestDiscardOld(t *testing.T) {
+	g := sample("arm64", t.TempDir())
+	if changed, err := g.discardOld(); changed || err != nil {
+		t.Fatalf("of nothing: %v %v", changed, err)
+	}
+	key, _, err := g.key()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"init", "env"} {
+		if err := os.WriteFile(g.file(name, ".zst"), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for key, want := range map[string]int{key: 3, "old": 0} {
+		if err := g.writeManifest(programs.Manifest{Key: key}); err != nil {
+			t.Fatal(err)
+		}
+		changed, err := g.discardOld()
+		left, _ := filepath.Glob(g.out + "/*")
+		if err != nil || changed != (want == 0) || len(left) != want {
+			t.Errorf("%.8s: %v %v, left %q", key, changed, err, left)
+		}
+		for _, name := range []string{"init", "env"} {
+			if err := os.WriteFile(g.file(name, ".zst"), nil, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
 // checkCommands runs the busybox as the kernel runs /init, and as a shell does.
 func checkCommands(t *testing.T, dir string) {
 	var m programs.Manifest

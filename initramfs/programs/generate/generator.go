@@ -4,7 +4,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sort"
@@ -28,9 +30,9 @@ func (g generator) file(name, ext string) string {
 // run reports whether it made the programs anew.
 func (g generator) run() (bool, error) {
 	pkgs := packages(g.initPkg)
-	key, goVersion, err := inputsKey(g.arch, append([]string{g.envPkg}, pkgs...))
+	key, goVersion, err := g.key()
 	if err != nil {
-		return false, fmt.Errorf("find inputs: %w", err)
+		return false, err
 	}
 	if !g.force && g.current(key) {
 		return false, nil
@@ -56,6 +58,35 @@ func (g generator) run() (bool, error) {
 		return false, err
 	}
 	return true, g.writeManifest(m)
+}
+
+// key is what the programs depend on.
+func (g generator) key() (key, goVersion string, err error) {
+	key, goVersion, err = inputsKey(g.arch, append([]string{g.envPkg}, packages(g.initPkg)...))
+	if err != nil {
+		return "", "", fmt.Errorf("find inputs: %w", err)
+	}
+	return key, goVersion, nil
+}
+
+// discardOld removes programs that are not up to date, so that none of them is
+// embedded beside new ones, and reports whether there were any.
+func (g generator) discardOld() (bool, error) {
+	manifest := g.file("programs", ".json")
+	if _, err := os.Stat(manifest); errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	key, _, err := g.key()
+	if err != nil || g.current(key) {
+		return false, err
+	}
+	err = os.Remove(manifest) // the first to go: without it the others do not count
+	for _, name := range []string{"init", "env"} {
+		if e := os.Remove(g.file(name, ".zst")); !errors.Is(e, fs.ErrNotExist) {
+			err = errors.Join(err, e)
+		}
+	}
+	return true, err
 }
 
 // current reports whether the programs that are there were made from key.

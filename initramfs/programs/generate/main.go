@@ -10,26 +10,35 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 )
 
+// all are the architectures that vic makes images for.
+var all = []string{"amd64", "arm64"}
+
 func main() {
 	out := flag.String("out", "initramfs/programs/files", "folder to write to")
-	arches := flag.String("arch", "amd64,arm64", "architectures, as GOARCH")
+	arches := flag.String("arch", strings.Join(all, ","), "architectures, as GOARCH; what there is of others goes, unless it is up to date")
 	initPkg := flag.String("init", "github.com/victorinix/vic/cmd/vic-init", "package of vic-init")
 	envPkg := flag.String("env", "github.com/victorinix/vic/cmd/vic-env", "package of vic-env")
 	force := flag.Bool("force", false, "compile even when nothing has changed")
 	flag.Parse()
-	for _, arch := range strings.Split(*arches, ",") {
+	wanted := strings.Split(*arches, ",")
+	for _, arch := range slices.Compact(slices.Sorted(slices.Values(slices.Concat(wanted, all)))) {
 		g := generator{arch: arch, out: *out, initPkg: *initPkg, envPkg: *envPkg, force: *force}
 		start := time.Now()
-		changed, err := g.run()
+		run := g.run
+		if !slices.Contains(wanted, arch) {
+			run = g.discardOld
+		}
+		changed, err := run()
 		if err != nil {
 			fmt.Fprintf(os.Stderr, "generate target programs for %s: %v\n", arch, err)
 			os.Exit(1)
 		}
-		if changed {
+		if changed && slices.Contains(wanted, arch) {
 			fmt.Fprintf(os.Stderr, "target programs for %s: %.1f s\n", arch, time.Since(start).Seconds())
 		}
 	}
