@@ -3,7 +3,6 @@ package disk
 import (
 	"errors"
 	"os"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -15,15 +14,4 @@ func detach(dev string) error {
 		return err
 	}
 	return errors.Join(unix.IoctlSetInt(int(f.Fd()), unix.LOOP_CLR_FD, 0), f.Close())
-}
-
-func swapoff(dev string) error {
-	path, err := unix.BytePtrFromString(dev)
-	if err != nil {
-		return err
-	}
-	if _, _, errno := unix.Syscall(unix.SYS_SWAPOFF, uintptr(unsafe.Pointer(path)), 0, 0); errno != 0 {
-		return errno
-	}
-	return nil
 }

@@ -125,10 +125,11 @@ func TestMountedDisk(t *testing.T) {
 func TestSwapInUse(t *testing.T) {
 	dev := loop(t, 32<<20, 512)
 	run(t, "mkswap", dev)
-	run(t, "swapon", dev)
+	if err := SwapOn(dev, nil, nil); err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
-		// The path is turned off by the system call, t.Context being over.
-		if err := swapoff(dev); err != nil {
+		if err := SwapOff(dev); err != nil {
 			t.Error(err)
 		}
 	})

@@ -1,11 +1,13 @@
-// Package release stops what stands on a disk: LUKS and plain containers,
+// Package release stops what stands on a disk: swap, LUKS and plain containers,
 // volume groups and arrays, as deep as they are stacked, the topmost first.
 //
 // It refuses when anything of it is in use, with the users' names, before
-// anything is stopped. It unmounts nothing, and turns no swap off.
+// anything is stopped. It unmounts nothing, and turns no swap off when memory
+// has no room for what is in it.
 //
 //	sda3 <- LUKS crypt <- LVM vg0 <- LVM volumes root, home     stop: vg0, crypt
 //	sda4 <- md127 -> sdb4                                       stop: md127
+//	sda5 <- swap                                                stop: sda5
 package release
 
 import (
@@ -26,7 +28,7 @@ import (
 // Stop is one thing to be stopped.
 type Stop struct {
 	Kind Kind
-	Name string // of a group, or a mapping; the kernel name of an array
+	Name string // of a group, or a mapping; the kernel name of an array or swap
 }
 
 // Kind is what kind of thing stands on a device.
@@ -38,7 +40,11 @@ const (
 	Group Kind = "volume group" // LVM
 	Array Kind = "array"        // MD
 	Other Kind = "mapping"      // another one of device mapper
+	Swap  Kind = "swap"         // swapoff(2)
 )
+
+// String is "volume group vg0".
+func (s Stop) String() string { return string(s.Kind) + " " + s.Name }
 
 // BusyError says what is in use, a chain for each user: "/dev/sda3 held by dm-0
 // (LVM vg0/root) mounted on /home".
@@ -65,7 +71,7 @@ func Disk(ctx context.Context, r tool.Runner, name string, keep []disk.Range) ([
 	return stops, nil
 }
 
-// Command is what stops it.
+// Command is what stops it, unless it is swap.
 func (s Stop) Command(hasUdev bool) tool.Cmd {
 	switch s.Kind {
 	case Group:
@@ -79,12 +85,15 @@ func (s Stop) Command(hasUdev bool) tool.Cmd {
 }
 
 func (s Stop) stop(ctx context.Context, r tool.Runner) error {
+	if s.Kind == Swap {
+		return disk.SwapOff(sysfs.Node(s.Name))
+	}
 	c := s.Command(udev.Running())
 	if s.Kind != Group {
 		c.Env = append(c.Env, udev.Env()...)
 	}
 	if _, err := r.Run(ctx, c); err != nil {
-		return fmt.Errorf("stop %s %s: %w", s.Kind, s.Name, err)
+		return fmt.Errorf("stop %s: %w", s, err)
 	}
 	return udev.Settle(ctx, r)
 }
@@ -109,6 +118,9 @@ func Find(root sysfs.Root, name string, keep []disk.Range) ([]Stop, error) {
 				return nil, err
 			}
 		}
+	}
+	if err := w.swapsFit(); err != nil {
+		return nil, err
 	}
 	if len(w.busy) > 0 {
 		slices.Sort(w.busy)

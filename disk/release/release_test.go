@@ -110,7 +110,10 @@ func TestFindBusy(t *testing.T) {
 			"/dev/sda2 held by dm-0 (LUKS crypt) held by dm-1 (LVM vg0/root) mounted on /home"},
 		"array": {func(m tree) { m.file("proc/self/mountinfo", "1 0 259:0 / /srv rw - ext4 /dev/md127p1 rw\n") },
 			"/dev/sda3 held by md127 with md127p1 mounted on /srv"},
-		"swap":      {func(m tree) { m.file("proc/swaps", "Filename\n/dev/dm-3 partition 1 0 -2\n") }, "held by dm-2 (LVM vg0/my-home) held by dm-3 (plain inner) is swap"},
+		"swap": {func(m tree) {
+			m.file("proc/swaps", "Filename\n/dev/dm-3 partition 999 1 -2\n")
+			m.file("proc/meminfo", "MemAvailable: 65536 kB\n")
+		}, "held by dm-2 (LVM vg0/my-home) held by dm-3 (plain inner) is swap: turning it off takes 1 MiB of memory and 64 MiB to spare, 64 MiB are available"},
 		"multipath": {func(m tree) { m.file("sys/block/dm-0/dm/uuid", "mpath-1") }, "/dev/sda2 held by dm-0 (mpath crypt)"},
 		"unknown":   {func(m tree) { m.block("bcache0", "", "252:0"); m.file("sys/block/sda/sda1/holders/bcache0", "") }, "/dev/sda1 held by bcache0"},
 		"loop": {func(m tree) {
@@ -129,6 +132,25 @@ func TestFindBusy(t *testing.T) {
 		var busy *BusyError
 		if !errors.As(err, &busy) || stops != nil || len(busy.Users) != 1 || !strings.HasSuffix(busy.Users[0], tt.want) {
 			t.Errorf("%s: %v, %v", name, stops, err)
+		}
+	}
+}
+
+// Swap is turned off before what it stands on is stopped, when there is memory
+// for what is in all of it.
+func TestFindSwap(t *testing.T) {
+	for swaps, available := range map[string]string{
+		"/dev/sda1 partition 9999999 0 -2\n/dev/dm-3 partition 1 0 -3\n":                             "0", // nothing is in them
+		"/dev/sda1 partition 9999999 1024 -2\n/dev/dm-3 partition 9 1024 -3\n":                       "67584",
+		"/dev/sda1 partition 9 1 -2\n/dev/dm-3 partition 9 1 -3\n/dev/dm-4 partition 9 99999999 0\n": "65538", // the third is kept
+	} {
+		m := machine(t)
+		m.file("proc/swaps", "Filename\n"+swaps)
+		m.file("proc/meminfo", "MemAvailable: "+available+" kB\n")
+		stops, err := Find(sysfs.Root(m.dir), "sda", kept)
+		want := []Stop{{Swap, "sda1"}, {Swap, "dm-3"}, {Crypt, "inner"}, {Group, "vg0"}, {Crypt, "crypt"}, {Array, "md127"}}
+		if diff := cmp.Diff(want, stops); err != nil || diff != "" {
+			t.Errorf("%v %s", err, diff)
 		}
 	}
 }

@@ -20,12 +20,14 @@ import (
 type walk struct {
 	root   sysfs.Root
 	mounts []sysfs.Mount
-	swaps  []string          // kernel names
+	swaps  []sysfs.Swap
 	loops  map[string]string // backing device -> loop device
 	maps   []dm.Mapping
 	seen   map[string]bool // kernel names, and VG/name
 	stops  []Stop          // the topmost first
 	busy   []string
+
+	swapped []swapped
 }
 
 func newWalk(root sysfs.Root) (*walk, error) {
@@ -37,14 +39,8 @@ func newWalk(root sysfs.Root) (*walk, error) {
 	if w.maps, err = dm.List(root); err != nil {
 		return nil, err
 	}
-	swaps, err := root.Text("proc/swaps")
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("read swaps: %w", err)
-	}
-	for i, line := range strings.Split(swaps, "\n") {
-		if f := strings.Fields(line); i > 0 && len(f) > 0 {
-			w.swaps = append(w.swaps, w.kernelName(f[0]))
-		}
+	if w.swaps, err = root.Swaps(); err != nil {
+		return nil, err
 	}
 	return w, w.backing()
 }
@@ -57,18 +53,10 @@ func (w *walk) backing() error {
 	}
 	for _, n := range names {
 		if file, err := w.root.Text("sys/block", n, "loop/backing_file"); err == nil && strings.HasPrefix(file, "/dev/") {
-			w.loops[w.kernelName(file)] = n
+			w.loops[w.root.KernelName(file)] = n
 		}
 	}
 	return nil
-}
-
-// kernelName turns a path in /dev into a kernel name, following links.
-func (w *walk) kernelName(path string) string {
-	if target, err := filepath.EvalSymlinks(filepath.Join(string(w.root), path)); err == nil {
-		path = target
-	}
-	return filepath.Base(path)
 }
 
 // partition is one with its place on the disk, in bytes.
@@ -125,18 +113,62 @@ func (w *walk) visit(name, chain string) error {
 	return nil
 }
 
-// users notes mounts and swap.
+// users notes mounts, and swap, which is stopped first if it can be.
 func (w *walk) users(name, dev, chain string) {
 	for _, m := range w.mounts {
 		// btrfs has a device number of its own.
-		if m.Dev == dev || strings.HasPrefix(m.Source, "/dev/") && w.kernelName(m.Source) == name {
+		if m.Dev == dev || strings.HasPrefix(m.Source, "/dev/") && w.root.KernelName(m.Source) == name {
 			w.busy = append(w.busy, chain+" mounted on "+m.Target)
 		}
 	}
-	if slices.Contains(w.swaps, name) {
-		w.busy = append(w.busy, chain+" is swap")
+	if s := w.swap(name); s != nil {
+		w.swapped = append(w.swapped, swapped{*s, chain})
+		w.stops = append(w.stops, Stop{Swap, name})
 	}
 }
+
+// swap is the one on a device, if there is one.
+func (w *walk) swap(name string) *sysfs.Swap {
+	for i, s := range w.swaps {
+		if w.root.KernelName(s.Path) == name {
+			return &w.swaps[i]
+		}
+	}
+	return nil
+}
+
+// swapped is a swap that has to be turned off.
+type swapped struct {
+	sysfs.Swap
+	chain string
+}
+
+// spare is the memory that has to be available beyond what comes back from
+// swap, in bytes: turning swap off must not make the kernel kill programs.
+const spare = 64 << 20
+
+// swapsFit notes the swaps as users when memory has no room for what is in
+// them.
+func (w *walk) swapsFit() error {
+	var used int64
+	for _, s := range w.swapped {
+		used += s.Used
+	}
+	if used == 0 {
+		return nil
+	}
+	available, err := w.root.Available()
+	if err != nil || available >= used+spare {
+		return err
+	}
+	for _, s := range w.swapped {
+		w.busy = append(w.busy, fmt.Sprintf("%s is swap: turning it off takes %d MiB of memory and %d MiB to spare, %d MiB are available", s.chain, mib(used), mib(spare), available>>20))
+	}
+	return nil
+}
+
+// mib rounds up.
+func mib(n int64) int64 { return (n + 1<<20 - 1) >> 20 }
 
 // holder visits a device that stands on another, and everything on it, and then
 // notes that it has to be stopped.
@@ -239,7 +271,7 @@ func (w *walk) has(name, dir string) bool {
 // kernel's refusal of exclusive access.
 func (w *walk) opened(name, chain string) {
 	dev, err := w.root.Text("sys/block", name, "dev")
-	if err != nil || w.has(name, "holders") {
+	if err != nil || w.has(name, "holders") || w.swap(name) != nil {
 		return // it has gone, or others hold it
 	}
 	found := w.processes(dev)

@@ -2,9 +2,7 @@ package sysfs
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,7 +12,8 @@ import (
 // Mount is a line of /proc/self/mountinfo, proc_pid_mountinfo(5).
 type Mount struct {
 	ID     string
-	Dev    string // "8:1"
+	Dev    string // "8:1"; of some file systems a number of their own
+	Root   string // what of the file system is mounted: a subvolume, a directory
 	Target string
 	// Options are the mount's own, such as ro or rw; the file system's may
 	// differ.
@@ -31,7 +30,9 @@ func (r Root) Mounts() ([]Mount, error) {
 	}
 	defer f.Close()
 	var list []Mount
-	for s := bufio.NewScanner(f); ; {
+	s := bufio.NewScanner(f)
+	s.Buffer(nil, 1<<20)
+	for {
 		if !s.Scan() {
 			return list, s.Err()
 		}
@@ -40,7 +41,7 @@ func (r Root) Mounts() ([]Mount, error) {
 		if !ok || len(l) < 6 || len(rest) < 2 {
 			return nil, fmt.Errorf("read mounts: unexpected line %q", s.Text())
 		}
-		list = append(list, Mount{ID: l[0], Dev: l[2], Target: unescape(l[4]), Options: l[5], Type: rest[0], Source: unescape(rest[1])})
+		list = append(list, Mount{ID: l[0], Dev: l[2], Root: unescape(l[3]), Target: unescape(l[4]), Options: l[5], Type: rest[0], Source: unescape(rest[1])})
 	}
 }
 
@@ -135,14 +136,12 @@ func (u *usage) load() (err error) {
 	if u.mounts, err = u.root.Mounts(); err != nil {
 		return err
 	}
-	swaps, err := u.root.Text("proc/swaps")
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("read swaps: %w", err)
+	swaps, err := u.root.Swaps()
+	if err != nil {
+		return err
 	}
-	for i, line := range strings.Split(swaps, "\n") {
-		if f := strings.Fields(line); i > 0 && len(f) > 0 {
-			u.swaps = append(u.swaps, u.kernelName(unescape(f[0])))
-		}
+	for _, s := range swaps {
+		u.swaps = append(u.swaps, u.root.KernelName(s.Path))
 	}
 	loops, err := filepath.Glob(u.root.join("sys/block/loop*/loop/backing_file"))
 	if err != nil {
@@ -155,14 +154,6 @@ func (u *usage) load() (err error) {
 		}
 	}
 	return nil
-}
-
-// kernelName turns a path in /dev into a kernel name, following links.
-func (u *usage) kernelName(path string) string {
-	if target, err := filepath.EvalSymlinks(u.root.join(path)); err == nil {
-		path = target
-	}
-	return filepath.Base(path)
 }
 
 // device looks for users of one device, then of those made from it.
@@ -178,7 +169,7 @@ func (u *usage) device(name, dir string) error {
 	user := User{Name: name}
 	for _, m := range u.mounts {
 		// btrfs has a device number of its own.
-		if m.Dev == dev || strings.HasPrefix(m.Source, "/dev/") && u.kernelName(m.Source) == name {
+		if m.Dev == dev || strings.HasPrefix(m.Source, "/dev/") && u.root.KernelName(m.Source) == name {
 			user.Mounts = append(user.Mounts, m.Target)
 		}
 	}

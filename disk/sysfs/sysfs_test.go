@@ -120,6 +120,51 @@ func TestInUseBtrfsAndLoop(t *testing.T) {
 	}
 }
 
+func TestMounts(t *testing.T) {
+	r := system(t, map[string]string{"proc/self/mountinfo": `29 1 253:1 / / rw,relatime shared:1 - ext4 /dev/vda1 rw
+36 29 0:32 /@home/a\040b /mnt/with\040space rw master:1 - btrfs /dev/vdb rw,subvol=/@home
+`})
+	got, err := r.Mounts()
+	want := []Mount{{"29", "253:1", "/", "/", "rw,relatime", "ext4", "/dev/vda1"}, {"36", "0:32", "/@home/a b", "/mnt/with space", "rw", "btrfs", "/dev/vdb"}}
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("%+v %v", got, err)
+	}
+}
+
+func TestSwaps(t *testing.T) {
+	const head = "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"
+	for text, want := range map[string][]Swap{
+		"":   nil,
+		head: nil,
+		head + "/dev/dm-1  partition\t999420\t\t3\t\t-2\n/swap\\040file  file\t1024\t\t0\t\t5\n": {{"/dev/dm-1", 3 << 10}, {"/swap file", 0}},
+	} {
+		got, err := system(t, map[string]string{"proc/swaps": text}).Swaps()
+		if err != nil || !slices.Equal(got, want) {
+			t.Errorf("%q: %+v %v", text, got, err)
+		}
+	}
+	for _, line := range []string{"/dev/sda1\n", "/dev/sda1 partition 1 x -2\n"} {
+		if got, err := system(t, map[string]string{"proc/swaps": head + line}).Swaps(); err == nil {
+			t.Errorf("%q: %+v", line, got)
+		}
+	}
+	if got, err := system(t, map[string]string{"proc/self/x": ""}).Swaps(); got != nil || err != nil {
+		t.Errorf("a kernel without swap: %v %v", got, err)
+	}
+}
+
+func TestAvailable(t *testing.T) {
+	n, err := system(t, map[string]string{"proc/meminfo": "MemTotal: 8 kB\nMemAvailable:     2048 kB\n"}).Available()
+	if err != nil || n != 2<<20 {
+		t.Errorf("%d %v", n, err)
+	}
+	for _, text := range []string{"MemTotal: 8 kB\n", "MemAvailable: x kB\n"} {
+		if n, err := system(t, map[string]string{"proc/meminfo": text}).Available(); err == nil {
+			t.Errorf("%q: %d", text, n)
+		}
+	}
+}
+
 func TestMountsMalformed(t *testing.T) {
 	r := system(t, map[string]string{"proc/self/mountinfo": "25 1 0:30\n"})
 	if m, err := r.Mounts(); err == nil {

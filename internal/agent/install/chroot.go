@@ -55,8 +55,8 @@ func (t target) leave(ctx context.Context) error {
 			errs = append(errs, err)
 		}
 		for j := len(mounted) - 1; j >= 0; j-- {
-			if err := t.disks.Unmount(ctx, mounted[j].Dir); err != nil {
-				errs = append(errs, fmt.Errorf("unmount %s: %w", mounted[j].Dir, err))
+			if err := t.disks.Unmount(ctx, mounted[j].Target); err != nil {
+				errs = append(errs, fmt.Errorf("unmount %s: %w", mounted[j].Target, err))
 			}
 		}
 	}

@@ -66,9 +66,9 @@ func (m *machine) LookPath(name string) (string, error) {
 	return "", tool.ErrNotFound
 }
 
-func (m *machine) Users(string, []disk.Range) ([]string, error)          { return m.users, nil }
-func (m *machine) Release(context.Context, string, []disk.Range) error   { return nil }
-func (m *machine) ShowTable(context.Context, string, layout.Table) error { return nil }
+func (m *machine) Users(string, []disk.Range) ([]string, error)                    { return m.users, nil }
+func (m *machine) Release(context.Context, string, []disk.Range) ([]string, error) { return nil, nil }
+func (m *machine) ShowTable(context.Context, string, layout.Table) error           { return nil }
 
 func (m *machine) Table(dev string) (*probe.Table, error) {
 	t, ok := m.tables[dev]
@@ -114,7 +114,7 @@ func (m *machine) MountImage(image, format, dir string) error {
 	if err := m.did("mount %s %s", format, image); err != nil {
 		return err
 	}
-	m.mounted = append(m.mounted, storage.Mount{Dir: dir})
+	m.mounted = append(m.mounted, storage.Mount{Target: dir})
 	for name, content := range payloadTree {
 		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755); err != nil {
 			return err
@@ -139,13 +139,13 @@ func (m *machine) Mount(_ context.Context, source, dir, fstype string, _ []strin
 	if err := m.did("mount %s on %s", source, filepath.Base(dir)); err != nil {
 		return err
 	}
-	m.mounted = append(m.mounted, storage.Mount{Dir: dir, Source: source, Type: fstype})
+	m.mounted = append(m.mounted, storage.Mount{Target: dir, Source: source, Type: fstype})
 	return nil
 }
 
 func (m *machine) Unmount(_ context.Context, dir string) error {
 	for i := len(m.mounted) - 1; i >= 0; i-- {
-		if m.mounted[i].Dir != dir {
+		if m.mounted[i].Target != dir {
 			continue
 		}
 		m.mounted = append(m.mounted[:i:i], m.mounted[i+1:]...)
@@ -169,7 +169,7 @@ func clear(dir string) error {
 func (m *machine) Mounts(dir string) ([]storage.Mount, error) {
 	var l []storage.Mount
 	for _, d := range m.mounted {
-		if d.Dir == dir || strings.HasPrefix(d.Dir, dir+"/") {
+		if d.Target == dir || strings.HasPrefix(d.Target, dir+"/") {
 			l = append(l, d)
 		}
 	}

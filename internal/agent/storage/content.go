@@ -155,7 +155,7 @@ func (e *Executor) clear(ctx context.Context, device string) error {
 	if len(users) > 0 {
 		return Refuse("%s is in use: %s", device, strings.Join(users, "; "))
 	}
-	if err := e.Machine.Release(ctx, device, nil); err != nil {
+	if _, err := e.Machine.Release(ctx, device, nil); err != nil {
 		return fmt.Errorf("release %s: %w", device, err)
 	}
 	if err := e.Machine.Wipe(ctx, device, nil, nil); err != nil {

@@ -140,14 +140,14 @@ func (f *fake) Users(device string, _ []disk.Range) ([]string, error) {
 	var users []string
 	for _, m := range f.mounts {
 		if m.Source == device || strings.HasPrefix(m.Source, device+"-") || f.on(m.Source, device) {
-			users = append(users, m.Source+" mounted on "+m.Dir)
+			users = append(users, m.Source+" mounted on "+m.Target)
 		}
 	}
 	return users, nil
 }
 
-func (f *fake) Release(_ context.Context, device string, _ []disk.Range) error {
-	return f.effect("release "+device, func() {
+func (f *fake) Release(_ context.Context, device string, _ []disk.Range) ([]string, error) {
+	return nil, f.effect("release "+device, func() {
 		maps.DeleteFunc(f.active, func(node, _ string) bool { return f.on(node, device) })
 	}, func() {})
 }
@@ -301,7 +301,7 @@ func (f *fake) StopArray(_ context.Context, name, _ string) error {
 
 func (f *fake) Mounts(dir string) ([]storage.Mount, error) {
 	return slices.DeleteFunc(slices.Clone(f.mounts), func(m storage.Mount) bool {
-		return m.Dir != dir && !strings.HasPrefix(m.Dir, dir+"/")
+		return m.Target != dir && !strings.HasPrefix(m.Target, dir+"/")
 	}), nil
 }
 
@@ -311,7 +311,7 @@ func (f *fake) Mounted(m storage.Mount, source, fstype string, _ []string) (bool
 
 func (f *fake) Mount(_ context.Context, source, dir, fstype string, options []string) error {
 	return f.effect("mount "+dir, func() {
-		f.mounts = append(f.mounts, storage.Mount{Dir: dir, Type: fstype, Source: source})
+		f.mounts = append(f.mounts, storage.Mount{Target: dir, Type: fstype, Source: source})
 	}, func() {})
 }
 
@@ -320,7 +320,7 @@ func (f *fake) WithMount(_ context.Context, source, _ string, do func(string) er
 }
 
 func (f *fake) Unmount(_ context.Context, dir string) error {
-	at := slices.IndexFunc(f.mounts, func(m storage.Mount) bool { return m.Dir == dir })
+	at := slices.IndexFunc(f.mounts, func(m storage.Mount) bool { return m.Target == dir })
 	if at != len(f.mounts)-1 {
 		return fmt.Errorf("%s is busy", dir)
 	}

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -234,22 +232,8 @@ func (Host) Flush(device string) error {
 	return errors.Join(err, f.Close())
 }
 
-// Memory implements Devices, by MemAvailable of proc(5).
-func (Host) Memory() (int64, error) {
-	b, err := os.ReadFile("/proc/meminfo")
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(b)) {
-		fields := strings.Fields(line)
-		if len(fields) < 2 || fields[0] != "MemAvailable:" {
-			continue
-		}
-		kib, err := strconv.ParseInt(fields[1], 10, 64)
-		return kib << 10, err
-	}
-	return 0, errors.New("no MemAvailable in /proc/meminfo")
-}
+// Memory implements Devices.
+func (Host) Memory() (int64, error) { return system.Available() }
 
 // LookPath implements Devices.
 func (h Host) LookPath(name string) (string, error) { return h.Programs.LookPath(name) }

@@ -1,11 +1,8 @@
 package storage
 
 import (
-	"bufio"
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"os"
 	"path"
 	"path/filepath"
@@ -13,7 +10,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -23,34 +19,13 @@ import (
 
 // Mounts implements Mounts.
 func (Host) Mounts(dir string) ([]Mount, error) {
-	f, err := os.Open("/proc/self/mountinfo")
+	all, err := system.Mounts()
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	all, err := readMounts(f)
 	return slices.DeleteFunc(all, func(m Mount) bool {
-		return m.Dir != dir && !strings.HasPrefix(m.Dir, strings.TrimSuffix(dir, "/")+"/")
-	}), err
-}
-
-// unescape undoes what the kernel does to white space and backslashes.
-var unescape = strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`, `\043`, "#").Replace
-
-// readMounts reads mountinfo, proc_pid_mountinfo(5).
-func readMounts(r io.Reader) ([]Mount, error) {
-	var list []Mount
-	s := bufio.NewScanner(r)
-	s.Buffer(nil, 1<<20)
-	for s.Scan() {
-		left, right, ok := strings.Cut(s.Text(), " - ")
-		l, rest := strings.Fields(left), strings.Fields(right)
-		if !ok || len(l) < 6 || len(rest) < 2 {
-			return nil, fmt.Errorf("read mounts: unexpected line %q", s.Text())
-		}
-		list = append(list, Mount{Dev: l[2], Root: unescape(l[3]), Dir: unescape(l[4]), Type: rest[0], Source: unescape(rest[1])})
-	}
-	return list, s.Err()
+		return m.Target != dir && !strings.HasPrefix(m.Target, strings.TrimSuffix(dir, "/")+"/")
+	}), nil
 }
 
 // Mounted implements Mounts.
@@ -60,7 +35,7 @@ func (Host) Mounted(m Mount, source, fstype string, options []string) (bool, err
 		if err != nil {
 			return false, err
 		}
-		got, err := os.Stat(m.Dir)
+		got, err := os.Stat(m.Target)
 		return err == nil && os.SameFile(want, got), err
 	}
 	if m.Type != fstype {
@@ -163,20 +138,12 @@ func (Host) SwappedTo(area string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	text, err := system.Text("proc/swaps")
-	if errors.Is(err, os.ErrNotExist) {
-		return false, nil // a kernel without swap
-	}
+	swaps, err := system.Swaps()
 	if err != nil {
-		return false, fmt.Errorf("read swaps: %w", err)
+		return false, err
 	}
-	for i, line := range strings.Split(text, "\n") {
-		fields := strings.Fields(line)
-		if i == 0 || len(fields) == 0 {
-			continue
-		}
-		got, err := os.Stat(unescape(fields[0]))
-		if err == nil && sameNode(want, got) {
+	for _, s := range swaps {
+		if got, err := os.Stat(s.Path); err == nil && sameNode(want, got) {
 			return true, nil
 		}
 	}
@@ -190,51 +157,10 @@ func sameNode(a, b os.FileInfo) bool {
 	return os.SameFile(a, b) || ok1 && ok2 && x.Rdev != 0 && x.Rdev == y.Rdev
 }
 
-// The flags of swapon(2).
-const (
-	swapPrefer       = 0x8000
-	swapPriorityMask = 0x7fff
-	swapDiscard      = 0x10000
-	swapDiscardOnce  = 0x20000
-	swapDiscardPages = 0x40000
-)
-
-// swapFlags are the flags for a priority and fstab's options.
-func swapFlags(priority *int, options []string) uintptr {
-	var flags uintptr
-	if priority != nil && *priority >= 0 {
-		flags |= swapPrefer | uintptr(*priority)&swapPriorityMask
-	}
-	for _, o := range options {
-		switch o {
-		case "discard":
-			flags |= swapDiscard
-		case "discard=once":
-			flags |= swapDiscard | swapDiscardOnce
-		case "discard=pages":
-			flags |= swapDiscard | swapDiscardPages
-		}
-	}
-	return flags
-}
-
 // SwapOn implements Mounts.
 func (Host) SwapOn(area string, priority *int, options []string) error {
-	return swapCall(unix.SYS_SWAPON, "swap to", area, swapFlags(priority, options))
+	return disk.SwapOn(area, priority, options)
 }
 
 // SwapOff implements Mounts.
-func (Host) SwapOff(area string) error {
-	return swapCall(unix.SYS_SWAPOFF, "stop swapping to", area, 0)
-}
-
-func swapCall(call uintptr, verb, area string, flags uintptr) error {
-	name, err := unix.BytePtrFromString(area)
-	if err != nil {
-		return fmt.Errorf("%s %s: %w", verb, area, err)
-	}
-	if _, _, errno := unix.Syscall(call, uintptr(unsafe.Pointer(name)), flags, 0); errno != 0 {
-		return fmt.Errorf("%s %s: %w", verb, area, errno)
-	}
-	return nil
-}
+func (Host) SwapOff(area string) error { return disk.SwapOff(area) }

@@ -25,17 +25,21 @@ func (Host) Users(device string, keep []disk.Range) ([]string, error) {
 }
 
 // Release implements Devices.
-func (h Host) Release(ctx context.Context, device string, keep []disk.Range) error {
+func (h Host) Release(ctx context.Context, device string, keep []disk.Range) ([]string, error) {
 	name, keep, err := alone(device, keep)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	_, err = release.Disk(ctx, h.Tools, name, keep)
+	stops, err := release.Disk(ctx, h.Tools, name, keep)
 	var busy *release.BusyError
 	if errors.As(err, &busy) {
 		err = Refuse("%w", err)
 	}
-	return err
+	var stopped []string
+	for _, s := range stops {
+		stopped = append(stopped, s.String())
+	}
+	return stopped, err
 }
 
 // alone is the kernel name of a device; of a partition it is its disk's, and

@@ -87,6 +87,9 @@ func (m loops) open(device string, do func(disk.Device) error) error {
 }
 
 func (m loops) Wipe(ctx context.Context, device string, ranges, keep []disk.Range) error {
+	if m.writes == 0 {
+		return m.Host.Wipe(ctx, device, ranges, keep)
+	}
 	return m.open(device, func(d disk.Device) error { return disk.Wipe(ctx, d, ranges, keep) })
 }
 
@@ -355,7 +358,9 @@ var errWritten = errors.New("something was written")
 func (readOnly) Wipe(context.Context, string, []disk.Range, []disk.Range) error { return errWritten }
 func (readOnly) Mkfs(context.Context, disk.Filesystem, string) error            { return errWritten }
 func (readOnly) WriteTable(context.Context, string, layout.Table, bool) error   { return errWritten }
-func (readOnly) Release(context.Context, string, []disk.Range) error            { return errWritten }
+func (readOnly) Release(context.Context, string, []disk.Range) ([]string, error) {
+	return nil, errWritten
+}
 
 // The power fails at each write of the wipe and of both tables.
 func TestCutInTableWrites(t *testing.T) {

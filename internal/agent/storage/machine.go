@@ -7,6 +7,7 @@ import (
 	"github.com/victorinix/vic/disk/layout"
 	"github.com/victorinix/vic/disk/luks"
 	"github.com/victorinix/vic/disk/probe"
+	"github.com/victorinix/vic/disk/sysfs"
 	plan "github.com/victorinix/vic/internal/plan/storage"
 )
 
@@ -46,10 +47,12 @@ type Devices interface {
 	// another.
 	ShowTable(ctx context.Context, device string, t layout.Table) error
 	// Users says who uses what will be lost, so that it cannot be released: what
-	// is mounted or open outside of the ranges that are kept.
+	// is mounted or open outside of the ranges that are kept, and swap that there
+	// is no memory for.
 	Users(device string, keep []disk.Range) ([]string, error)
-	// Release stops what stands on a device outside of keep.
-	Release(ctx context.Context, device string, keep []disk.Range) error
+	// Release stops what stands on a device outside of keep, and says what that
+	// was: "volume group vg0".
+	Release(ctx context.Context, device string, keep []disk.Range) (stopped []string, err error)
 	// Wipe clears all signatures on a device outside of keep.
 	Wipe(ctx context.Context, device string, ranges, keep []disk.Range) error
 	// Flush has the device write everything, and forgets what is cached.
@@ -109,13 +112,7 @@ type Stacks interface {
 }
 
 // Mount is one of the machine.
-type Mount struct {
-	Dir    string
-	Dev    string // "8:1"; of some file systems a number of their own
-	Root   string // what of the file system is mounted: a subvolume, a directory
-	Type   string
-	Source string
-}
+type Mount = sysfs.Mount
 
 // Mounts are mounts and swaps.
 type Mounts interface {

@@ -74,7 +74,7 @@ func (e *Executor) mounted(a plan.Mount, source string) (bool, error) {
 		return false, fmt.Errorf("list mounts: %w", err)
 	}
 	for _, m := range slices.Backward(mounts) {
-		if m.Dir != dir {
+		if m.Target != dir {
 			continue
 		}
 		same, err := e.Machine.Mounted(m, source, a.FSType, a.Options)
@@ -101,8 +101,8 @@ func (e *Executor) unmount(ctx context.Context) error {
 	}
 	var errs []error
 	for _, m := range slices.Backward(mounts) {
-		if err := e.Machine.Unmount(ctx, m.Dir); err != nil {
-			errs = append(errs, fmt.Errorf("unmount %s: %w", m.Dir, err))
+		if err := e.Machine.Unmount(ctx, m.Target); err != nil {
+			errs = append(errs, fmt.Errorf("unmount %s: %w", m.Target, err))
 		}
 	}
 	return errors.Join(errs...)

@@ -143,35 +143,6 @@ func TestCompareMBR(t *testing.T) {
 	}
 }
 
-func TestReadMounts(t *testing.T) {
-	const text = `29 1 253:1 / / rw,relatime shared:1 - ext4 /dev/vda1 rw
-36 29 0:32 /@home/a\040b /mnt/with\040space rw master:1 - btrfs /dev/vdb rw,subvol=/@home
-`
-	got, err := readMounts(strings.NewReader(text))
-	want := []Mount{{"/", "253:1", "/", "ext4", "/dev/vda1"}, {"/mnt/with space", "0:32", "/@home/a b", "btrfs", "/dev/vdb"}}
-	if diff := cmp.Diff(want, got); err != nil || diff != "" {
-		t.Error(err, diff)
-	}
-	if _, err := readMounts(strings.NewReader("29 1 253:1 / /\n")); err == nil {
-		t.Error("a line that is none")
-	}
-}
-
-func TestSwapFlags(t *testing.T) {
-	five, none := 5, -1
-	for _, tt := range []struct {
-		priority *int
-		options  string
-		want     uintptr
-	}{
-		{nil, "", 0}, {&five, "", 0x8005}, {&none, "", 0}, {nil, "nofail,discard", 0x10000}, {&five, "discard=once", 0x38005}, {nil, "discard=pages", 0x50000},
-	} {
-		if got := swapFlags(tt.priority, strings.Split(tt.options, ",")); got != tt.want {
-			t.Errorf("%q: %#x, want %#x", tt.options, got, tt.want)
-		}
-	}
-}
-
 func TestZFSArguments(t *testing.T) {
 	d := &plan.Device{Disk: "a", Partition: 1}
 	pool := plan.CreatePool{Pool: "tank", Vdevs: []plan.Word{{Text: "mirror"}, {Device: d}, {Device: d}}, Options: map[string]string{"ashift": "12", "a": "b"},

@@ -87,7 +87,8 @@ func (e *Executor) resizable(ctx context.Context, a plan.Resize) error {
 	if len(users) > 0 {
 		return Refuse("resize %s: it is in use: %s", a.Device, strings.Join(users, "; "))
 	}
-	return e.Machine.Release(ctx, path, nil)
+	_, err = e.Machine.Release(ctx, path, nil)
+	return err
 }
 
 // resizeLayers works off what is stacked in a partition. A container of LUKS2

@@ -119,7 +119,7 @@ func TestInstalledAgain(t *testing.T) {
 		t.Errorf("resumed at its end, it did %q", f.log)
 	}
 	c.Journal = nil
-	f.mounts = []storage.Mount{{Dir: "/old", Source: "/dev/two-1"}}
+	f.mounts = []storage.Mount{{Target: "/old", Source: "/dev/two-1"}}
 	if err := storage.Run(t.Context(), c); exit(err) != storage.ExitRefused || len(f.log) > 0 {
 		t.Errorf("the earlier one is in use: %v %q", err, f.log)
 	}
@@ -141,7 +141,7 @@ func TestChangedDisksAreRefused(t *testing.T) {
 		"it had no partition table":        func(f *fake) { f.tables["/dev/two"] = f.tables["/dev/one"] },
 		"its partition table was 0b0b0b0b": func(f *fake) { f.tables["/dev/one"].GUID[0]++ },
 		"partition 1 is gone":              func(f *fake) { f.tables["/dev/one"].Entries = nil },
-		"is in use: /dev/one-1 mounted on": func(f *fake) { f.mounts = []storage.Mount{{Dir: "/data", Source: "/dev/one-1"}} },
+		"is in use: /dev/one-1 mounted on": func(f *fake) { f.mounts = []storage.Mount{{Target: "/data", Source: "/dev/one-1"}} },
 	} {
 		f := used()
 		p := planFor(t, f, nested, three(), true)
@@ -293,7 +293,7 @@ func TestMountAndUnmount(t *testing.T) {
 		must(t, storage.Run(t.Context(), c))
 		var dirs []string
 		for _, m := range f.mounts {
-			dirs = append(dirs, strings.TrimPrefix(m.Dir, c.Root))
+			dirs = append(dirs, strings.TrimPrefix(m.Target, c.Root))
 		}
 		if want := []string{"", "/boot", "/home", "/srv", "/var/log"}; !slices.Equal(dirs, want) {
 			t.Errorf("mounted %q, want %q", dirs, want)

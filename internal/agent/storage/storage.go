@@ -227,7 +227,7 @@ func (e *Executor) work(s plan.Step) (work, error) {
 	case plan.CheckState:
 		return always(func(ctx context.Context) error { return e.checkState(ctx, a) }), nil
 	case plan.Release:
-		return e.release(a), nil
+		return e.release(s, a), nil
 	case plan.Resize:
 		return e.resize(s, a), nil
 	case plan.Wipe:

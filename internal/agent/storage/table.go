@@ -8,6 +8,7 @@ import (
 
 	"github.com/victorinix/vic/disk"
 	"github.com/victorinix/vic/disk/layout"
+	"github.com/victorinix/vic/internal/event"
 	plan "github.com/victorinix/vic/internal/plan/storage"
 )
 
@@ -183,7 +184,7 @@ func (e *Executor) wipedBefore(a plan.Disk) bool {
 	})
 }
 
-func (e *Executor) release(a plan.Release) work {
+func (e *Executor) release(s plan.Step, a plan.Release) work {
 	return work{
 		probe: func(context.Context) (bool, error) {
 			w, ok := e.stack.wiped[e.name(a.Disk)]
@@ -197,7 +198,11 @@ func (e *Executor) release(a plan.Release) work {
 			if err != nil {
 				return err
 			}
-			if err := e.Machine.Release(ctx, d.Device, ranges(a.Keep)); err != nil {
+			stopped, err := e.Machine.Release(ctx, d.Device, ranges(a.Keep))
+			if len(stopped) > 0 {
+				e.Sink.Emit(event.Event{Phase: s.Phase, Step: s.Name, State: event.Progress, Message: "stopped " + strings.Join(stopped, ", ")})
+			}
+			if err != nil {
 				return fmt.Errorf("release %s: %w", Describe(d), err)
 			}
 			return nil

@@ -22,7 +22,7 @@ type (
 	}
 	// Release stops the arrays, volume groups, containers and swaps that stand
 	// on parts of the disk that change hands, and refuses when one is in use
-	// (mounted, open).
+	// (mounted, open), or a swap has more in it than memory has room for.
 	Release struct {
 		Disk Disk    `json:"disk"`
 		Keep []Range `json:"keep,omitempty"` // what stands only on these stays
