@@ -109,9 +109,12 @@ type Health struct {
 // Station is a wireless network in reach.
 type Station struct {
 	NIC       string `json:"nic"`                         // the card that sees it
-	SSID      string `json:"ssid" privacy:"identifying"`  // empty: hidden
+	SSID      string `json:"ssid" privacy:"identifying"`  // what is not text as \xNN; null: hidden
 	BSSID     string `json:"bssid" privacy:"identifying"` // MAC of the access point
 	Frequency int64  `json:"frequency" unit:"MHz"`        //
-	Signal    int64  `json:"signal" unit:"dBm"`           //
-	Security  string `json:"security"`                    // open, wep, wpa, wpa2, wpa3, eap
+	Signal    *int64 `json:"signal" unit:"dBm"`           // null: the card only tells strong from weak
+	// Security are the ways in, sorted: open, owe (encrypted without a password),
+	// wep, wpa, wpa2, wpa3 (a password), eap (a name and more). A network for old
+	// and new cards has several.
+	Security []string `json:"security"`
 }
