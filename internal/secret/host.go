@@ -1,6 +1,7 @@
 package secret
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -11,14 +12,17 @@ import (
 
 // Host is the Source of this machine. A file ~/NAME is in the home directory,
 // because shells do not expand the ~ in NAME=@~/FILE.
-type Host struct{}
+type Host struct {
+	// Limit is how much of a file is read, in bytes; 0: no more than a secret can
+	// have, so that a device given by mistake does not fill the memory.
+	Limit int64
+}
 
 // LookupEnv implements Source.
 func (Host) LookupEnv(name string) (string, bool) { return os.LookupEnv(name) }
 
-// ReadFile implements Source. It reads no more than a secret can have, so that
-// a device given by mistake does not fill the memory.
-func (Host) ReadFile(name string) (b []byte, err error) {
+// ReadFile implements Source.
+func (h Host) ReadFile(name string) (b []byte, err error) {
 	if rest, ok := strings.CutPrefix(name, "~/"); ok {
 		home, err := os.UserHomeDir()
 		if err != nil {
@@ -31,5 +35,5 @@ func (Host) ReadFile(name string) (b []byte, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	return io.ReadAll(io.LimitReader(f, MaxSize+3))
+	return io.ReadAll(io.LimitReader(f, cmp.Or(h.Limit, MaxSize+3)))
 }

@@ -21,6 +21,25 @@ func NewSet(values map[string]string) Set {
 	return s
 }
 
+// FromMap makes a Set of values that come from outside. Its errors do not
+// repeat a name that is none, which may be a secret in the wrong place.
+func FromMap(values map[string]string) (Set, error) {
+	s := Set{map[string]Value{}}
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		if !isName(name) {
+			errs = append(errs, errors.New("a name is not made of lower-case letters, digits and -"))
+			continue
+		}
+		if err := checkSize(values[name]); err != nil {
+			errs = append(errs, fmt.Errorf("secret %s: %w", name, err))
+			continue
+		}
+		s.values[name] = NewValue(values[name])
+	}
+	return s, errors.Join(errs...)
+}
+
 // Names lists the names, sorted.
 func (s Set) Names() []string { return slices.Sorted(maps.Keys(s.values)) }
 
@@ -59,6 +78,20 @@ func (e *MissingError) Error() string {
 	}
 	return fmt.Sprintf("item %s needs the secret %s: give it with %s",
 		e.Item, strings.Join(e.Names, ", "), strings.Join(how, ", "))
+}
+
+// Merge has the secrets of both; one that both have is an error that names it.
+func (s Set) Merge(other Set) (Set, error) {
+	var errs []error
+	for _, name := range other.Names() {
+		if _, twice := s.values[name]; twice {
+			errs = append(errs, fmt.Errorf("read secret %s: it is given twice", name))
+			continue
+		}
+		v, _ := other.Get(name)
+		s = s.With(name, v)
+	}
+	return s, errors.Join(errs...)
 }
 
 // Require returns a *MissingError unless all named secrets are there.
@@ -137,13 +170,20 @@ func load(spec string, src Source) (Value, error) {
 			return Value{}, fmt.Errorf("environment variable %s is not set", name)
 		}
 	}
-	switch {
-	case text == "":
-		return Value{}, errors.New("it is empty")
-	case len(text) > MaxSize:
-		return Value{}, fmt.Errorf("it is %d bytes long, at most %d are taken", len(text), MaxSize)
+	if err := checkSize(text); err != nil {
+		return Value{}, err
 	}
 	return NewValue(text), nil
+}
+
+func checkSize(text string) error {
+	switch {
+	case text == "":
+		return errors.New("it is empty")
+	case len(text) > MaxSize:
+		return fmt.Errorf("it is %d bytes long, at most %d are taken", len(text), MaxSize)
+	}
+	return nil
 }
 
 func trimNewline(s string) string {
