@@ -169,9 +169,10 @@ type SMART struct {
 // NIC is a physical network interface.
 type NIC struct {
 	Name       string `json:"name"`                          // at the time of the scan
+	NameFrom   string `json:"nameFrom"`                      // who chose it: enumerated, predictable (both the kernel), user, renamed
 	Kind       string `json:"kind"`                          // ethernet, infiniband, wlan, wwan
 	Path       string `json:"path"`                          // bus path as udev's ID_PATH: pci-0000:00:03.0
-	Port       int64  `json:"port"`                          // of several on one device: dev_port
+	Port       int64  `json:"port"`                          // of several on one device, from 0: dev_port
 	Driver     string `json:"driver"`                        //
 	HWAddr     string `json:"hwaddr" privacy:"identifying"`  // permanent MAC; null: it has none of its own
 	HWAddrFrom string `json:"hwaddrFrom"`                    // permanent, assigned, random, none

@@ -56,7 +56,7 @@ func TestValue(t *testing.T) {
 		"hw.nic[drive=x].name":           {ErrUnknown, `env.hw.nic has no "drive"; did you mean "driver"?`},
 		"hw.nic[0":                       {ErrUnknown, "read path"},
 		"hw.nic":                         {ErrUnknown, "it is a list of 2 and no single value"},
-		"hw.nic.0":                       {ErrUnknown, "it is an object and no single value: it has name, kind"},
+		"hw.nic.0":                       {ErrUnknown, "it is an object and no single value: it has name, nameFrom"},
 		"hw.nic.*.name":                  {ErrUnknown, "it means several: hw.nic.0.name, hw.nic.1.name"},
 		"hw.nic.2.name":                  {ErrNull, "env.hw.nic is a list of 2, counted from 0: it has no 2"},
 		"hw.nic[driver=r8169].name":      {ErrNull, "env.hw.nic is a list of 2, counted from 0: it has no [driver=r8169]"},

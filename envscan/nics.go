@@ -7,11 +7,14 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/victorinix/vic/envscan/netname"
 )
 
-// netLink is what netlink tells of an interface.
+// netLink is what the kernel tells of an interface when asked.
 type netLink struct {
 	permanent string // MAC; empty: the driver knows none
+	maxSpeed  int64  // Mb/s; 0: unknown
 }
 
 // nicProbes find the network interfaces that are hardware.
@@ -25,54 +28,141 @@ var nicProbes = []prober{
 // nics lists the interfaces that are hardware: those with a device. Bridges,
 // VLANs, bonds, tunnels and the ends of virtual cables have none.
 func (s *scanner) nics() ([]NIC, map[string]Link) {
-	names, err := s.root.Names("sys/class/net")
-	s.gap("hw.nic", "/sys/class/net", err)
+	const class = "/sys/class/net"
+	names, err := s.root.Names(class)
+	s.gap("hw.nic", class, err)
 	var known map[string]netLink
 	if s.links != nil {
 		known, err = s.links()
 		s.gap("hw.nic", "netlink", err)
 	}
+	bonded := s.bonded()
 	list, links := []NIC{}, map[string]Link{}
-	port := map[string]int64{}
 	for _, name := range names {
-		dir := "/sys/class/net/" + name
-		if kind := s.text("hw.nic", dir+"/type"); !s.exists(dir+"/device") || kind != ethernet && kind != infiniband {
+		dir := class + "/" + name
+		if !s.exists(dir + "/device") {
 			continue
 		}
-		// Several ports of one card may share their place on the bus. A
-		// driver without the attribute has one.
-		if p, err := s.root.Number(dir, "dev_port"); err == nil {
-			port[name] = p
+		d, err := netname.Read(s.root, name)
+		s.gap("hw.nic[name="+name+"].names", dir, err)
+		if d.Kind() == "" {
+			continue
 		}
-		list = append(list, s.nic(name, dir, known[name].permanent))
+		l := known[name]
+		l.permanent = cmp.Or(l.permanent, bonded[name])
+		list = append(list, s.nic(d, dir, l))
 		links[name] = s.link(name, dir)
 	}
-	slices.SortFunc(list, func(a, b NIC) int {
-		return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(port[a.Name], port[b.Name]), cmp.Compare(a.HWAddr, b.HWAddr), cmp.Compare(a.Name, b.Name))
-	})
+	s.nicModules(list)
+	slices.SortFunc(list, compareNICs)
 	return list, links
 }
 
-// Values of /sys/class/net/*/type, include/uapi/linux/if_arp.h.
-const (
-	ethernet   = "1"
-	infiniband = "32"
-)
-
-func (s *scanner) nic(name, dir, permanent string) NIC {
-	n := NIC{Name: name, Wireless: s.exists(dir+"/wireless") || s.exists(dir+"/phy80211")}
-	fact := "hw.nic[name=" + name + "]"
-	devPath, err := s.root.DevPath("sys/class/net", name)
-	s.gap(fact+".path", dir, err)
-	n.Path = s.root.BusPath(strings.TrimSuffix(devPath, "/net/"+name))
-	driver, err := s.root.Readlink(dir + "/device/driver")
-	s.gap(fact+".driver", dir+"/device/driver", err)
-	if err == nil {
-		n.Driver = filepath.Base(driver)
+// compareNICs orders by what stays: names and indices are given out in the order
+// of discovery. Interfaces with an index of the firmware come first.
+func compareNICs(a, b NIC) int {
+	last := int64(1) << 62
+	index := func(n NIC) int64 {
+		if n.Index == nil {
+			return last
+		}
+		return *n.Index
 	}
-	n.Modalias = s.text(fact+".modalias", dir+"/device/modalias")
-	n.HWAddr, n.HWAddrFrom = hwaddr(permanent, s.text(fact+".hwaddr", dir+"/address"), s.text(fact+".hwaddr", dir+"/addr_assign_type"))
+	return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(index(a), index(b)), cmp.Compare(a.Path, b.Path),
+		cmp.Compare(a.Port, b.Port), cmp.Compare(a.HWAddr, b.HWAddr), cmp.Compare(a.Name, b.Name))
+}
+
+func (s *scanner) nic(d netname.Device, dir string, known netLink) NIC {
+	fact := "hw.nic[name=" + d.Name + "]"
+	n := NIC{
+		Name: d.Name, Kind: d.Kind(), Port: int64(d.Port),
+		Path:     s.root.BusPath(strings.TrimSuffix(d.Path, "/net/"+d.Name)),
+		Driver:   s.linkName(fact+".driver", dir+"/device/driver"),
+		Wireless: d.Kind() == "wlan" || s.exists(dir+"/wireless") || s.exists(dir+"/phy80211"),
+		Modalias: s.text(fact+".modalias", dir+"/device/modalias"),
+		NameFrom: nameFrom(s.nameType(dir)),
+		Names:    candidates(d),
+	}
+	if n.Wireless && n.Kind == "ethernet" {
+		n.Kind = "wlan" // a driver that does not say what it is
+	}
+	current := s.text(fact+".current", dir+"/address")
+	if strings.Trim(current, "0:") != "" {
+		n.Current = current
+	}
+	n.HWAddr, n.HWAddrFrom = hwaddr(known.permanent, current, s.text(fact+".hwaddr", dir+"/addr_assign_type"))
+	n.Index, n.Label = d.Firmware()
+	if known.maxSpeed > 0 {
+		n.MaxSpeed = &known.maxSpeed
+	}
 	return n
+}
+
+// nameType is who named an interface. Before it is registered the kernel does
+// not say (EINVAL).
+func (s *scanner) nameType(dir string) int64 {
+	n, err := s.root.Number(dir, "name_assign_type")
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// nameFrom are the kinds of Documentation/ABI/testing/sysfs-class-net.
+func nameFrom(t int64) string {
+	return map[int64]string{1: "enumerated", 2: "predictable", 3: "user", 4: "renamed"}[t]
+}
+
+func candidates(d netname.Device) []Names {
+	when, names := netname.InEffect(d)
+	list := []Names{}
+	for i, n := range names {
+		list = append(list, Names{Scheme: when[i].Name, Onboard: n.Onboard, Slot: n.Slot, Path: n.Path, MAC: n.MAC})
+	}
+	return list
+}
+
+// nicModules finds the modules for all of them in one pass.
+func (s *scanner) nicModules(list []NIC) {
+	var aliases []string
+	for _, n := range list {
+		if n.Modalias != "" {
+			aliases = append(aliases, n.Modalias)
+		}
+	}
+	if len(aliases) == 0 {
+		return
+	}
+	found, err := s.match(aliases)
+	if err != nil {
+		s.gaps = append(s.gaps, Gap{Fact: "hw.nic.*.module", Path: s.moduleDir(), Why: reason(err)})
+		return
+	}
+	for i, n := range list {
+		list[i].Module = sortedSet(found[n.Modalias])
+	}
+}
+
+// bonded are the permanent addresses of the ports of bonds, by name: a bond
+// gives all its ports one address. /sys does not keep them.
+func (s *scanner) bonded() map[string]string {
+	const dir = "/proc/net/bonding"
+	bonds, err := s.root.Names(dir)
+	s.gap("hw.nic.*.hwaddr", dir, err)
+	addrs := map[string]string{}
+	for _, bond := range bonds {
+		port := ""
+		for line := range strings.Lines(s.text("hw.nic.*.hwaddr", dir+"/"+bond)) {
+			key, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
+			switch key {
+			case "Slave Interface":
+				port = filepath.Base(value)
+			case "Permanent HW addr":
+				addrs[port] = value
+			}
+		}
+	}
+	return addrs
 }
 
 // hwaddr tells a NIC's own address from one that it was given. Without one of
@@ -81,7 +171,7 @@ func (s *scanner) nic(name, dir, permanent string) NIC {
 func hwaddr(permanent, current, assignType string) (addr, from string) {
 	zero := strings.Trim(current, "0:") == ""
 	switch {
-	case permanent != "":
+	case strings.Trim(permanent, "0:") != "":
 		return permanent, "permanent"
 	case zero:
 		return "", "none"
@@ -97,6 +187,15 @@ func (s *scanner) link(name, dir string) Link {
 	fact := "state.links." + name
 	flags, err := strconv.ParseUint(strings.TrimPrefix(s.text(fact+".up", dir+"/flags"), "0x"), 16, 32)
 	s.gap(fact+".up", dir+"/flags", err)
+	l := Link{Up: err == nil && flags&1 != 0}
 	carrier, err := s.root.Text(dir, "carrier") // EINVAL while it is down
-	return Link{Up: err == nil && flags&1 != 0, Carrier: err == nil && carrier == "1"}
+	l.Carrier = err == nil && carrier == "1"
+	// Likewise; -1: the driver does not know.
+	if speed, err := s.root.Number(dir, "speed"); err == nil && speed > 0 {
+		l.Speed = speed
+	}
+	if l.MTU, err = s.root.Number(dir, "mtu"); err != nil {
+		s.gap(fact+".mtu", dir+"/mtu", err)
+	}
+	return l
 }

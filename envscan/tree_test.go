@@ -62,6 +62,17 @@ func (tr tree) nic(name, devPath, driver, mac string, attrs tree) {
 		tr[dir+"/device"] = "-> ../../../" + filepath.Base(devPath)
 	}
 	tr["sys/devices/"+devPath+"/driver"] = "-> ../../../bus/x/drivers/" + driver
+	tr[dir+"/uevent"] = "INTERFACE=" + name + "\n"
+	if attrs["phy80211/x"] != "" || driver == "iwlwifi" {
+		tr[dir+"/uevent"] += "DEVTYPE=wlan\n"
+	}
+	for at := devPath; at != "."; at = filepath.Dir(at) {
+		subsystem, uevent := subsystemOf(filepath.Base(at))
+		tr["sys/devices/"+at+"/uevent"] = uevent
+		if subsystem != "" {
+			tr["sys/devices/"+at+"/subsystem"] = "-> " + strings.Repeat("../", strings.Count(at, "/")+2) + "bus/" + subsystem
+		}
+	}
 	tr[dir+"/type"] = "1\n"
 	tr[dir+"/address"] = mac + "\n"
 	tr[dir+"/addr_assign_type"] = "0\n"
@@ -71,6 +82,21 @@ func (tr tree) nic(name, devPath, driver, mac string, attrs tree) {
 	for k, v := range attrs {
 		tr[dir+"/"+k] = v
 	}
+}
+
+// subsystemOf tells the kind of a device by its name.
+func subsystemOf(name string) (subsystem, uevent string) {
+	switch {
+	case strings.Count(name, ":") == 2:
+		return "pci", ""
+	case strings.HasPrefix(name, "virtio"):
+		return "virtio", ""
+	case strings.Contains(name, "-") && strings.Contains(name, ":"):
+		return "usb", "DEVTYPE=usb_interface\n"
+	case strings.Contains(name, "-"), strings.HasPrefix(name, "usb"):
+		return "usb", "DEVTYPE=usb_device\n"
+	}
+	return "", ""
 }
 
 // base is what every system has.
