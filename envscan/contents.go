@@ -20,33 +20,33 @@ import (
 // and places of partitions, and users.
 type Contents struct {
 	// Table is the partition table, whose entries have neither content nor
-	// names of a layout; absent when there is none.
-	Table *layout.Table `json:"table,omitempty"`
+	// names of a layout; null when there is none.
+	Table *layout.Table `json:"table"`
 	// TableDamage says what is wrong with it, for people.
-	TableDamage []string `json:"tableDamage,omitempty"`
+	TableDamage []string `json:"tableDamage"`
 	// Content is what the device as a whole is. Several things in one place are
 	// all listed.
-	Content   []probe.Result `json:"content,omitempty"`
-	Partition []Partition    `json:"partition,omitempty"` // by number
+	Content   []probe.Result `json:"content"`
+	Partition []Partition    `json:"partition"` // by number
 	Use
 }
 
 // Use is who uses a device itself.
 type Use struct {
-	Mounts  []string `json:"mounts,omitempty"`  // mount points, oldest first
-	Swap    bool     `json:"swap,omitempty"`    // it is swapped to
-	Holders []string `json:"holders,omitempty"` // kernel names of what is made from it
+	Mounts  []string `json:"mounts" privacy:"identifying"` // mount points, oldest first
+	Swap    bool     `json:"swap"`                         // it is swapped to
+	Holders []string `json:"holders"`                      // kernel names of what is made from it
 }
 
 // Partition is one, in bytes.
 type Partition struct {
 	Number int `json:"number"` // as in the table
-	// Name is the kernel's; absent when it does not know the partition, or has
+	// Name is the kernel's; null when it does not know the partition, or has
 	// it elsewhere than the table.
-	Name    string         `json:"name,omitempty"`
-	Offset  int64          `json:"offset"`
-	Size    int64          `json:"size"`
-	Content []probe.Result `json:"content,omitempty"`
+	Name    string         `json:"name"`
+	Offset  int64          `json:"offset" unit:"bytes"` // from the beginning of the disk
+	Size    int64          `json:"size" unit:"bytes"`   // of the partition
+	Content []probe.Result `json:"content"`             // what it is: as content of a disk
 	Use
 }
 
@@ -56,10 +56,10 @@ type Volume struct {
 	// Kind is crypt, lvm, dm (another one of the device mapper's), loop, other,
 	// or the level of an array: raid1, linear.
 	Kind       string   `json:"kind"`
-	Title      string   `json:"title,omitempty"` // the name in /dev/mapper; the file of a loop device
-	Size       int64    `json:"size"`            // bytes
-	SectorSize int      `json:"sectorSize"`      // logical, bytes
-	From       []string `json:"from,omitempty"`  // kernel names of what it is made from
+	Title      string   `json:"title" privacy:"identifying"` // the name in /dev/mapper; the file of a loop device
+	Size       int64    `json:"size" unit:"bytes"`           // bytes
+	SectorSize int      `json:"sectorSize" unit:"bytes"`     // logical, bytes
+	From       []string `json:"from"`                        // kernel names of what it is made from
 	Contents
 }
 

@@ -13,7 +13,7 @@ import (
 // Disks are the part of Facts that concerns disks.
 type Disks struct {
 	Disk   []Disk   `json:"disk"`
-	Volume []Volume `json:"volume,omitempty"`
+	Volume []Volume `json:"volume"`
 	Gaps   []Gap    `json:"gaps"`
 }
 

@@ -58,8 +58,8 @@ type Gap struct {
 	// a key: "hw.disk[name=sda].serial".
 	Fact string `json:"fact"`
 	Path string `json:"path" privacy:"identifying"` // what was tried
-	Why  string `json:"why"`
-	Need string `json:"need"` // what would make it readable: "root"
+	Why  string `json:"why"`                        // reason, as the system gave it
+	Need string `json:"need"`                       // what would make it readable: "root"
 }
 
 // State is what changes from run to run.
@@ -80,7 +80,7 @@ type Link struct {
 	Up      bool  `json:"up"`                // it is switched on
 	Carrier bool  `json:"carrier"`           // there is something at the other end
 	Speed   int64 `json:"speed" unit:"Mb/s"` // negotiated; 0: unknown
-	MTU     int64 `json:"mtu" unit:"bytes"`  //
+	MTU     int64 `json:"mtu" unit:"bytes"`  // largest packet
 }
 
 // Charge is a battery's state.
@@ -92,18 +92,18 @@ type Charge struct {
 // Health is what a disk counts of itself. Fields that its protocol does not have
 // are null.
 type Health struct {
-	Temperature  *int64 `json:"temperature" unit:"°C"`
-	PowerOnHours *int64 `json:"powerOnHours" unit:"h"`
-	PowerCycles  *int64 `json:"powerCycles"`
+	Temperature  *int64 `json:"temperature" unit:"°C"` // now
+	PowerOnHours *int64 `json:"powerOnHours" unit:"h"` // time that it ran
+	PowerCycles  *int64 `json:"powerCycles"`           // times it was switched on
 	// Used is how much of its life a flash disk has behind it, by its own
 	// account; beyond 100 it is on borrowed time.
 	Used          *int64 `json:"used" unit:"%"`
-	Written       *int64 `json:"written" unit:"bytes"`
-	Read          *int64 `json:"read" unit:"bytes"`
-	MediaErrors   *int64 `json:"mediaErrors"`   // sectors that could not be read
-	Reallocated   *int64 `json:"reallocated"`   // sectors replaced by spare ones
-	Pending       *int64 `json:"pending"`       // sectors waiting to be replaced
-	UnsafeCutOffs *int64 `json:"unsafeCutOffs"` // times the power went away unannounced
+	Written       *int64 `json:"written" unit:"bytes"` // bytes that the host wrote
+	Read          *int64 `json:"read" unit:"bytes"`    // bytes that the host read
+	MediaErrors   *int64 `json:"mediaErrors"`          // sectors that could not be read
+	Reallocated   *int64 `json:"reallocated"`          // sectors replaced by spare ones
+	Pending       *int64 `json:"pending"`              // sectors waiting to be replaced
+	UnsafeCutOffs *int64 `json:"unsafeCutOffs"`        // times the power went away unannounced
 }
 
 // Station is a wireless network in reach.
@@ -111,7 +111,7 @@ type Station struct {
 	NIC       string `json:"nic"`                         // the card that sees it
 	SSID      string `json:"ssid" privacy:"identifying"`  // what is not text as \xNN; null: hidden
 	BSSID     string `json:"bssid" privacy:"identifying"` // MAC of the access point
-	Frequency int64  `json:"frequency" unit:"MHz"`        //
+	Frequency int64  `json:"frequency" unit:"MHz"`        // of its channel
 	Signal    *int64 `json:"signal" unit:"dBm"`           // null: the card only tells strong from weak
 	// Security are the ways in, sorted: open, owe (encrypted without a password),
 	// wep, wpa, wpa2, wpa3 (a password), eap (a name and more). A network for old

@@ -2,23 +2,23 @@ package envscan
 
 // HW is the machine.
 type HW struct {
-	Arch     string     `json:"arch"` // by Go's names: amd64, arm64
-	Firmware Firmware   `json:"firmware"`
-	TPM      *TPM       `json:"tpm"`
-	CPU      CPU        `json:"cpu"`
-	Memory   Memory     `json:"memory"`
-	DMI      *DMI       `json:"dmi"`
-	Disk     []Disk     `json:"disk"`
+	Arch     string     `json:"arch"`     // by Go's names: amd64, arm64
+	Firmware Firmware   `json:"firmware"` // how the machine boots
+	TPM      *TPM       `json:"tpm"`      // its trusted platform module; null: none
+	CPU      CPU        `json:"cpu"`      // its processors; all are of one kind
+	Memory   Memory     `json:"memory"`   // its physical memory
+	DMI      *DMI       `json:"dmi"`      // what the firmware says that it is; null: nothing
+	Disk     []Disk     `json:"disk"`     // whole disks that can be installed onto, by bus path
 	Volume   []Volume   `json:"volume"`   // what is made from disks: arrays, logical volumes, opened containers, loop devices, by name
 	NIC      []NIC      `json:"nic"`      // physical network interfaces: what is made from them is in net.links
 	PCI      []PCI      `json:"pci"`      // by address
 	USB      []USB      `json:"usb"`      // by controller, bus and port
 	GPU      []GPU      `json:"gpu"`      // by bus path
 	Display  []Display  `json:"display"`  // connectors with something connected, by GPU and name
-	Battery  []Battery  `json:"battery"`  //
+	Battery  []Battery  `json:"battery"`  // those that run the machine, by name
 	Sensor   []Sensor   `json:"sensor"`   // what measures; readings are in state.sensors
 	Console  []Console  `json:"console"`  // serial ports
-	Watchdog []Watchdog `json:"watchdog"` //
+	Watchdog []Watchdog `json:"watchdog"` // timers that reset the machine, by name
 	// Modalias are the modaliases of all devices, sorted: what a kernel's
 	// modules.alias is asked for.
 	Modalias []string `json:"modalias"`
@@ -31,7 +31,7 @@ type HW struct {
 type Firmware struct {
 	Type       string `json:"type"`         // "uefi", "bios", or "devicetree" (no UEFI on such a board)
 	Vendor     string `json:"vendor"`       // who wrote it
-	Version    string `json:"version"`      //
+	Version    string `json:"version"`      // as its vendor writes it
 	Date       string `json:"date"`         // as SMBIOS has it: month/day/year
 	Bits       *int64 `json:"bits"`         // of UEFI: 64, or 32 on some small machines
 	SecureBoot *bool  `json:"secureBoot"`   // UEFI only: only signed programs start
@@ -49,7 +49,7 @@ type Firmware struct {
 // BootEntry is a load option of UEFI.
 type BootEntry struct {
 	Number string `json:"number"`                     // four hexadecimal digits, as in Boot0001
-	Label  string `json:"label"`                      //
+	Label  string `json:"label"`                      // what a boot menu shows
 	Active bool   `json:"active"`                     // it is tried
 	Listed bool   `json:"listed"`                     // it is in BootOrder
 	Path   string `json:"path" privacy:"identifying"` // device path as text, as efibootmgr prints it
@@ -58,7 +58,7 @@ type BootEntry struct {
 // TPM is a trusted platform module.
 type TPM struct {
 	Version string `json:"version"` // "1.2", "2.0"
-	Driver  string `json:"driver"`
+	Driver  string `json:"driver"`  // kernel driver: tpm_tis, tpm_crb
 }
 
 // CPU is the processor.
@@ -70,7 +70,7 @@ type CPU struct {
 	Stepping  *int64   `json:"stepping"`  // x86
 	Microcode string   `json:"microcode"` // revision: 0x...
 	Count     int      `json:"count"`     // logical processors, online
-	Sockets   int      `json:"sockets"`   //
+	Sockets   int      `json:"sockets"`   // packages on the board
 	Cores     int      `json:"cores"`     // in all sockets
 	Threads   int      `json:"threads"`   // of a core
 	Flags     []string `json:"flags"`     // sorted
@@ -100,31 +100,31 @@ type Memory struct {
 // DIMM is a memory module.
 type DIMM struct {
 	Slot         string `json:"slot"`                         // as printed on the board
-	Bank         string `json:"bank"`                         //
-	Size         int64  `json:"size" unit:"bytes"`            //
+	Bank         string `json:"bank"`                         // as the firmware calls it: P0_Node0_Channel0_Dimm0
+	Size         int64  `json:"size" unit:"bytes"`            // of the module
 	Type         string `json:"type"`                         // DDR4, DDR5, ...
 	Speed        int64  `json:"speed" unit:"MT/s"`            // it can; 0: unknown
 	Configured   int64  `json:"configured" unit:"MT/s"`       // it runs at; 0: unknown
-	Manufacturer string `json:"manufacturer"`                 //
-	Part         string `json:"part"`                         //
-	Serial       string `json:"serial" privacy:"identifying"` //
+	Manufacturer string `json:"manufacturer"`                 // who made it
+	Part         string `json:"part"`                         // part number
+	Serial       string `json:"serial" privacy:"identifying"` // serial number of the module
 }
 
 // DMI is what the firmware says of the machine: SMBIOS, or the device tree.
 type DMI struct {
-	Vendor       string `json:"vendor"`
-	Product      string `json:"product"`
-	Version      string `json:"version"`
-	Family       string `json:"family"`
-	SKU          string `json:"sku"`
-	Serial       string `json:"serial" privacy:"identifying"`
-	UUID         string `json:"uuid" privacy:"identifying"`
-	BoardVendor  string `json:"boardVendor"`
-	Board        string `json:"board"`
-	BoardVersion string `json:"boardVersion"`
-	BoardSerial  string `json:"boardSerial" privacy:"identifying"`
-	AssetTag     string `json:"assetTag" privacy:"identifying"`
-	Chassis      string `json:"chassis"` // desktop, laptop, server, vm, ...: as systemd-hostnamed
+	Vendor       string `json:"vendor"`                            // who made the machine
+	Product      string `json:"product"`                           // its name
+	Version      string `json:"version"`                           // of the product
+	Family       string `json:"family"`                            // product line
+	SKU          string `json:"sku"`                               // number that it is sold under
+	Serial       string `json:"serial" privacy:"identifying"`      // serial number of the machine
+	UUID         string `json:"uuid" privacy:"identifying"`        // of the machine, lower case
+	BoardVendor  string `json:"boardVendor"`                       // who made the board
+	Board        string `json:"board"`                             // name of the board
+	BoardVersion string `json:"boardVersion"`                      // revision of the board
+	BoardSerial  string `json:"boardSerial" privacy:"identifying"` // serial number of the board
+	AssetTag     string `json:"assetTag" privacy:"identifying"`    // what its owner calls it
+	Chassis      string `json:"chassis"`                           // desktop, laptop, server, vm, ...: as systemd-hostnamed
 	// Compatible are the strings of a device tree, most particular first.
 	Compatible []string `json:"compatible"`
 }
@@ -136,15 +136,15 @@ type Disk struct {
 	Path       string `json:"path"`                            // where it is plugged in, as udev's ID_PATH: pci-0000:00:1f.2-ata-1
 	Serial     string `json:"serial" privacy:"identifying"`    // as udev's ID_SERIAL_SHORT
 	WWN        string `json:"wwn" privacy:"identifying"`       // "0x5000...", "eui...."
-	Model      string `json:"model"`                           //
+	Model      string `json:"model"`                           // as the disk calls itself
 	Firmware   string `json:"firmware"`                        // revision of the disk's own
-	Size       int64  `json:"size" unit:"bytes"`               //
+	Size       int64  `json:"size" unit:"bytes"`               // of the whole disk
 	SectorSize int    `json:"sectorSize" unit:"bytes"`         // logical
-	Physical   int    `json:"physicalSector" unit:"bytes"`     //
+	Physical   int    `json:"physicalSector" unit:"bytes"`     // sector that it writes at once
 	Transport  string `json:"transport"`                       // nvme, sata, usb, mmc, virtio, scsi, xen
-	Rotational bool   `json:"rotational"`                      //
-	Removable  bool   `json:"removable"`                       //
-	ReadOnly   bool   `json:"readOnly"`                        //
+	Rotational bool   `json:"rotational"`                      // it spins
+	Removable  bool   `json:"removable"`                       // the medium can be taken out
+	ReadOnly   bool   `json:"readOnly"`                        // the kernel writes nothing to it
 	TableGUID  string `json:"tableGUID" privacy:"identifying"` // of its GPT
 	// SMART is the disk's own verdict; null: it gives none.
 	SMART *SMART `json:"smart"`
@@ -173,12 +173,12 @@ type NIC struct {
 	Kind       string `json:"kind"`                          // ethernet, infiniband, wlan, wwan
 	Path       string `json:"path"`                          // bus path as udev's ID_PATH: pci-0000:00:03.0
 	Port       int64  `json:"port"`                          // of several on one device, from 0: dev_port
-	Driver     string `json:"driver"`                        //
+	Driver     string `json:"driver"`                        // kernel driver: virtio_net
 	HWAddr     string `json:"hwaddr" privacy:"identifying"`  // permanent MAC; null: it has none of its own
 	HWAddrFrom string `json:"hwaddrFrom"`                    // permanent, assigned, random, none
 	Current    string `json:"current" privacy:"identifying"` // MAC in use, which a bond may have set
-	Wireless   bool   `json:"wireless"`
-	Modalias   string `json:"modalias"`
+	Wireless   bool   `json:"wireless"`                      // it is a wireless card
+	Modalias   string `json:"modalias"`                      // what its driver is found by
 	// Module are the kernel modules for it, by the running kernel's tree.
 	Module []string `json:"module"`
 	// Index and Label are the firmware's (ACPI _DSM, SMBIOS type 41).
@@ -188,7 +188,7 @@ type NIC struct {
 	MaxSpeed *int64 `json:"maxSpeed" unit:"Mb/s"`
 	// Names are those that udev could give it, oldest scheme first; each holds
 	// until the next. Schemes that name it as the one before are left out.
-	Names []Names `json:"names" privacy:"identifying"`
+	Names []Names `json:"names"`
 	// Wiphy is what the radio of a wireless card can.
 	Wiphy *Wiphy `json:"wiphy"`
 }
@@ -196,11 +196,11 @@ type NIC struct {
 // Names are the candidates of one naming scheme (systemd.net-naming-scheme(7)).
 // What the scheme cannot give is null.
 type Names struct {
-	Scheme  string `json:"scheme"`  // from this one on: "v238"
-	Onboard string `json:"onboard"` // ID_NET_NAME_ONBOARD: eno1
-	Slot    string `json:"slot"`    // ID_NET_NAME_SLOT: ens3
-	Path    string `json:"path"`    // ID_NET_NAME_PATH: enp0s3
-	MAC     string `json:"mac"`     // ID_NET_NAME_MAC: enx525400123456
+	Scheme  string `json:"scheme"`                    // from this one on: "v238"
+	Onboard string `json:"onboard"`                   // ID_NET_NAME_ONBOARD: eno1
+	Slot    string `json:"slot"`                      // ID_NET_NAME_SLOT: ens3
+	Path    string `json:"path"`                      // ID_NET_NAME_PATH: enp0s3
+	MAC     string `json:"mac" privacy:"identifying"` // ID_NET_NAME_MAC: enx525400123456
 }
 
 // Wiphy is a radio.
@@ -215,9 +215,9 @@ type PCI struct {
 	Address   string   `json:"address"`   // 0000:00:1f.2
 	Class     string   `json:"class"`     // six hexadecimal digits: class, subclass, interface
 	Vendor    string   `json:"vendor"`    // four hexadecimal digits
-	Device    string   `json:"device"`    //
-	SubVendor string   `json:"subVendor"` //
-	SubDevice string   `json:"subDevice"` //
+	Device    string   `json:"device"`    // ID of the device: four hexadecimal digits
+	SubVendor string   `json:"subVendor"` // ID of the card's vendor: four hexadecimal digits
+	SubDevice string   `json:"subDevice"` // ID of the card: four hexadecimal digits
 	Revision  string   `json:"revision"`  // two hexadecimal digits
 	Driver    string   `json:"driver"`    // in use
 	Module    []string `json:"module"`    // for it, by the running kernel's tree
@@ -235,10 +235,10 @@ type USB struct {
 	// ID_PATH: pci-0000:00:14.0-usb-0:4.2
 	Path    string   `json:"path"`
 	Vendor  string   `json:"vendor"`                       // four hexadecimal digits
-	Product string   `json:"product"`                      //
+	Product string   `json:"product"`                      // ID of the product: four hexadecimal digits
 	Name    string   `json:"name"`                         // as the device calls itself
-	Maker   string   `json:"maker"`                        //
-	Serial  string   `json:"serial" privacy:"identifying"` //
+	Maker   string   `json:"maker"`                        // who made it, as the device says
+	Serial  string   `json:"serial" privacy:"identifying"` // serial number of the device
 	Class   string   `json:"class"`                        // two hexadecimal digits; 00: each interface has its own
 	Speed   float64  `json:"speed" unit:"Mb/s"`            // 1.5, 12, 480, 5000, ...
 	Driver  []string `json:"driver"`                       // of its interfaces, sorted
@@ -247,7 +247,7 @@ type USB struct {
 // GPU is a graphics device.
 type GPU struct {
 	Path   string `json:"path"`   // bus path as udev's ID_PATH
-	Driver string `json:"driver"` //
+	Driver string `json:"driver"` // kernel driver: i915
 	Boot   bool   `json:"boot"`   // the firmware's screen is on it
 	Card   string `json:"card"`   // /dev/dri name: card0
 }
@@ -257,25 +257,25 @@ type Display struct {
 	Connector string `json:"connector"`                    // HDMI-A-1
 	GPU       string `json:"gpu"`                          // bus path of its GPU
 	Maker     string `json:"maker"`                        // three letters, from the EDID
-	Model     string `json:"model"`                        //
-	Serial    string `json:"serial" privacy:"identifying"` //
+	Model     string `json:"model"`                        // as the screen calls itself
+	Serial    string `json:"serial" privacy:"identifying"` // serial number of the screen
 	Mode      string `json:"mode"`                         // preferred: 1920x1080
 	// Modes are all sizes that the kernel would give it, the preferred one first.
 	Modes  []string `json:"modes"`
 	Width  int64    `json:"width" unit:"mm"`  // of the picture; 0: unknown
-	Height int64    `json:"height" unit:"mm"` //
+	Height int64    `json:"height" unit:"mm"` // of the picture; 0: unknown
 }
 
 // Battery is one that runs the machine (not a mouse's).
 type Battery struct {
-	Name       string `json:"name"`
-	Maker      string `json:"maker"`
-	Model      string `json:"model"`
-	Serial     string `json:"serial" privacy:"identifying"`
-	Technology string `json:"technology"`
-	Design     *int64 `json:"design" unit:"mWh"` // held when it was new
-	Full       *int64 `json:"full" unit:"mWh"`   // holds today
-	Cycles     *int64 `json:"cycles"`
+	Name       string `json:"name"`                         // kernel name: BAT0
+	Maker      string `json:"maker"`                        // who made it
+	Model      string `json:"model"`                        // as the battery calls itself
+	Serial     string `json:"serial" privacy:"identifying"` // serial number of the battery
+	Technology string `json:"technology"`                   // Li-ion, Li-poly, ...
+	Design     *int64 `json:"design" unit:"mWh"`            // held when it was new
+	Full       *int64 `json:"full" unit:"mWh"`              // holds today
+	Cycles     *int64 `json:"cycles"`                       // times it was charged
 }
 
 // Sensor is an input of hwmon.
@@ -283,7 +283,7 @@ type Sensor struct {
 	ID    string `json:"id"`    // "DEVICE PATH/NAME/INPUT", which does not change with the order of probing
 	Chip  string `json:"chip"`  // coretemp
 	Kind  string `json:"kind"`  // temp, fan, in, curr, power, energy, humidity
-	Label string `json:"label"` //
+	Label string `json:"label"` // what it measures, as the driver or board says: Core 0
 	Unit  string `json:"unit"`  // °C, rpm, V, A, W, J, %
 }
 
@@ -300,6 +300,6 @@ type Console struct {
 type Watchdog struct {
 	Name     string `json:"name"`             // watchdog0
 	Identity string `json:"identity"`         // as the driver calls it
-	Timeout  int64  `json:"timeout" unit:"s"` //
+	Timeout  int64  `json:"timeout" unit:"s"` // it waits before it resets the machine
 	NoWayOut bool   `json:"noWayOut"`         // once started it cannot be stopped
 }

@@ -12,12 +12,12 @@ type Net struct {
 	// metric, without the kernel's for multicast.
 	Route []Route `json:"route"`
 	Rule  []Rule  `json:"rule"` // policy routing beyond the three of the kernel, by family and priority
-	DNS   DNS     `json:"dns"`
+	DNS   DNS     `json:"dns"`  // how names are resolved
 }
 
 // NetLink is a network interface that software makes.
 type NetLink struct {
-	Name   string `json:"name" privacy:"identifying"`
+	Name   string `json:"name" privacy:"identifying"`   // of the interface: br0
 	Kind   string `json:"kind"`                         // as ip-link(8): bridge, bond, vlan, veth, tun, wireguard, ...
 	HWAddr string `json:"hwaddr" privacy:"identifying"` // current MAC
 	// Master is the bridge, bond or VRF it is a port of, Lower what it stands on
@@ -30,9 +30,9 @@ type NetLink struct {
 	VLAN   *int64   `json:"vlan"` // ID; of a vxlan its network identifier
 	// Protocol is how a VLAN is tagged: 802.1Q, 802.1ad.
 	Protocol string `json:"protocol"`
-	Mode     string `json:"mode"`  // of a bond: active-backup, 802.3ad, ...; macvlan: bridge, private, ...; tun: tun, tap
-	Table    *int64 `json:"table"` // of a VRF
-	MTU      int64  `json:"mtu" unit:"bytes"`
+	Mode     string `json:"mode"`             // of a bond: active-backup, 802.3ad, ...; macvlan: bridge, private, ...; tun: tun, tap
+	Table    *int64 `json:"table"`            // of a VRF
+	MTU      int64  `json:"mtu" unit:"bytes"` // largest packet
 	// Bond and Bridge are the settings of one.
 	Bond   *Bond   `json:"bond"`
 	Bridge *Bridge `json:"bridge"`
@@ -57,20 +57,20 @@ type Bond struct {
 
 // Bridge is how a bridge works.
 type Bridge struct {
-	STP           bool  `json:"stp"`
-	ForwardDelay  int64 `json:"forwardDelay" unit:"ms"`
-	Priority      int64 `json:"priority"`
-	VLANFiltering bool  `json:"vlanFiltering"`
-	DefaultVLAN   int64 `json:"defaultVLAN"` // of frames without a tag
+	STP           bool  `json:"stp"`                    // it takes part in the spanning tree protocol
+	ForwardDelay  int64 `json:"forwardDelay" unit:"ms"` // until a new port forwards
+	Priority      int64 `json:"priority"`               // in the election of the root bridge; the lowest wins
+	VLANFiltering bool  `json:"vlanFiltering"`          // it forwards by VLAN
+	DefaultVLAN   int64 `json:"defaultVLAN"`            // of frames without a tag
 }
 
 // Address is one of an interface; those of the link (fe80::/10) too.
 type Address struct {
-	Interface string `json:"interface" privacy:"identifying"`
-	Address   string `json:"address" privacy:"identifying"` // CIDR: 192.0.2.7/24
-	Peer      string `json:"peer" privacy:"identifying"`    // of a point-to-point link, CIDR
-	Family    string `json:"family"`                        // ipv4, ipv6
-	Scope     string `json:"scope"`                         // global, site, link, host
+	Interface string `json:"interface" privacy:"identifying"` // name of the interface that has it
+	Address   string `json:"address" privacy:"identifying"`   // CIDR: 192.0.2.7/24
+	Peer      string `json:"peer" privacy:"identifying"`      // of a point-to-point link, CIDR
+	Family    string `json:"family"`                          // ipv4, ipv6
+	Scope     string `json:"scope"`                           // global, site, link, host
 	// Dynamic: it has a lifetime, from DHCP or a router's advertisement.
 	Dynamic bool `json:"dynamic"`
 	// Temporary: an IPv6 address that was made up for privacy, and is replaced.
@@ -85,23 +85,23 @@ type Address struct {
 
 // Route is where packets go.
 type Route struct {
-	Table       int64  `json:"table"` // 254 is main
-	Family      string `json:"family"`
+	Table       int64  `json:"table"`                             // 254 is main
+	Family      string `json:"family"`                            // ipv4, ipv6
 	Destination string `json:"destination" privacy:"identifying"` // CIDR; "default"
 	From        string `json:"from" privacy:"identifying"`        // only packets from there (IPv6), CIDR
 	// Gateway of an IPv4 route may be an IPv6 address.
 	Gateway   string `json:"gateway" privacy:"identifying"`
-	Interface string `json:"interface" privacy:"identifying"`
-	OnLink    bool   `json:"onLink"` // the gateway is there though no address says so
+	Interface string `json:"interface" privacy:"identifying"` // name of the interface that packets leave by
+	OnLink    bool   `json:"onLink"`                          // the gateway is there though no address says so
 	// Hops are the ways of a multipath route, which then has no Gateway and
 	// Interface of its own.
 	Hops     []Hop  `json:"hops"`
 	Source   string `json:"source" privacy:"identifying"` // preferred
-	Metric   int64  `json:"metric"`
-	MTU      int64  `json:"mtu" unit:"bytes"` // of the way; 0: that of the interface
-	Scope    string `json:"scope"`            // global, link, host; of IPv6 always global
-	Protocol string `json:"protocol"`         // kernel, boot, static, dhcp, ra, ...
-	Type     string `json:"type"`             // unicast, blackhole, unreachable, prohibit, throw; in a VRF's table also local
+	Metric   int64  `json:"metric"`                       // the lowest of several wins
+	MTU      int64  `json:"mtu" unit:"bytes"`             // of the way; 0: that of the interface
+	Scope    string `json:"scope"`                        // global, link, host; of IPv6 always global
+	Protocol string `json:"protocol"`                     // kernel, boot, static, dhcp, ra, ...
+	Type     string `json:"type"`                         // unicast, blackhole, unreachable, prohibit, throw; in a VRF's table also local
 	// Encap: packets are wrapped (MPLS, SRv6, ...), which these facts do not
 	// describe: the route cannot be set up again from them.
 	Encap bool `json:"encap"`
@@ -109,33 +109,33 @@ type Route struct {
 
 // Hop is one way of a multipath route.
 type Hop struct {
-	Gateway   string `json:"gateway" privacy:"identifying"`
-	Interface string `json:"interface" privacy:"identifying"`
-	OnLink    bool   `json:"onLink"`
-	Weight    int64  `json:"weight"` // from 1
+	Gateway   string `json:"gateway" privacy:"identifying"`   // address of the next router
+	Interface string `json:"interface" privacy:"identifying"` // name of the interface that packets leave by
+	OnLink    bool   `json:"onLink"`                          // the gateway is there though no address says so
+	Weight    int64  `json:"weight"`                          // from 1
 }
 
 // Rule chooses a routing table for the packets that meet all of its conditions.
 type Rule struct {
-	Priority int64  `json:"priority"`
-	Family   string `json:"family"`
+	Priority int64  `json:"priority"`                   // rules are asked in this order, lowest first
+	Family   string `json:"family"`                     // ipv4, ipv6
 	Not      bool   `json:"not"`                        // for those that do not meet them
 	From     string `json:"from" privacy:"identifying"` // CIDR; null: all
-	To       string `json:"to" privacy:"identifying"`
-	Mark     string `json:"mark"` // hexadecimal, with mask: 0x1/0xff
-	In       string `json:"in" privacy:"identifying"`
-	Out      string `json:"out" privacy:"identifying"`
-	TOS      int64  `json:"tos"`      // 0: any
-	Protocol int64  `json:"protocol"` // of IP: 6 is TCP; 0: any
+	To       string `json:"to" privacy:"identifying"`   // CIDR of the destination; null: all
+	Mark     string `json:"mark"`                       // hexadecimal, with mask: 0x1/0xff
+	In       string `json:"in" privacy:"identifying"`   // interface that packets come from
+	Out      string `json:"out" privacy:"identifying"`  // interface that a socket is bound to
+	TOS      int64  `json:"tos"`                        // 0: any
+	Protocol int64  `json:"protocol"`                   // of IP: 6 is TCP; 0: any
 	// SourcePort and DestinationPort are ranges: "53", "1024-65535".
 	SourcePort      string `json:"sourcePort"`
 	DestinationPort string `json:"destinationPort"`
 	User            string `json:"user" privacy:"identifying"` // whose packets: range of user IDs
 	// Action is lookup, goto, nop, blackhole, unreachable or prohibit.
 	Action string `json:"action"`
-	Table  int64  `json:"table"` // 0: none, or with L3MDev that of the VRF
-	Goto   *int64 `json:"goto"`  // priority
-	L3MDev bool   `json:"l3mdev"`
+	Table  int64  `json:"table"`  // 0: none, or with L3MDev that of the VRF
+	Goto   *int64 `json:"goto"`   // priority
+	L3MDev bool   `json:"l3mdev"` // the table is that of a VRF
 	// Suppress: routes with a prefix of at most so many bits do not count; 0 is
 	// the default route.
 	Suppress *int64 `json:"suppress"`
@@ -144,7 +144,7 @@ type Rule struct {
 // DNS is how names are resolved.
 type DNS struct {
 	Server []string `json:"server" privacy:"identifying"` // in order
-	Search []string `json:"search" privacy:"identifying"`
+	Search []string `json:"search" privacy:"identifying"` // domains that names without a dot are looked for in, in order
 	// Options are those of resolv.conf(5), in order: "edns0".
 	Options []string `json:"options"`
 	// Stub: the servers of resolv.conf are a resolver of this machine, and

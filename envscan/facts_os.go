@@ -10,7 +10,7 @@ type OS struct {
 	VersionID   string   `json:"versionID"`                       // os-release: 13
 	Codename    string   `json:"codename"`                        // os-release: trixie
 	Name        string   `json:"name"`                            // os-release's PRETTY_NAME
-	Hostname    string   `json:"hostname" privacy:"identifying"`  //
+	Hostname    string   `json:"hostname" privacy:"identifying"`  // host name; null: none is set
 	MachineID   string   `json:"machineID" privacy:"identifying"` // /etc/machine-id
 	Libc        string   `json:"libc"`                            // "glibc", "musl"; null: none found
 	Init        string   `json:"init"`                            // PID 1: systemd, openrc-init, runit, busybox, vic-init, ...
@@ -21,7 +21,7 @@ type OS struct {
 	// Loader is the boot loader that says so in an EFI variable (Boot Loader
 	// Interface), with its version.
 	Loader   string `json:"loader"`
-	Kexec    Kexec  `json:"kexec"`
+	Kexec    Kexec  `json:"kexec"`    // whether it can start another kernel
 	Lockdown string `json:"lockdown"` // none, integrity, confidentiality; null: the kernel has none
 	Timezone string `json:"timezone"` // Europe/Berlin
 	Locale   string `json:"locale"`   // LANG of the system
@@ -32,7 +32,7 @@ type OS struct {
 
 // Kexec says whether this system can start another kernel.
 type Kexec struct {
-	Allowed bool `json:"allowed"`
+	Allowed bool `json:"allowed"` // nothing stands in the way
 	// Why says what stands in the way: "kernel.kexec_load_disabled is 1",
 	// "kernel is locked down (integrity) and demands a signature", "not root".
 	Why []string `json:"why"`
