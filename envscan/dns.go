@@ -2,8 +2,8 @@ package envscan
 
 import (
 	"errors"
-	"io/fs"
 	"net/netip"
+	"path"
 	"slices"
 	"strings"
 )
@@ -22,20 +22,15 @@ var errStub = errors.New("the resolver of resolv.conf runs on this machine, and 
 // dns reads resolv.conf, and what is behind it where it only names a resolver of
 // the machine itself.
 func (s *scanner) dns() DNS {
-	const path = "/etc/resolv.conf"
-	d := parseResolvConf(s.text("net.dns", path))
+	file := s.followed("/etc/resolv.conf")
+	d := parseResolvConf(s.text("net.dns", file))
 	if len(d.Server) == 0 || slices.ContainsFunc(d.Server, func(a string) bool { return !loopback(a) }) {
 		return d
 	}
 	d.Stub = true
-	for _, path := range upstream {
-		text, err := s.root.Text(path)
-		if err != nil {
-			if !errors.Is(err, fs.ErrNotExist) {
-				s.gap("net.dns.server", path, err)
-			}
-			continue
-		}
+	for _, file := range upstream {
+		text, err := s.root.Text(file)
+		s.gap("net.dns.server", file, err)
 		if real := parseResolvConf(text); slices.ContainsFunc(real.Server, func(a string) bool { return !loopback(a) }) {
 			d.Server = real.Server
 			if len(d.Search) == 0 {
@@ -45,8 +40,24 @@ func (s *scanner) dns() DNS {
 		}
 	}
 	d.Server = []string{}
-	s.gap("net.dns.server", path, errStub)
+	s.gap("net.dns.server", file, errStub)
 	return d
+}
+
+// followed is where a file is that may be a symbolic link, which in a captured
+// tree must not lead to the files of this system.
+func (s *scanner) followed(file string) string {
+	for range 8 {
+		target, err := s.root.Readlink(file)
+		if err != nil { // no link, or nothing
+			return file
+		}
+		if !path.IsAbs(target) {
+			target = path.Join(path.Dir(file), target)
+		}
+		file = path.Join("/", target)
+	}
+	return file
 }
 
 func loopback(server string) bool {

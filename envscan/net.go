@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"maps"
-	"slices"
 )
 
 // netProbes find how the running system is on the network.
@@ -40,7 +39,7 @@ var errNotLive = errors.New("netlink is only asked of the running system")
 // network is what the kernel knows, and the state of each link that software
 // makes.
 func (s *scanner) network(ask asker) (Net, map[string]Link) {
-	n := Net{Links: []NetLink{}, Address: []Address{}, Route: []Route{}, Rule: []Rule{}}
+	var n Net
 	gap := func(err error, facts ...string) {
 		for _, fact := range facts {
 			s.gap(fact, "netlink", err)
@@ -64,6 +63,5 @@ func (s *scanner) network(ask asker) (Net, map[string]Link) {
 	}
 	n.Rule, err = rules(ask)
 	gap(err, "net.rule")
-	n.Address, n.Route, n.Rule = slices.Concat([]Address{}, n.Address), slices.Concat([]Route{}, n.Route), slices.Concat([]Rule{}, n.Rule)
 	return n, states
 }

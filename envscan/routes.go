@@ -89,7 +89,10 @@ func parseRoute(b []byte, links map[int64]kernelLink) (r Route, ok bool, err err
 	if dstBits > 0 || a.has(unix.RTA_DST) {
 		r.Destination = a.prefix(unix.RTA_DST, dstBits)
 	}
-	one := hop(a, int64(a.number(unix.RTA_OIF)), flags, links)
+	if r.Destination == "" {
+		return Route{}, false, fmt.Errorf("destination of a route, /%d: %w", dstBits, errShort)
+	}
+	one := hop(a, a.number(unix.RTA_OIF), flags, links)
 	r.Gateway, r.Interface, r.OnLink = one.Gateway, one.Interface, one.OnLink
 	if r.Hops, err = hops(a[unix.RTA_MULTIPATH], links); err != nil {
 		return Route{}, false, err
