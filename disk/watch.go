@@ -27,13 +27,21 @@ func newWatch(path string, mask uint32) (*watch, error) {
 
 func (w *watch) close() { _ = w.f.Close() } // nothing is lost with it
 
-// wait returns after the next events.
+// lookAgain is how long a watch waits for an event. A close is told before the
+// device is let go of (fs/file_table.c, __fput): who looks at once may be too
+// early, and there is no other event.
+const lookAgain = 50 * time.Millisecond
+
+// wait returns after the next events, or when it is time to look again.
 func (w *watch) wait(ctx context.Context) error {
+	if err := w.f.SetReadDeadline(time.Now().Add(lookAgain)); err != nil {
+		return err
+	}
 	stop := context.AfterFunc(ctx, func() { _ = w.f.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
 	_, err := w.f.Read(make([]byte, 64<<10))
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return context.Cause(ctx)
+		return context.Cause(ctx) // nil while there is time
 	}
 	return err
 }
