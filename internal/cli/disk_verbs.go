@@ -29,7 +29,7 @@ import (
 // diskFlags are those of the verbs of `vic disk` that take a layout.
 type diskFlags struct {
 	layout  layoutFlags
-	secrets []string
+	secrets secretFlags
 	root    string
 	anew    bool
 	json    bool
@@ -95,7 +95,7 @@ func newDiskVerb(a *app, v diskVerb) *cobra.Command {
 		flags.StringVar(&f.root, "root", "/mnt", "`DIR` that the layout is mounted below")
 	}
 	if v.name == "format" || v.name == "mount" {
-		flags.StringArrayVarP(&f.secrets, "secret", "s", nil, "a key of the layout, `NAME=VALUE`, NAME=@FILE or NAME=env:VAR: luks-CONTAINER=...")
+		f.secrets.add(cmd, "give a key of the layout, luks-CONTAINER")
 	}
 	return cmd
 }
@@ -151,8 +151,7 @@ func (j *diskJob) prepare(ctx context.Context, v diskVerb, file string) error {
 }
 
 func (j *diskJob) givenKeys(l layout.Layout) (secret.Set, error) {
-	given, err := secret.Parse(j.flags.secrets, secret.Host{})
-	j.app.secrets = given // hidden from now on
+	given, err := j.flags.secrets.read(j.app)
 	if err != nil {
 		return given, fail(exitUsage, err, "")
 	}

@@ -20,7 +20,7 @@ import (
 type itemFlags struct {
 	options []string
 	inline  []string
-	secrets []string
+	secrets secretFlags
 }
 
 // add adds -o and -n.
@@ -43,11 +43,8 @@ func (f *itemFlags) add(a *app, cmd *cobra.Command) {
 	}
 }
 
-// addSecrets adds -s.
-func (f *itemFlags) addSecrets(cmd *cobra.Command) {
-	cmd.Flags().StringArrayVarP(&f.secrets, "secret", "s", nil,
-		"give a secret: `NAME=@FILE`, NAME=env:VAR or NAME=VALUE; several are separated by commas")
-}
+// addSecrets adds -s, --secrets and --identity.
+func (f *itemFlags) addSecrets(cmd *cobra.Command) { f.secrets.add(cmd, "give a secret") }
 
 // short adds an option that has a flag of its own.
 func (f *itemFlags) short(option, value string) {
@@ -59,9 +56,11 @@ func (f *itemFlags) short(option, value string) {
 // load makes the Config of an item, and the secrets that belong to it. Every
 // mistake in either is a usage error, and all are reported at once.
 func (f *itemFlags) load(a *app, item string) (*config.Config, secret.Set, error) {
-	secrets, err := secret.Parse(f.secrets, secret.Host{})
-	a.secrets = secrets // hidden from now on
+	secrets, err := f.secrets.read(a)
 	c, configErr := f.config(a, item)
+	if err == nil && configErr == nil {
+		secrets, err = a.askRequired(c.Item(), secrets)
+	}
 	if configErr == nil {
 		err = errors.Join(err, checkSecrets(c.Item(), secrets))
 	}

@@ -197,8 +197,7 @@ func (f *installFlags) payloadSource(a *app, dir string) (installSource, error) 
 	if err != nil {
 		return installSource{}, err
 	}
-	given, err := secret.Parse(f.item.secrets, secret.Host{})
-	a.secrets = given // hidden from now on
+	given, err := f.item.secrets.read(a)
 	if err != nil {
 		return installSource{}, fail(exitUsage, err, "")
 	}

@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/victorinix/vic/builder"
 	"github.com/victorinix/vic/disk/layout"
@@ -158,37 +157,6 @@ func (a *app) key(k storage.KeyFile) (secret.Value, error) {
 		return a.askTwice(k.Secret)
 	}
 	return secret.Value{}, fmt.Errorf("secret %q is missing: the layout names no file, and there is no terminal to ask on", k.Secret)
-}
-
-// canAsk says whether there is a person to be asked.
-func (a *app) canAsk() bool {
-	in, ok := a.stdin.(*os.File)
-	return ok && term.IsTerminal(int(in.Fd()))
-}
-
-// askTwice reads a passphrase that is not shown, and reads it again: one that
-// was mistyped could never be given again.
-func (a *app) askTwice(name string) (secret.Value, error) {
-	ask := func(prompt string) (string, error) {
-		fmt.Fprint(a.stderr, prompt)
-		line, err := term.ReadPassword(int(a.stdin.(*os.File).Fd()))
-		fmt.Fprintln(a.stderr)
-		return string(line), err
-	}
-	first, err := ask(fmt.Sprintf("Passphrase for %s: ", name))
-	if err != nil {
-		return secret.Value{}, fmt.Errorf("read passphrase %s: %w", name, err)
-	}
-	second, err := ask("The same again: ")
-	switch {
-	case err != nil:
-		return secret.Value{}, fmt.Errorf("read passphrase %s: %w", name, err)
-	case first == "":
-		return secret.Value{}, fmt.Errorf("read passphrase %s: it is empty", name)
-	case first != second:
-		return secret.Value{}, fmt.Errorf("read passphrase %s: the two are not the same", name)
-	}
-	return secret.NewValue(first), nil
 }
 
 // parseMatch reads the words of --disk match:KEY=VALUE,.... What the values

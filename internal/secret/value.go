@@ -2,7 +2,7 @@
 // how they are hidden, and how they reach the target.
 //
 //	-s name=value | name=@FILE | name=env:VAR --Parse--> Set
-//	--secrets FILE.age, --identity FILE --agefile--> Set
+//	--secrets FILE.age, --identity FILE --internal/agefile--> Set
 //	Set --EncodeForTarget--> a file in the RAM of the target --Decode--> Set
 //
 // A Value hides itself from every kind of printing and encoding; only Reveal

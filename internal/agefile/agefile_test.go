@@ -19,7 +19,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/victorinix/vic/internal/secret"
-	"github.com/victorinix/vic/internal/secret/agefile"
+	"github.com/victorinix/vic/internal/agefile"
 	"github.com/victorinix/vic/internal/tool/tooltest"
 )
 
