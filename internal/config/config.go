@@ -23,11 +23,13 @@ import (
 // The accessors panic when the item has no such option, or one of another
 // kind: that is a mistake in the program, not in what people wrote. Has tells.
 type Config struct {
-	item   Item
-	values map[string]setting
+	item     Item
+	values   map[string]setting
+	injected []injection
 }
 
-// Item is what the Config is for.
+// Item is what the Config is for. Its secrets are required also when a file or a
+// unit cannot be written without them.
 func (c *Config) Item() Item { return c.item }
 
 // Is tells whether the item has the type.

@@ -167,7 +167,7 @@ func TestRefuses(t *testing.T) {
 		"-n alias":        {layers: config.Layers{Inline: []string{"suite: &a b\nhostname: *a"}}, want: []string{":1:8: ", ":2:11: "}},
 		"-n documents":    {layers: config.Layers{Inline: []string{"suite: a\n---\nsuite: b"}}, want: []string{"second document"}},
 		"-n huge":         {layers: config.Layers{Inline: []string{"a: " + strings.Repeat("b", 64<<10)}}, want: []string{"-n (inline): is 65539 bytes long"}},
-		"env unknown":     {layers: config.Layers{UserEnv: filepath.Join(dir, "bad.yaml")}, want: []string{bad + `:1:1: unknown option "hostnme"`}},
+		"env unknown":     {layers: config.Layers{UserEnv: filepath.Join(dir, "bad.yaml")}, want: []string{bad + `:1:1: no item has an option "hostnme"; did you mean "hostname"?`, bad + `:9:1: "password" is a secret`}},
 		"all at once": {layers: config.Layers{Inline: []string{bad}, Options: []string{"timezone=Berlin!"}}, want: []string{
 			bad + `:1:1: unknown option "hostnme" of item debian; did you mean "hostname"?`,
 			bad + `:2:11: option "packages": expected a list, each element the name of a package, got the string "vim"`,

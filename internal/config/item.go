@@ -23,6 +23,8 @@ type Item struct {
 
 	defaults map[string]setting // that the item itself sets
 	lists    map[string][]group
+	specs    []fileSpec // files and units
+	requires []requirement
 }
 
 // group is names that an item needs under a condition.
@@ -43,10 +45,13 @@ type itemFile struct {
 	Options     ast.Node           `yaml:"options"` // values, as in -n
 	Secrets     map[string]Secret  `yaml:"secrets"`
 	Lists       map[string][]group `yaml:"lists"`
+	Files       ast.Node           `yaml:"files"`    // see fileKeys
+	Units       ast.Node           `yaml:"units"`    // see unitKeys
+	Requires    ast.Node           `yaml:"requires"` // fact -> value or values
 }
 
 func itemKeys() []string {
-	return []string{"from", "description", "types", "options", "secrets", "lists"}
+	return []string{"from", "description", "types", "options", "secrets", "lists", "files", "units", "requires"}
 }
 
 // isPath tells a user's own item file from the name of an item.
@@ -69,7 +74,8 @@ func (r *Registry) item(name string, files files) (Item, error) {
 			return Item{}, fmt.Errorf("read item: %w", err)
 		}
 		base := filepath.Base(name)
-		return r.readItem(strings.TrimSuffix(base, filepath.Ext(base)), name, text, files)
+		doc := document{name: name, dir: filepath.Dir(name), text: text, files: files}
+		return r.readItem(strings.TrimSuffix(base, filepath.Ext(base)), doc, false)
 	}
 	it, ok := r.items[name]
 	if !ok {
@@ -80,10 +86,11 @@ func (r *Registry) item(name string, files files) (Item, error) {
 	return it, nil
 }
 
-// readItem reads an item's file. Without files it may read no others.
-func (r *Registry) readItem(name, file string, text []byte, files files) (Item, error) {
+// readItem reads an item's file.
+func (r *Registry) readItem(name string, text document, builtIn bool) (Item, error) {
 	var doc itemFile
-	if err := decode(file, text, &doc, itemKeys()); err != nil {
+	file := text.name
+	if err := decode(file, text.text, &doc, itemKeys()); err != nil {
 		return Item{}, err
 	}
 	it := Item{Name: name, defaults: map[string]setting{}, lists: map[string][]group{}}
@@ -102,8 +109,8 @@ func (r *Registry) readItem(name, file string, text []byte, files files) (Item, 
 		return it, err
 	}
 	it.addSecrets(namedSecrets(doc.Secrets))
-	err := it.setDefaults(r, file, doc.Options, files)
-	return it, errors.Join(err, it.addLists(file, doc.Lists))
+	err := it.setDefaults(r, text, doc.Options, builtIn)
+	return it, errors.Join(err, it.addLists(file, doc.Lists), it.inject(text, injected{doc.Files, doc.Units, doc.Requires}))
 }
 
 func (it Item) clone(name string) Item {
@@ -149,22 +156,22 @@ func (it *Item) addSecrets(list []Secret) {
 }
 
 // setDefaults reads the option values that an item sets.
-func (it *Item) setDefaults(r *Registry, file string, options ast.Node, files files) error {
+func (it *Item) setDefaults(r *Registry, doc document, options ast.Node, builtIn bool) error {
 	if options == nil || options.Type() == ast.NullType {
 		return nil
 	}
-	list, err := entries(file, options)
+	list, err := entries(doc.name, options)
 	if err != nil {
 		return err
 	}
-	l := loader{registry: r, item: *it, files: files, values: it.defaults}
-	m := mapping{source: file, dir: filepath.Dir(file)}
-	if files == nil { // built in: people know its name, not its file
-		m.label = "item " + it.Name
+	l := loader{registry: r, item: *it, files: doc.files, values: it.defaults}
+	m := mapping{document: doc}
+	if builtIn { // people know its name, not its file
+		m.label, m.files = "item "+it.Name, nil
 	}
 	l.mapping(m, list)
 	for i, o := range it.Options {
-		if s, ok := it.defaults[o.Name]; ok {
+		if s, ok := it.defaults[o.Name]; ok && !isUnresolved(s.value) {
 			it.Options[i].Default = s.value
 		}
 	}

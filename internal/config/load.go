@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/goccy/go-yaml"
+
 	"github.com/victorinix/vic/internal/nearest"
 )
 
@@ -27,6 +29,9 @@ type Layers struct {
 	Inline []string
 	// Options are the arguments of -o: KEY=VALUE or KEY.
 	Options []string
+	// Facts says that there is a fact of this path, or what is wrong with it;
+	// nil: facts are not looked at. It is envscan.KnownPath.
+	Facts func(path string) error
 }
 
 // IsInline tells whether an argument of -n is YAML and not the path of a file:
@@ -40,6 +45,7 @@ type setting struct {
 	value    any
 	source   string
 	explicit bool // by a person, for this item
+	late     bool // value is templates: it depends on the machine
 }
 
 // files reads files; the tests have their own.
@@ -51,6 +57,11 @@ type osFiles struct{}
 
 func (osFiles) ReadFile(name string) ([]byte, error) { return os.ReadFile(name) }
 
+// fsFiles are those beside the items that vic has built in.
+type fsFiles struct{ fs.FS }
+
+func (f fsFiles) ReadFile(name string) ([]byte, error) { return fs.ReadFile(f.FS, name) }
+
 // Load makes the Config of an item (by name, or the path of a file). All that
 // is wrong in any layer is reported at once, as joined *Errors.
 func (r *Registry) Load(item string, l Layers) (*Config, error) { return r.load(item, l, osFiles{}) }
@@ -60,9 +71,9 @@ func (r *Registry) load(item string, layers Layers, files files) (*Config, error
 	if err != nil {
 		return nil, err
 	}
-	l := loader{registry: r, item: it, files: files, values: map[string]setting{}}
+	l := loader{registry: r, item: it, files: files, facts: layers.Facts, values: map[string]setting{}}
 	for _, o := range it.Options {
-		l.values[o.Name] = setting{o.Default, "type " + o.Type, false}
+		l.values[o.Name] = setting{value: o.Default, source: "type " + o.Type}
 		if s, ok := it.defaults[o.Name]; ok {
 			l.values[o.Name] = s
 		}
@@ -75,10 +86,16 @@ func (r *Registry) load(item string, layers Layers, files files) (*Config, error
 	for _, arg := range layers.Options {
 		l.option(arg)
 	}
+	l.resolve()
+	l.check()
+	c := &Config{item: l.item, values: l.values}
+	if len(l.errs) == 0 {
+		c.injections(&l)
+	}
 	if err := errors.Join(l.errs...); err != nil {
 		return nil, err
 	}
-	return &Config{item: it, values: l.values}, nil
+	return c, nil
 }
 
 // loader collects settings and all that is wrong with them.
@@ -86,6 +103,7 @@ type loader struct {
 	registry *Registry
 	item     Item
 	files    files
+	facts    func(path string) error
 	values   map[string]setting
 	errs     []error
 }
@@ -102,12 +120,12 @@ func (l *loader) host(values map[string]string) {
 		if !ok {
 			continue
 		}
-		v, err := o.fromText("this machine: "+key, text, noFiles)
+		v, err := o.fromText(document{name: "this machine: " + key}, text, noFiles)
 		if err != nil {
 			l.fail(err)
 			continue
 		}
-		l.values[key] = setting{v, "this machine", false}
+		l.values[key] = setting{value: v, source: "this machine"}
 	}
 }
 
@@ -125,11 +143,12 @@ func (l *loader) userEnv(path string) {
 	}
 	list, err := parseMapping(path, text)
 	l.fail(err)
-	l.mapping(mapping{source: path, dir: filepath.Dir(path), explicit: true, shared: true}, list)
+	doc := document{name: path, dir: filepath.Dir(path), text: text, files: l.files}
+	l.mapping(mapping{document: doc, explicit: true, shared: true}, list)
 }
 
 func (l *loader) inline(arg string) {
-	m := mapping{source: "-n (inline)", explicit: true}
+	m := mapping{document: document{name: "-n (inline)", files: l.files}, explicit: true}
 	text := []byte(arg)
 	if !IsInline(arg) {
 		var err error
@@ -137,18 +156,45 @@ func (l *loader) inline(arg string) {
 			l.fail(fmt.Errorf("read options given with -n (YAML itself is written like 'hostname: web1'): %w", err))
 			return
 		}
-		m.source, m.dir = arg, filepath.Dir(arg)
+		m.name, m.dir = arg, filepath.Dir(arg)
 	}
-	list, err := parseMapping(m.source, text)
+	m.text = text
+	list, err := parseMapping(m.name, text)
 	l.fail(err)
-	l.mapping(m, list)
+	l.mapping(m, l.injected(m.document, list))
+}
+
+// injected takes what is no option out of the settings given with -n.
+func (l *loader) injected(doc document, list []entry) []entry {
+	var in injected
+	var options []entry
+	for _, e := range list {
+		switch e.key {
+		case "files":
+			in.files = e.value
+		case "units":
+			in.units = e.value
+		case "requires":
+			in.requires = e.value
+		case "secrets":
+			var secrets map[string]Secret
+			if err := yaml.NodeToValue(e.value, &secrets, yaml.Strict()); err != nil {
+				l.fail(fromYAML(doc.name, err, []string{"description", "required"}))
+			}
+			l.item = l.item.clone(l.item.Name)
+			l.item.addSecrets(namedSecrets(secrets))
+		default:
+			options = append(options, e)
+		}
+	}
+	l.fail(l.item.inject(doc, in))
+	return options
 }
 
 // mapping is a YAML mapping of option values.
 type mapping struct {
-	source   string
-	label    string // what Config.Source says; empty means source:line
-	dir      string // that @FILE is relative to
+	document
+	label    string // what Config.Source says; empty means name:line
 	explicit bool
 	shared   bool // may set options of types that the item does not have
 }
@@ -161,21 +207,24 @@ func (l *loader) mapping(m mapping, list []entry) {
 				continue
 			}
 			err := l.unknown(e.key)
-			at := at(m.source, e.node, "%s", err.Msg)
+			at := m.at(e.node, "%s", err.Msg)
 			at.Nearest = err.Nearest
+			if m.shared && !slices.Contains(l.item.secretNames(), e.key) {
+				at.Msg, at.Nearest = fmt.Sprintf("no item has an option %q", e.key), nearest.Name(e.key, l.registry.optionNames())
+			}
 			l.fail(at)
 			continue
 		}
-		v, err := o.fromNode(m.source, e.value, l.lines(m.dir))
+		v, err := o.fromNode(m.document, e.value, m.lines())
 		if err != nil {
 			l.fail(named(err, o.Name))
 			continue
 		}
 		label := m.label
 		if label == "" {
-			label = fmt.Sprintf("%s:%d", m.source, e.node.GetToken().Position.Line)
+			label = fmt.Sprintf("%s:%d", m.name, e.node.GetToken().Position.Line)
 		}
-		l.values[o.Name] = setting{v, label, m.explicit}
+		l.values[o.Name] = setting{value: v, source: label, explicit: m.explicit}
 	}
 }
 
@@ -194,7 +243,7 @@ func (l *loader) option(arg string) {
 	var err error
 	switch {
 	case hasValue:
-		v, err = o.fromText(source, text, l.lines(""))
+		v, err = o.fromText(document{name: source}, text, document{files: l.files}.lines())
 	case o.Kind == Bool:
 		v = true
 	case o.Kind == List:
@@ -206,7 +255,7 @@ func (l *loader) option(arg string) {
 		l.fail(err)
 		return
 	}
-	l.values[key] = setting{v, "-o", true}
+	l.values[key] = setting{value: v, source: "-o", explicit: true}
 }
 
 // unknown explains a key that is no option of the item.
@@ -234,18 +283,29 @@ func (r *Registry) typesWith(key string) []string {
 	return names
 }
 
-// lines reads the files that @FILE names, relative to dir; ~/ is the home.
-// Empty lines and comments (#) are left out.
-func (l *loader) lines(dir string) readLines {
+// optionNames are those of all types.
+func (r *Registry) optionNames() []string {
+	var names []string
+	for _, t := range r.Types() {
+		for _, o := range t.Options {
+			names = append(names, o.Name)
+		}
+	}
+	return names
+}
+
+// lines reads the files that @FILE names, relative to the document; ~/ is the
+// home. Empty lines and comments (#) are left out.
+func (d document) lines() readLines {
 	return func(name string) ([]string, error) {
-		if l.files == nil {
+		if d.files == nil {
 			return noFiles(name)
 		}
-		path, err := resolve(dir, name)
+		path, err := resolve(d.dir, name)
 		if err != nil {
 			return nil, err
 		}
-		text, err := l.files.ReadFile(path)
+		text, err := d.files.ReadFile(path)
 		if err != nil {
 			return nil, err
 		}

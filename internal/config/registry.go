@@ -30,6 +30,8 @@ type Option struct {
 	Description string `yaml:"description" json:"description"`
 	Example     string `yaml:"example" json:"example,omitempty"` // as -o takes it
 	Layer       Layer  `yaml:"layer" json:"layer"`
+	// Late: its value may depend on the machine, and is a template until then.
+	Late bool `yaml:"late" json:"late,omitempty"`
 
 	DefaultNode ast.Node `yaml:"default" json:"-"`
 }
@@ -69,7 +71,7 @@ func Open(items fs.FS) (*Registry, error) {
 		return nil, err // items would only repeat it
 	}
 	errs = append(errs, eachFile(items, "items", func(name, file string, text []byte) error {
-		it, err := r.readItem(name, file, text, nil)
+		it, err := r.readItem(name, document{name: file, dir: path.Dir(file), text: text, files: fsFiles{items}}, true)
 		r.items[name] = it
 		return err
 	}))
@@ -154,19 +156,39 @@ func (o *Option) complete(file string) error {
 		return fail("needs a default")
 	}
 	var err error
-	if o.Default, err = o.fromNode(file, o.DefaultNode, noFiles); err != nil {
+	if o.Default, err = o.fromNode(document{name: file}, o.DefaultNode, noFiles); err != nil {
 		return err
+	}
+	if _, pending := o.Default.(unresolved); pending {
+		return fail("its default is a template: that is for items")
+	}
+	if o.Late && !o.canBeLate() {
+		return fail("only a string, a hostname or a list of them can be late, and only in the layer install")
+	}
+	if slices.Contains(reserved, o.Name) {
+		return fail("the name means something else in -n")
 	}
 	if o.Example == "" {
 		return nil
 	}
-	_, err = o.fromText(fmt.Sprintf("%s: example of %q", file, o.Name), o.Example, func(string) ([]string, error) {
+	_, err = o.fromText(document{name: fmt.Sprintf("%s: example of %q", file, o.Name)}, o.Example, func(string) ([]string, error) {
 		return nil, nil
 	})
 	if err != nil && !strings.HasPrefix(o.Example, "@") {
 		return err
 	}
 	return nil
+}
+
+// reserved are the keys of -n that are no options.
+var reserved = []string{"files", "units", "requires", "secrets"}
+
+func (o *Option) canBeLate() bool {
+	rule := o.Rule
+	if rule.Of != nil {
+		rule = *rule.Of
+	}
+	return o.Layer == Install && (rule.Kind == String || rule.Kind == Hostname)
 }
 
 func noFiles(string) ([]string, error) {

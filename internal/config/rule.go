@@ -11,6 +11,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/victorinix/vic/internal/nearest"
+	"github.com/victorinix/vic/internal/request"
 )
 
 // Kind is the type of an option's value.
@@ -136,34 +137,15 @@ func (r Rule) parse(s string) (any, error) {
 }
 
 func (r Rule) matches(s string) bool {
-	switch {
-	case s == "":
-		return r.Optional
-	case r.Kind == Hostname:
-		return isHostname(s)
-	case r.Kind == SSHKey:
+	if r.Kind == SSHKey && s != "" {
 		return isSSHKey(s)
-	case strings.ContainsAny(s, "\x00\n\r"):
-		return false
 	}
-	return r.Pattern == "" || regexp.MustCompile(`^(?:`+r.Pattern+`)$`).MatchString(s)
+	return r.onTarget().Check(s) == nil
 }
 
-func isHostname(s string) bool {
-	if len(s) > 64 {
-		return false
-	}
-	for _, label := range strings.Split(s, ".") {
-		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
-			return false
-		}
-		for _, c := range label {
-			if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' {
-				return false
-			}
-		}
-	}
-	return true
+// onTarget is the rule for a text, as the target checks it again.
+func (r Rule) onTarget() request.Rule {
+	return request.Rule{Hostname: r.Kind == Hostname, Pattern: r.Pattern, Expects: r.want(), Optional: r.Optional}
 }
 
 func isSSHKey(s string) bool {

@@ -82,7 +82,9 @@ type DiskSelector struct {
 	SectorSize int    `json:"sectorSize,omitempty"` // logical, bytes
 }
 
-// System is what the installed system is to be.
+// System is what the installed system is to be. Host name, time zone, user
+// names, mirrors and kernel parameters may be templates that depend on the
+// machine (see package template): Map finds them.
 type System struct {
 	Hostname string   `json:"hostname"`
 	Timezone string   `json:"timezone"` // "Europe/Berlin"; empty: UTC
@@ -92,6 +94,12 @@ type System struct {
 	Network  Network  `json:"network"`
 	APT      APT      `json:"apt"`
 	Cmdline  []string `json:"cmdline,omitempty"` // added to the kernel command line
+	// Requires are facts that the machine has to have.
+	Requires []Requirement `json:"requires,omitempty"`
+	// Options are those that templates ask for.
+	Options []Option `json:"options,omitempty"`
+	Files   []File   `json:"files,omitempty"`
+	Units   []Unit   `json:"units,omitempty"`
 }
 
 // User is an account; "root" changes root's.

@@ -1,6 +1,7 @@
 package request
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/victorinix/vic/internal/template"
 )
 
 // The values of Network.Mode.
@@ -23,9 +26,16 @@ func (r Request) Encode(w io.Writer) error {
 	if err := r.Validate(); err != nil {
 		return err
 	}
-	enc := json.NewEncoder(w)
+	var doc bytes.Buffer
+	enc := json.NewEncoder(&doc)
 	enc.SetIndent("", "  ")
 	if err := enc.Encode(r); err != nil {
+		return fmt.Errorf("write request: %w", err)
+	}
+	if doc.Len() > maxSize {
+		return fmt.Errorf("write request: it has %d bytes, at most %d are read: the item's files are too large", doc.Len(), maxSize)
+	}
+	if _, err := w.Write(doc.Bytes()); err != nil {
 		return fmt.Errorf("write request: %w", err)
 	}
 	return nil
@@ -69,7 +79,7 @@ func (r Request) Validate() error {
 	for _, name := range slices.Sorted(maps.Keys(r.Disks)) {
 		errs = append(errs, check(r.Disks[name] != DiskSelector{}, "disks."+name, "", "must name a disk"))
 	}
-	errs = append(errs, r.Payload.validate(), r.System.validate())
+	errs = append(errs, r.Payload.validate(), r.System.validate(template.Is), r.System.validateLate())
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("request: %w", err)
 	}
@@ -119,26 +129,32 @@ var (
 	parameter = regexp.MustCompile(`^[\x21\x23-\x26\x28-\x5b\x5d-\x5f\x61-\x7e]+$`)
 )
 
-func (s System) validate() error {
+// Validate checks a system in which no setting is a template any more.
+func (s System) Validate() error {
+	return s.validate(func(string) bool { return false })
+}
+
+// validate checks the settings that are not yet to become something else.
+func (s System) validate(later func(text string) bool) error {
 	errs := []error{
-		check(len(s.Hostname) <= 64 && hostname.MatchString(s.Hostname), "system.hostname", s.Hostname, "must be a host name (RFC 1123, at most 64 characters, lower case)"),
-		check(s.Timezone == "" || zone.MatchString(s.Timezone) && path.Clean(s.Timezone) == s.Timezone, "system.timezone", s.Timezone, "must be a time zone such as Europe/Berlin"),
+		check(later(s.Hostname) || len(s.Hostname) <= 64 && hostname.MatchString(s.Hostname), "system.hostname", s.Hostname, "must be a host name (RFC 1123, at most 64 characters, lower case)"),
+		check(later(s.Timezone) || s.Timezone == "" || zone.MatchString(s.Timezone) && path.Clean(s.Timezone) == s.Timezone, "system.timezone", s.Timezone, "must be a time zone such as Europe/Berlin"),
 		check(s.Locale == "" || word.MatchString(s.Locale), "system.locale", s.Locale, "must be a locale such as de_DE.UTF-8"),
 		check(s.Keymap == "" || word.MatchString(s.Keymap), "system.keymap", s.Keymap, "must be a keymap such as de"),
 		check(s.Network.Mode == NetworkDHCP, "system.network.mode", s.Network.Mode, "must be dhcp"),
 	}
 	for field, url := range map[string]string{"system.apt.mirror": s.APT.Mirror, "system.apt.security": s.APT.Security} {
 		errs = append(errs,
-			check(url == "" || archive.MatchString(url), field, url, "must be an http or https URL"),
+			check(later(url) || url == "" || archive.MatchString(url), field, url, "must be an http or https URL"),
 			check(url == "" || suite.MatchString(s.APT.Suite), "system.apt.suite", s.APT.Suite, "must be the code name of a release"))
 	}
 	for _, p := range s.Cmdline {
-		errs = append(errs, check(parameter.MatchString(p), "system.cmdline", p, "must be one kernel parameter, without spaces or quotes"))
+		errs = append(errs, check(later(p) || parameter.MatchString(p), "system.cmdline", p, "must be one kernel parameter, without spaces or quotes"))
 	}
 	seen := map[string]bool{}
 	for _, u := range s.Users {
 		errs = append(errs,
-			check(username.MatchString(u.Name), "user", u.Name, "must be a user name (useradd(8): a-z, 0-9, _ and -, at most 32)"),
+			check(later(u.Name) || username.MatchString(u.Name), "user", u.Name, "must be a user name (useradd(8): a-z, 0-9, _ and -, at most 32)"),
 			check(!seen[u.Name], "user", u.Name, "is there twice"))
 		seen[u.Name] = true
 		for _, k := range u.SSHKeys {
