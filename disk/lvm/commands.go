@@ -131,6 +131,16 @@ func (l LVM) ResizeLV(vg, lv string, size int64) tool.Cmd {
 	return l.Command("lvresize", "--yes", "--force", "--size", strconv.FormatInt(size, 10)+"b", vg+"/"+lv)
 }
 
+// MoveTail moves what is in use from extent from on to before it, within one
+// physical volume of that many extents.
+func (l LVM) MoveTail(device string, from, extents int64) tool.Cmd {
+	return l.Command("pvmove", "--yes", "--alloc", "anywhere",
+		fmt.Sprintf("%s:%d-%d", device, from, extents-1), fmt.Sprintf("%s:0-%d", device, from-1))
+}
+
+// ResumeMove goes on with moves that were interrupted, if there are any.
+func (l LVM) ResumeMove() tool.Cmd { return l.Command("pvmove") }
+
 // columns are those of a report, for each of its programs.
 var columns = map[string]string{
 	"pvs": "pv_name,pv_uuid,vg_name,pv_size,pv_free,pv_used,dev_size,pe_start,pv_missing",

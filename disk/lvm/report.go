@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/victorinix/vic/internal/tool"
 )
 
@@ -115,13 +117,23 @@ func (l LVM) FindVG(ctx context.Context, r tool.Runner, vg string) (VG, bool, er
 	return VG{}, false, err
 }
 
-// FindPV looks for the physical volume on a device.
+// FindPV looks for the physical volume on a device, by any of its names.
 func (l LVM) FindPV(ctx context.Context, r tool.Runner, device string) (PV, bool, error) {
 	pvs, err := l.PVs(ctx, r)
 	for _, v := range pvs {
-		if v.Device == device {
+		if sameDevice(v.Device, device) {
 			return v, true, err
 		}
 	}
 	return PV{}, false, err
+}
+
+// sameDevice: LVM calls a device by the name that it prefers.
+func sameDevice(a, b string) bool {
+	if a == b {
+		return true
+	}
+	var x, y unix.Stat_t
+	err1, err2 := unix.Stat(a, &x), unix.Stat(b, &y)
+	return err1 == nil && err2 == nil && x.Mode&unix.S_IFMT == unix.S_IFBLK && x.Rdev == y.Rdev
 }

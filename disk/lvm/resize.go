@@ -86,12 +86,18 @@ func (l LVM) segments(device string) tool.Cmd {
 }
 
 // LeastPV is the least size in bytes that SetPV can give a physical volume:
-// the end of its last extent in use. LVM moves none.
+// the end of its last extent in use. SetPV moves none.
 func (l LVM) LeastPV(ctx context.Context, r tool.Runner, device string) (int64, error) {
 	pv, extent, err := l.findPV(ctx, r, device)
 	if err != nil {
 		return 0, err
 	}
+	last, err := l.lastExtent(ctx, r, device)
+	return pv.Start + max(last, 1)*extent, err
+}
+
+// lastExtent is the number of extents up to the last one in use.
+func (l LVM) lastExtent(ctx context.Context, r tool.Runner, device string) (int64, error) {
 	out, err := r.Run(ctx, l.segments(device))
 	if err != nil {
 		return 0, fmt.Errorf("list extents of %s: %w", device, err)
@@ -100,7 +106,7 @@ func (l LVM) LeastPV(ctx context.Context, r tool.Runner, device string) (int64, 
 	if err != nil {
 		return 0, fmt.Errorf("list extents of %s: %w", device, err)
 	}
-	return pv.Start + max(last, 1)*extent, nil
+	return last, nil
 }
 
 // parseSegments finds the end of the last segment that belongs to a volume.

@@ -12,6 +12,7 @@ import (
 	"github.com/victorinix/vic/disk"
 	"github.com/victorinix/vic/disk/layout"
 	"github.com/victorinix/vic/disk/luks"
+	"github.com/victorinix/vic/disk/lvm"
 	"github.com/victorinix/vic/disk/probe"
 	"github.com/victorinix/vic/internal/agent/storage"
 	plan "github.com/victorinix/vic/internal/plan/storage"
@@ -84,6 +85,9 @@ func (f *fake) LookPath(name string) (string, error) {
 
 // there says whether a node exists.
 func (f *fake) there(device string) error {
+	if f.active[device] != "" {
+		return nil
+	}
 	base, number, part := strings.Cut(device, "-")
 	ok := f.active[base] != "" || slices.ContainsFunc(f.disks, func(d plan.Disk) bool { return d.Device == base })
 	if part && ok {
@@ -104,7 +108,18 @@ func (f *fake) Node(d plan.Device, _ string) (string, error) {
 	return node, f.there(node)
 }
 
-func (f *fake) Measure(device string) (int64, int, error) { return 1 << 30, 512, f.there(device) }
+// Measure is 1 GiB of what is not a partition.
+func (f *fake) Measure(device string) (int64, int, error) {
+	base, number, _ := strings.Cut(device, "-")
+	if t := f.tables[base]; t != nil {
+		for _, e := range t.Entries {
+			if fmt.Sprint(e.Number) == number {
+				return e.Size(t.SectorSize), t.SectorSize, f.there(device)
+			}
+		}
+	}
+	return 1 << 30, 512, f.there(device)
+}
 
 func (f *fake) Content(device string) ([]storage.Content, error) {
 	if c, ok := f.content[device]; ok {
@@ -156,9 +171,15 @@ func (f *fake) Wipe(_ context.Context, device string, _, keep []disk.Range) erro
 	if err := f.there(device); err != nil {
 		return err
 	}
+	kept := map[string]bool{}
+	if t := f.tables[device]; t != nil {
+		for _, e := range t.Entries {
+			kept[f.Partition(device, e.Number)] = slices.ContainsFunc(keep, func(r disk.Range) bool { return r.Offset == int64(e.FirstLBA)*int64(t.SectorSize) })
+		}
+	}
 	forget := func(only string) {
 		maps.DeleteFunc(f.content, func(d string, _ storage.Content) bool {
-			return (d == device || strings.HasPrefix(d, device+"-")) && strings.HasSuffix(d, only)
+			return (d == device || strings.HasPrefix(d, device+"-")) && strings.HasSuffix(d, only) && !kept[d]
 		})
 		delete(f.subvols, device)
 	}
@@ -267,6 +288,21 @@ func (f *fake) ActivateVG(_ context.Context, vg string) error {
 		f.active["/dev/"+vg+"/"+v] = f.pvs(vg)
 	}
 	return nil
+}
+
+// ShrinkPV and GrowPV have one volume, as large as the rest of its device.
+func (f *fake) ShrinkPV(_ context.Context, a lvm.Fit) error {
+	if err := a.Content(a.Size - 1<<20); err != nil {
+		return err
+	}
+	return f.effect(fmt.Sprintf("shrink pv %s to %d", a.Device, a.Size), func() {}, func() {})
+}
+
+func (f *fake) GrowPV(_ context.Context, a lvm.Fit) error {
+	if err := f.effect(fmt.Sprintf("grow pv %s to %d", a.Device, a.Size), func() {}, func() {}); err != nil {
+		return err
+	}
+	return a.Content(a.Size - 1<<20)
 }
 
 func (f *fake) DeactivateVG(_ context.Context, vg string) error {

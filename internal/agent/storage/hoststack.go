@@ -161,6 +161,12 @@ func (h Host) ActivateVG(ctx context.Context, vg string) error {
 	return h.lvmRun(ctx, h.lvm().Activate(vg))
 }
 
+// ShrinkPV implements Stacks.
+func (h Host) ShrinkPV(ctx context.Context, f lvm.Fit) error { return h.lvm().Shrink(ctx, h.Tools, f) }
+
+// GrowPV implements Stacks.
+func (h Host) GrowPV(ctx context.Context, f lvm.Fit) error { return h.lvm().Grow(ctx, h.Tools, f) }
+
 // DeactivateVG implements Stacks.
 func (h Host) DeactivateVG(ctx context.Context, vg string) error {
 	if _, err := h.LookPath("vgs"); err != nil {

@@ -146,7 +146,7 @@ func scan(t *testing.T, m loops) plan.State {
 	must(t, err)
 	if found == nil {
 		for _, c := range whole {
-			s.Found = append(s.Found, plan.Found{Type: c.Type, UUID: c.UUID})
+			s.Found = append(s.Found, plan.Found{Type: c.Type, UUID: c.UUID, Size: c.Size})
 		}
 		return s
 	}
@@ -155,7 +155,7 @@ func scan(t *testing.T, m loops) plan.State {
 		list, err := m.Content(m.Partition(d.Device, e.Number))
 		must(t, err)
 		for _, c := range list {
-			s.Found = append(s.Found, plan.Found{Partition: e.Number, Type: c.Type, UUID: c.UUID})
+			s.Found = append(s.Found, plan.Found{Partition: e.Number, Type: c.Type, UUID: c.UUID, Size: c.Size})
 		}
 	}
 	return s

@@ -6,6 +6,7 @@ import (
 	"github.com/victorinix/vic/disk"
 	"github.com/victorinix/vic/disk/layout"
 	"github.com/victorinix/vic/disk/luks"
+	"github.com/victorinix/vic/disk/lvm"
 	"github.com/victorinix/vic/disk/probe"
 	"github.com/victorinix/vic/disk/sysfs"
 	plan "github.com/victorinix/vic/internal/plan/storage"
@@ -103,6 +104,10 @@ type Stacks interface {
 	HasLV(ctx context.Context, vg, lv string) (bool, error)
 	// ActivateVG makes the volumes of a group usable; no error when they are.
 	ActivateVG(ctx context.Context, vg string) error
+	// ShrinkPV and GrowPV change a physical volume whose device is about to
+	// shrink, or has grown, and a volume with it.
+	ShrinkPV(ctx context.Context, f lvm.Fit) error
+	GrowPV(ctx context.Context, f lvm.Fit) error
 	// DeactivateVG, LUKSClose and StopArray do nothing where there is nothing.
 	DeactivateVG(ctx context.Context, vg string) error
 

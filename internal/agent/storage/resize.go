@@ -7,12 +7,14 @@ import (
 	"strings"
 
 	"github.com/victorinix/vic/disk/luks"
+	"github.com/victorinix/vic/disk/lvm"
 	plan "github.com/victorinix/vic/internal/plan/storage"
 )
 
 // resize gives what is in a kept partition another size: before the partition
 // shrinks, and after it has grown.
 func (e *Executor) resize(s plan.Step, a plan.Resize) work {
+	run := resizing{e, a.To < a.From, e.Journal.started(s)}
 	return work{
 		probe: func(context.Context) (bool, error) { return e.resized(s, a) },
 		do: func(ctx context.Context) error {
@@ -29,7 +31,7 @@ func (e *Executor) resize(s plan.Step, a plan.Resize) work {
 			if err != nil {
 				return err
 			}
-			if err := e.resizeLayers(ctx, path, a, e.Journal.started(s)); err != nil {
+			if err := run.layers(ctx, path, a.Layers, a.To); err != nil {
 				return err
 			}
 			return e.Machine.Flush(path)
@@ -45,8 +47,12 @@ func (e *Executor) resized(s plan.Step, a plan.Resize) (bool, error) {
 		return true, nil
 	}
 	path, err := e.path(a.Device)
-	if err != nil || a.To > a.From {
+	if err != nil {
 		return false, err
+	}
+	if a.To >= a.From {
+		users, err := e.usersOf(path)
+		return a.Again && len(users) > 0, err
 	}
 	size, _, err := e.Machine.Measure(path)
 	if err != nil {
@@ -55,8 +61,19 @@ func (e *Executor) resized(s plan.Step, a plan.Resize) (bool, error) {
 	if size <= a.To || len(a.Layers) > 1 {
 		return size <= a.To, nil
 	}
+	if a.Layers[0].Type == "LVM2_member" { // one whose group gives only what is free
+		return false, nil
+	}
 	size, err = e.Machine.ContentSize(a.Layers[0].Type, path)
 	return err == nil && size <= a.To, err
+}
+
+func (e *Executor) usersOf(path string) ([]string, error) {
+	users, err := e.Machine.Users(path, nil)
+	if err != nil {
+		return nil, fmt.Errorf("see who uses %s: %w", path, err)
+	}
+	return users, nil
 }
 
 // resizable refuses a partition that is not what the plan was made for.
@@ -80,9 +97,9 @@ func (e *Executor) resizable(ctx context.Context, a plan.Resize) error {
 	if want := max(a.From, a.To); size != want {
 		return Refuse("resize %s: the partition has %d bytes, and not %d", a.Device, size, want)
 	}
-	users, err := e.Machine.Users(path, nil)
+	users, err := e.usersOf(path)
 	if err != nil {
-		return fmt.Errorf("see who uses %s: %w", path, err)
+		return err
 	}
 	if len(users) > 0 {
 		return Refuse("resize %s: it is in use: %s", a.Device, strings.Join(users, "; "))
@@ -91,42 +108,91 @@ func (e *Executor) resizable(ctx context.Context, a plan.Resize) error {
 	return err
 }
 
-// resizeLayers works off what is stacked in a partition. A container of LUKS2
-// takes all of its device each time it is opened, so only what is in it has a
-// size of its own.
-func (e *Executor) resizeLayers(ctx context.Context, path string, a plan.Resize, resumed bool) error {
-	outer := a.Layers[0]
-	if outer.Type != "crypto_LUKS" {
-		if len(a.Layers) > 1 {
-			return fmt.Errorf("resize %s: no way to resize what is in %s", a.Device, outer.Type)
-		}
-		return e.resizeContent(ctx, outer.Type, path, a.To, resumed)
-	}
-	if len(a.Layers) != 2 || outer.Key == nil {
-		return fmt.Errorf("resize %s: of a LUKS container only one with a file system and a key can be resized", a.Device)
-	}
-	key, err := e.key(*outer.Key)
-	if err != nil {
-		return err
-	}
-	c, name := luks.Container{Device: path}, "vic-resize"
-	overhead, sector, err := e.Machine.LUKSData(ctx, c)
-	if err != nil {
-		return err
-	}
-	if err := e.Machine.LUKSOpen(ctx, c, name, key, luks.Options{}); err != nil {
-		return err
-	}
-	inner := (a.To - overhead) / sector * sector
-	return errors.Join(e.resizeMapped(ctx, name, a.Layers[1].Type, inner, resumed), e.Machine.LUKSClose(context.WithoutCancel(ctx), name))
+// resizing is a run through the layers of a partition, from the outside in.
+// When it shrinks, each layer is changed after those in it, otherwise before.
+type resizing struct {
+	*Executor
+	shrink, resumed bool
 }
 
-func (e *Executor) resizeMapped(ctx context.Context, name, typ string, size int64, resumed bool) error {
-	node, err := e.path(plan.Device{Mapper: name})
+// layers gives a device that is going to have size bytes, or has them, layers
+// of that size.
+func (r resizing) layers(ctx context.Context, path string, layers []plan.Layer, size int64) error {
+	switch l := layers[0]; l.Type {
+	case "crypto_LUKS":
+		return r.container(ctx, path, l, layers[1:], size)
+	case "LVM2_member":
+		return r.group(ctx, path, l, layers[1:], size)
+	}
+	if len(layers) > 1 {
+		return fmt.Errorf("resize %s: no way to resize what is in %s", path, layers[0].Type)
+	}
+	return r.resizeContent(ctx, layers[0].Type, path, size, r.resumed)
+}
+
+// container resizes what is in a LUKS container. One of LUKS2 takes all of its
+// device each time it is opened, so only what is in it has a size of its own.
+func (r resizing) container(ctx context.Context, path string, l plan.Layer, inner []plan.Layer, size int64) error {
+	if len(inner) == 0 || l.Key == nil {
+		return fmt.Errorf("resize %s: of a LUKS container only one with a key and a content can be resized", path)
+	}
+	key, err := r.key(*l.Key)
 	if err != nil {
 		return err
 	}
-	return e.resizeContent(ctx, typ, node, size, resumed)
+	c, name := luks.Container{Device: path}, fmt.Sprintf("vic-resize-%d", len(inner))
+	overhead, sector, err := r.Machine.LUKSData(ctx, c)
+	if err != nil {
+		return err
+	}
+	if err := r.Machine.LUKSOpen(ctx, c, name, key, luks.Options{}); err != nil {
+		return err
+	}
+	node, err := r.path(plan.Device{Mapper: name})
+	if err == nil {
+		err = r.layers(ctx, node, inner, (size-overhead)/sector*sector)
+	}
+	return errors.Join(err, r.Machine.LUKSClose(context.WithoutCancel(ctx), name))
+}
+
+// group resizes a physical volume of LVM, and the volume that gives or takes
+// the space.
+func (r resizing) group(ctx context.Context, path string, l plan.Layer, inner []plan.Layer, size int64) error {
+	if err := r.holds(path, l); err != nil {
+		return err
+	}
+	if err := r.Machine.ActivateVG(ctx, l.VG); err != nil {
+		return err
+	}
+	fit := r.Machine.GrowPV
+	if r.shrink {
+		fit = r.Machine.ShrinkPV
+	}
+	err := fit(ctx, lvm.Fit{Device: path, Size: size, LV: l.LV, Content: func(size int64) error {
+		if len(inner) == 0 {
+			return nil
+		}
+		node, err := r.path(plan.Device{VG: l.VG, LV: l.LV})
+		if err != nil {
+			return err
+		}
+		return r.layers(ctx, node, inner, size)
+	}})
+	return errors.Join(err, r.Machine.DeactivateVG(context.WithoutCancel(ctx), l.VG))
+}
+
+// holds refuses a physical volume of another group than the layout says.
+func (r resizing) holds(path string, l plan.Layer) error {
+	found, err := r.Machine.Content(path)
+	if err != nil {
+		return fmt.Errorf("look at %s: %w", path, err)
+	}
+	for _, c := range found {
+		if c.Type == l.Type && c.Group == l.VG {
+			return nil
+		}
+	}
+	return Refuse("resize %s: it holds %s, and not a physical volume of %s", path, lookFor(found, "", "").orNothing(), l.VG)
 }
 
 // resizeContent sees that a content which shrinks has become as small: the

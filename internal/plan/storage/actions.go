@@ -36,6 +36,9 @@ type (
 		From   int64   `json:"from"` // bytes of the partition before
 		To     int64   `json:"to"`   // and after
 		Layers []Layer `json:"layers"`
+		// Again: the partition has the size already, and what is in it may have
+		// too; what is in use is then left as it is.
+		Again bool `json:"again,omitempty"`
 	}
 	// Wipe clears old tables and all signatures in every range that changes
 	// hands. With Keep the old table stays until the new one is written over
@@ -74,7 +77,8 @@ type Layer struct {
 	UUID string `json:"uuid,omitempty"`
 	// Key opens a LUKS container.
 	Key *KeyFile `json:"key,omitempty"`
-	// LV is the volume that gives or takes the space, of an LVM2_member.
+	// LV is the volume that gives or takes the space, of an LVM2_member, and
+	// what the following layers are in; "": none does.
 	VG string `json:"vg,omitempty"`
 	LV string `json:"lv,omitempty"`
 }

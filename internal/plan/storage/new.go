@@ -222,7 +222,7 @@ func resizePrograms(a Resize) []string {
 	tools := map[string][]string{
 		"ext2": {"e2fsck", "resize2fs"}, "ext3": {"e2fsck", "resize2fs"}, "ext4": {"e2fsck", "resize2fs"},
 		"btrfs": {"btrfs"}, "ntfs": {"ntfsresize"}, "xfs": {"xfs_growfs"}, "swap": {"mkswap"},
-		"vfat": {"fatresize"}, "crypto_LUKS": {"cryptsetup"}, "LVM2_member": {"lvm"},
+		"vfat": {"fsck.vfat"}, "crypto_LUKS": {"cryptsetup"}, "LVM2_member": {"lvm"},
 	}
 	var names []string
 	for _, l := range a.Layers {
