@@ -77,8 +77,9 @@ func (u users) of(name string) Use {
 	return Use{Mounts: use.Mounts, Swap: use.Swap, Holders: use.Holders}
 }
 
-// volumes describes what is made from the disks.
-func (s *scanner) volumes(ctx context.Context, users users, disks []string) []Volume {
+// volumes describes what is made from the disks, those that sleep without being
+// read.
+func (s *scanner) volumes(ctx context.Context, users users, disks []string, sleeping map[string]bool) []Volume {
 	var list []Volume
 	var asks []*asked
 	names := map[string]bool{}
@@ -95,7 +96,7 @@ func (s *scanner) volumes(ctx context.Context, users users, disks []string) []Vo
 			continue
 		}
 		list = append(list, Volume{Name: v.Name, Kind: v.Kind, Title: v.Title, Size: v.Size, SectorSize: v.SectorSize, From: v.From})
-		asks = append(asks, s.ask(name, v.SectorSize))
+		asks = append(asks, s.askAwake(name, v.SectorSize, sleeping))
 	}
 	for i := range list {
 		list[i].Contents = s.answer(ctx, asks[i], users)

@@ -146,7 +146,8 @@ type Disk struct {
 	Removable  bool   `json:"removable"`                       // the medium can be taken out
 	ReadOnly   bool   `json:"readOnly"`                        // the kernel writes nothing to it
 	TableGUID  string `json:"tableGUID" privacy:"identifying"` // of its GPT
-	// SMART is the disk's own verdict; null: it gives none.
+	// SMART is the disk's own verdict; null: it gives none, as virtual ones and
+	// sticks do.
 	SMART *SMART `json:"smart"`
 	// InUse names what holds the disk or a partition of it: "/dev/sda1
 	// mounted on /", "swap", "dm-0 (lvm)", "md0".
@@ -158,9 +159,9 @@ type Disk struct {
 
 // SMART is what a disk says of its own health. Its counters are in state.disk.
 type SMART struct {
-	Protocol string `json:"protocol"` // "ata", "nvme"
-	// Verdict is "ok", "warning" (it counts errors or is worn) or "failing" (it
-	// says so itself).
+	Protocol string `json:"protocol"` // "ata", "nvme", "scsi", "mmc"
+	// Verdict is "ok", "warning" (it counts errors, is worn, or too hot) or
+	// "failing" (it says so itself).
 	Verdict string `json:"verdict"`
 	// Reasons are for people: "media errors: 12".
 	Reasons []string `json:"reasons"`

@@ -57,7 +57,7 @@ func Run(ctx context.Context, env ramsys.Env) (finish string, err error) {
 		return "", refused(err)
 	}
 	env.Sink.Emit(event.Event{Phase: event.Scan, State: event.Start})
-	facts, err := envscan.Scan(ctx, envscan.Config{Root: "/"})
+	facts, err := envscan.Scan(ctx, envscan.Config{Root: "/", Wake: true})
 	if err != nil {
 		return "", refused(err)
 	}

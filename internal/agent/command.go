@@ -178,7 +178,7 @@ func (c *command) plan(ctx context.Context, dir string) (plan.Plan, secret.Set, 
 	if err != nil {
 		return plan.Plan{}, secret.Set{}, err
 	}
-	facts, err := envscan.Scan(ctx, envscan.Config{Root: "/"})
+	facts, err := envscan.Scan(ctx, envscan.Config{Root: "/", Wake: true})
 	if err != nil {
 		return plan.Plan{}, secret.Set{}, err
 	}

@@ -165,7 +165,7 @@ func (j *diskJob) disks(ctx context.Context, l layout.Layout, given map[string]s
 	if err != nil {
 		return nil, err
 	}
-	facts, err := envscan.Scan(ctx, envscan.Config{Root: "/"})
+	facts, err := envscan.Scan(ctx, envscan.Config{Root: "/", Wake: true})
 	if err != nil {
 		return nil, err
 	}

@@ -29,7 +29,7 @@ func (j *installJob) here(ctx context.Context) error {
 		return fail(exitRefused, fmt.Errorf("install onto %s: not root", j.disks()), "run it with sudo, or try it with --vm first")
 	}
 	j.phase(event.Scan, event.Start)
-	facts, err := envscan.Scan(ctx, envscan.Config{Root: "/"})
+	facts, err := envscan.Scan(ctx, envscan.Config{Root: "/", Wake: true})
 	if err != nil {
 		return err
 	}
