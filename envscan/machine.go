@@ -2,75 +2,95 @@ package envscan
 
 import (
 	"context"
-	"reflect"
 	"runtime"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/victorinix/vic/envscan/smbios"
 )
 
 // machineProbes find what board, processor, memory and firmware are.
 var machineProbes = []prober{
-	{"board", []string{"hw.arch", "hw.firmware", "hw.tpm", "hw.dmi"}, func(_ context.Context, s *scanner) func(*Facts) {
+	{"arch", []string{"hw.arch"}, func(_ context.Context, s *scanner) func(*Facts) {
 		arch := s.arch()
-		firmware, dmi := s.firmware(arch), s.dmi()
-		return func(f *Facts) { f.HW.Arch, f.HW.Firmware, f.HW.DMI = arch, firmware, dmi }
+		return func(f *Facts) { f.HW.Arch = arch }
 	}},
-	{"cpu", []string{"hw.cpu"}, func(_ context.Context, s *scanner) func(*Facts) {
+	{"firmware", []string{"hw.firmware"}, func(_ context.Context, s *scanner) func(*Facts) {
+		firmware := s.firmware()
+		return func(f *Facts) { f.HW.Firmware = firmware }
+	}},
+	{"tpm", []string{"hw.tpm"}, func(_ context.Context, s *scanner) func(*Facts) {
+		tpm := s.tpm()
+		return func(f *Facts) { f.HW.TPM = tpm }
+	}},
+	{"dmi", []string{"hw.dmi"}, func(_ context.Context, s *scanner) func(*Facts) {
+		dmi := s.dmi()
+		return func(f *Facts) { f.HW.DMI = dmi }
+	}},
+	{"cpu", cpuFacts, func(_ context.Context, s *scanner) func(*Facts) {
 		cpu := s.cpu()
-		return func(f *Facts) { f.HW.CPU = cpu }
+		return func(f *Facts) {
+			cpu.Virtualization.Openable, cpu.Virtualization.Works = f.HW.CPU.Virtualization.Openable, f.HW.CPU.Virtualization.Works
+			f.HW.CPU = cpu
+		}
 	}},
-	{"memory", []string{"hw.memory"}, func(_ context.Context, s *scanner) func(*Facts) {
+	{"kvm", []string{"hw.cpu.virtualization.openable", "hw.cpu.virtualization.works"}, func(ctx context.Context, s *scanner) func(*Facts) {
+		openable, works := s.kvm(ctx)
+		return func(f *Facts) {
+			f.HW.CPU.Virtualization.Openable, f.HW.CPU.Virtualization.Works = openable, works
+		}
+	}},
+	{"memory", []string{"hw.memory.total"}, func(_ context.Context, s *scanner) func(*Facts) {
 		total, _ := s.memory()
 		return func(f *Facts) { f.HW.Memory.Total = total }
 	}},
+	{"dimm", []string{"hw.memory.dimm"}, func(_ context.Context, s *scanner) func(*Facts) {
+		list := s.dimms()
+		return func(f *Facts) { f.HW.Memory.DIMM = list }
+	}},
+	{"console", []string{"hw.console"}, func(_ context.Context, s *scanner) func(*Facts) {
+		list := s.consoles()
+		return func(f *Facts) { f.HW.Console = list }
+	}},
+	{"watchdog", []string{"hw.watchdog"}, func(_ context.Context, s *scanner) func(*Facts) {
+		list := s.watchdogs()
+		return func(f *Facts) { f.HW.Watchdog = list }
+	}},
 }
 
-// arch is the kernel's architecture by Go's name, or failing that (before
-// Linux 6.1) the program's.
+// goArch are Go's names of the kernel's architectures.
+var goArch = map[string]string{
+	"x86_64": "amd64", "aarch64": "arm64", "i386": "386", "i486": "386", "i586": "386", "i686": "386",
+	"armv6l": "arm", "armv7l": "arm", "armv8l": "arm", "riscv64": "riscv64", "loongarch64": "loong64",
+	"ppc64": "ppc64", "ppc64le": "ppc64le", "s390x": "s390x", "mips64": "mips64",
+}
+
+// wider are the architectures of processors that run a kernel of fewer bits:
+// vic's own programs, and so its systems, are for the wider one.
+var wider = map[string]string{"386": "amd64", "arm": "arm64"}
+
+// arch is the processor's architecture by Go's name. The kernel's may be
+// narrower, and that of programs narrower still.
 func (s *scanner) arch() string {
-	machine := s.text("hw.arch", "/proc/sys/kernel/arch")
-	names := map[string]string{"x86_64": "amd64", "aarch64": "arm64", "i686": "386", "armv7l": "arm", "riscv64": "riscv64", "": runtime.GOARCH}
-	if name, ok := names[machine]; ok {
-		return name
+	const fact, path = "hw.arch", "/proc/sys/kernel/arch" // since Linux 6.1
+	kernel := s.text(fact, path)
+	arch := kernel
+	if name, known := goArch[kernel]; known {
+		arch = name
 	}
-	return machine
-}
-
-const (
-	efivars    = "/sys/firmware/efi/efivars"
-	secureBoot = efivars + "/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
-)
-
-// firmware looks for the run time services of UEFI. A machine that has none and
-// is not a PC boots by a device tree.
-func (s *scanner) firmware(arch string) Firmware {
-	if !s.exists("/sys/firmware/efi") {
-		if s.exists("/sys/firmware/devicetree/base") {
-			return Firmware{Type: "devicetree"}
-		}
-		return Firmware{Type: "bios"}
+	info := s.cpuinfo(fact)
+	switch can := info.arch(); {
+	case arch == "" && can != "":
+		return can
+	case arch == "" && s.live:
+		return runtime.GOARCH
+	case arch == "":
+		s.gap(fact, path, errNoFile)
+	case can == wider[arch] && can != "":
+		return can
 	}
-	f := Firmware{Type: "uefi"}
-	// Four bytes of attributes, then the value (UEFI 2.10 §3.3).
-	b, err := s.root.ReadFile(secureBoot)
-	s.gap("hw.firmware.secureBoot", secureBoot, err)
-	if err == nil && len(b) >= 5 {
-		on := b[4] == 1
-		f.SecureBoot = &on
-	}
-	mounts, err := s.root.Mounts()
-	s.gap("hw.firmware.varsWritable", "/proc/self/mountinfo", err)
-	if err == nil {
-		writable := false
-		for _, m := range mounts {
-			if m.Type == "efivarfs" && m.Target == efivars {
-				writable = slices.Contains(strings.Split(m.Options, ","), "rw")
-			}
-		}
-		f.VarsWrite = &writable
-	}
-	return f
+	return arch
 }
 
 // memory is MemTotal and MemAvailable, in bytes.
@@ -94,60 +114,59 @@ func (s *scanner) memory() (total, available int64) {
 	return total, available
 }
 
-func (s *scanner) cpu() CPU {
-	c := CPU{Count: countList(s.text("hw.cpu.count", "/sys/devices/system/cpu/online"))}
-	processors := 0
-	for _, line := range strings.Split(s.text("hw.cpu.model", "/proc/cpuinfo"), "\n") {
-		key, value, _ := strings.Cut(line, ":")
-		switch strings.TrimSpace(key) {
-		case "processor":
-			processors++
-		case "model name":
-			c.Model = strings.TrimSpace(value)
-		}
+const smbiosTable = "/sys/firmware/dmi/tables/DMI"
+
+// smbios reads the firmware's table, which only root may, for some facts. What
+// was read before damage counts.
+func (s *scanner) smbios(facts ...string) (t smbios.Table) {
+	b, err := s.root.ReadFile(smbiosTable)
+	if err == nil {
+		t, err = smbios.Parse(b)
 	}
-	if c.Count == 0 {
-		c.Count = processors
+	for _, fact := range facts {
+		s.gap(fact, smbiosTable, err)
 	}
-	return c
+	return t
 }
 
-// countList counts the numbers in a kernel list such as "0-3,6".
-func countList(list string) int {
-	n := 0
-	for _, part := range strings.Split(list, ",") {
-		first, last, isRange := strings.Cut(part, "-")
-		a, err := strconv.Atoi(first)
-		if err != nil {
-			continue
-		}
-		b := a
-		if isRange {
-			if b, err = strconv.Atoi(last); err != nil || b < a {
-				continue
-			}
-		}
-		n += b - a + 1
+func (s *scanner) dimms() []DIMM {
+	list := []DIMM{}
+	for _, d := range s.smbios("hw.memory.dimm").DIMM {
+		list = append(list, DIMM(d))
 	}
-	return n
+	return list
 }
 
-// dmi is what SMBIOS says, or the device tree.
-func (s *scanner) dmi() *DMI {
-	const id, tree = "/sys/class/dmi/id", "/sys/firmware/devicetree/base"
-	var d DMI
-	switch {
-	case s.exists(id):
-		d.Vendor = s.text("hw.dmi.vendor", id+"/sys_vendor")
-		d.Product = s.text("hw.dmi.product", id+"/product_name")
-		d.Serial = s.text("hw.dmi.serial", id+"/product_serial")
-		d.UUID = strings.ToLower(s.text("hw.dmi.uuid", id+"/product_uuid"))
-	case s.exists(tree):
-		d.Product = s.text("hw.dmi.product", tree+"/model")
-		d.Serial = s.text("hw.dmi.serial", tree+"/serial-number")
-	}
-	if reflect.ValueOf(d).IsZero() {
+// tpm is the first, which is the one that the firmware measures into.
+func (s *scanner) tpm() *TPM {
+	const class = "/sys/class/tpm"
+	names, err := s.root.Names(class)
+	s.gap("hw.tpm", class, err)
+	names = slices.DeleteFunc(names, func(n string) bool { return !strings.HasPrefix(n, "tpm") || strings.HasPrefix(n, "tpmrm") })
+	if len(names) == 0 {
 		return nil
 	}
-	return &d
+	dir := class + "/" + names[0]
+	t := TPM{Driver: s.boundDriver("hw.tpm.driver", dir+"/device")}
+	switch s.text("hw.tpm.version", dir+"/tpm_version_major") {
+	case "2":
+		t.Version = "2.0"
+	case "1":
+		t.Version = "1.2"
+	case "": // before Linux 5.6, and only those of version 1.2 have capabilities
+		if strings.Contains(s.text("hw.tpm.version", dir+"/device/caps"), "TCG version: 1.2") {
+			t.Version = "1.2"
+		}
+	}
+	return &t
+}
+
+// boundDriver is the name of a device's driver.
+func (s *scanner) boundDriver(fact, device string) string {
+	link, err := s.root.Readlink(device, "driver")
+	if err != nil {
+		s.gap(fact, device+"/driver", err)
+		return ""
+	}
+	return link[strings.LastIndexByte(link, '/')+1:]
 }
