@@ -31,9 +31,9 @@ import (
 
 // MarshalJSON writes the document.
 func (f Facts) MarshalJSON() ([]byte, error) {
-	n, err := f.document()
+	n, err := Document(f)
 	if err != nil {
-		return nil, fmt.Errorf("encode facts: %w", err)
+		return nil, err
 	}
 	return n.MarshalJSON()
 }
@@ -60,14 +60,28 @@ func (f Facts) document() (*query.Node, error) {
 	return prune(n, gone), nil
 }
 
+// Document is the document as a tree.
+func Document(f Facts) (*query.Node, error) {
+	n, err := f.document()
+	if err != nil {
+		return nil, fmt.Errorf("encode facts: %w", err)
+	}
+	return n, nil
+}
+
 // complete is f as a tree, without anything being absent for a gap.
 func (f Facts) complete() (*query.Node, error) {
-	return encoder{drop: f.Scan.Redacted == RedactDrop}.node(reflect.ValueOf(f))
+	return encoder{f.Scan.Redacted}.node(reflect.ValueOf(f))
 }
 
 // encoder turns values into trees.
 type encoder struct {
-	drop bool // leave out what is identifying
+	redacted string // as Report.Redacted
+}
+
+// without says whether a field of such privacy is left out.
+func (e encoder) without(privacy string) bool {
+	return privacy != "" && e.redacted == RedactDrop || privacy == secret && e.redacted != ""
 }
 
 var own = reflect.TypeFor[Facts]().PkgPath()
@@ -108,7 +122,7 @@ func (e encoder) foreign(v reflect.Value) (*query.Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	if e.drop {
+	if e.redacted == RedactDrop {
 		n = dropForeign(n, v.Type())
 	}
 	return quoteBig(n), nil
@@ -142,7 +156,7 @@ func beyond(integer string) bool {
 func (e encoder) object(v reflect.Value) (*query.Node, error) {
 	n := &query.Node{Kind: query.Object}
 	for _, f := range fieldsOf(v.Type()) {
-		if e.drop && f.privacy != "" {
+		if e.without(f.privacy) {
 			continue
 		}
 		c, err := e.node(v.FieldByIndex(f.index))
@@ -283,21 +297,36 @@ func prune(n *query.Node, gone map[*query.Node]bool) *query.Node {
 }
 
 // statics are the beginnings of paths up to their first index, which is as far
-// as a scan can be limited.
-func statics(paths []string) []string {
+// as a scan can be limited. Without any the scan is not limited.
+func statics(paths []string) ([]string, error) {
 	only := []string{}
+	whole := false
 	for _, path := range paths {
-		p, err := query.ParsePath(path)
+		p, err := knownPath(path)
 		if err != nil {
-			continue
+			return nil, err
 		}
 		static := p.Static()
-		if static == "" {
-			return []string{}
+		for at := static; at != ""; at, _ = cutLast(at) {
+			if isMap(at) { // whose names may have dots in them
+				static = at
+			}
 		}
+		whole = whole || static == ""
 		if !slices.Contains(only, static) {
 			only = append(only, static)
 		}
 	}
-	return only
+	if whole {
+		only = []string{}
+	}
+	return only, nil
+}
+
+func cutLast(path string) (before, last string) {
+	i := strings.LastIndex(path, ".")
+	if i < 0 {
+		return "", path
+	}
+	return path[:i], path[i+1:]
 }

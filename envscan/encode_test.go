@@ -43,7 +43,7 @@ func TestAbsentAndNull(t *testing.T) {
 		return f
 	}
 	only := func(f Facts, paths ...string) Facts {
-		f.Scan.Only = statics(paths)
+		f.Scan.Only = must(statics(paths))
 		return f
 	}
 	tests := []struct {
@@ -198,4 +198,15 @@ func FuzzUnmarshal(f *testing.F) {
 			t.Errorf("%v\n%s\n%s", err, out, again)
 		}
 	})
+}
+
+func TestStatics(t *testing.T) {
+	for path, want := range map[string]string{"env.os.id": "os.id", "hw.nic.0.name": "hw.nic", "hw.disk[name=sda].serial": "hw.disk", "hw.nic.*.name": "hw.nic", "env": "", "": "", "state.links.eth0.100.mtu": "state.links", "state.disk": "state.disk"} {
+		if got, err := statics([]string{path}); err != nil || strings.Join(got, " ") != want {
+			t.Errorf("%s: %q %v", path, got, err)
+		}
+	}
+	if _, err := Scan(t.Context(), Config{Only: []string{"hw.nik"}}); !errors.Is(err, ErrUnknown) {
+		t.Error(err)
+	}
 }

@@ -12,14 +12,16 @@ const Schema = "vic.env/1"
 // Facts is the document that `vic-env dump` prints.
 //
 // In JSON, what is absent was not probed or could not be read (then scan.gaps
-// names it), and null was probed and is not there; so the zero value of a
-// string, pointer or map in these types is null, and a list is never null.
-// Integers beyond 2^53 are strings. Lists are ordered by kind, firmware index,
-// bus path and port, never by name or ifindex, which change.
+// names it, or scan.only does not), and null was probed and is not there; so the
+// zero value of a string, pointer or map in these types is null, and a list is
+// never null. Integers beyond 2^53 are strings. Lists are ordered by kind,
+// firmware index, bus path and port, never by name or ifindex, which change.
 //
 // The tag `privacy` says who may see a field: none (anybody), "identifying" (it
 // tells this machine, its owner or its place from others) or "secret". The tag
-// `unit` is its unit. A struct field inherits the privacy of what holds it.
+// `unit` is its unit. A struct field inherits the privacy of what holds it. Every
+// field has a comment: it is the description in `vic-env schema` and
+// docs/facts.md, which TestSchema keeps (-update).
 type Facts struct {
 	Schema string `json:"schema"` // "vic.env/1"
 	// Scan says how the facts were found, and what was not.

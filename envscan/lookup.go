@@ -61,20 +61,12 @@ func Value(f Facts, path string) (string, error) {
 
 // lookup is the one node at a path.
 func lookup(f Facts, path string) (*query.Node, error) {
-	p, err := knownPath(path)
+	found, err := Find(f, path)
 	if err != nil {
 		return nil, err
 	}
-	doc, err := f.document()
-	if err != nil {
-		return nil, &PathError{Path: path, Err: err, Why: err.Error()}
-	}
-	found := query.Find(doc, p)
-	switch len(found) {
-	case 1:
+	if len(found) == 1 {
 		return found[0].Node, nil
-	case 0:
-		return nil, f.nothing(doc, path, p)
 	}
 	var places []string
 	for _, x := range found {
@@ -83,34 +75,30 @@ func lookup(f Facts, path string) (*query.Node, error) {
 	return nil, &PathError{Path: path, Err: ErrUnknown, Why: "it means several: " + strings.Join(places, ", ")}
 }
 
-// Missing says why nothing is at a path that the schema has: a *PathError of
-// ErrAbsent with the gaps that are to blame, or of ErrNull. It is nil when there
-// is something.
-func Missing(f Facts, path string) error {
+// Find returns what is at a path: at least one thing, or a *PathError of
+// ErrUnknown, ErrAbsent with the gaps that are to blame, or ErrNull.
+func Find(f Facts, path string) ([]query.Place, error) {
 	p, err := knownPath(path)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	doc, err := f.document()
 	if err != nil {
-		return &PathError{Path: path, Err: err, Why: err.Error()}
+		return nil, err
 	}
-	if len(query.Find(doc, p)) > 0 {
-		return nil
+	found := query.Find(doc, p)
+	if len(found) == 0 {
+		return nil, f.nothing(doc, path, p)
 	}
-	return f.nothing(doc, path, p)
+	return found, nil
 }
 
+// nothing says why there is nothing at a path.
 func (f Facts) nothing(doc *query.Node, path string, p query.Path) error {
-	e := &PathError{Path: path, Err: ErrAbsent}
-	if e.Gaps = f.gapsAt(p); len(e.Gaps) > 0 {
-		var why []string
-		for _, g := range e.Gaps {
-			why = append(why, g.String())
-		}
-		e.Why = "it could not be read: " + strings.Join(why, "; ")
-		return e
+	if gaps := f.gapsAt(p); len(gaps) > 0 {
+		return GapsError(path, gaps)
 	}
+	e := &PathError{Path: path, Err: ErrAbsent}
 	last, at, rest := deepest(doc, p)
 	switch {
 	case last.Kind == query.List:
@@ -127,6 +115,24 @@ func (f Facts) nothing(doc *query.Node, path string, p query.Path) error {
 		e.Why = "it is not in this document: it was not probed"
 	}
 	return e
+}
+
+// GapsError is the error of a fact that could not be read.
+func GapsError(path string, gaps []Gap) error {
+	var why []string
+	for _, g := range gaps {
+		why = append(why, g.String())
+	}
+	return &PathError{Path: path, Err: ErrAbsent, Gaps: gaps, Why: "it could not be read: " + strings.Join(why, "; ")}
+}
+
+// GapsAt are the gaps at, above and below a path.
+func GapsAt(f Facts, path string) []Gap {
+	p, err := query.ParsePath(path)
+	if err != nil {
+		return nil
+	}
+	return f.gapsAt(p)
 }
 
 // String is the gap as a sentence.

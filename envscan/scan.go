@@ -68,7 +68,11 @@ func (c Config) timeout() time.Duration { return cmp.Or(c.Timeout, defaultTimeou
 // read is in Scan.Gaps. The error is for a context that ended and for a root
 // without /sys or /proc.
 func Scan(ctx context.Context, c Config) (Facts, error) {
-	return newScanner(c).scan(ctx, c.timeout(), c.Only)
+	only, err := statics(c.Only)
+	if err != nil {
+		return Facts{}, fmt.Errorf("scan machine: %w", err)
+	}
+	return newScanner(c).scan(ctx, c.timeout(), only)
 }
 
 func (s *scanner) scan(ctx context.Context, timeout time.Duration, only []string) (Facts, error) {
@@ -77,7 +81,7 @@ func (s *scanner) scan(ctx context.Context, timeout time.Duration, only []string
 			return Facts{}, fmt.Errorf("scan machine: /%s is not there", dir)
 		}
 	}
-	f := Facts{Schema: Schema, Scan: Report{Version: version(), Privileged: s.privileged, Captured: !s.live, Only: statics(only)}}
+	f := Facts{Schema: Schema, Scan: Report{Version: version(), Privileged: s.privileged, Captured: !s.live, Only: only}}
 	s.runAll(ctx, timeout, chosen(only), &f)
 	f.Scan.Gaps = s.sortedGaps()
 	if err := ctx.Err(); err != nil {

@@ -4,16 +4,16 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"os"
 
+	"github.com/victorinix/vic/envscan"
 	"github.com/victorinix/vic/envscan/command"
 )
 
 func main() {
-	err := command.Run(context.Background(), os.Args[1:], os.Stdout)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "vic-env:", err)
+	if code, helper := envscan.Helper(); helper {
+		os.Exit(code)
 	}
-	os.Exit(command.ExitCode(err))
+	s := command.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}
+	os.Exit(command.Main(context.Background(), os.Args[1:], s))
 }

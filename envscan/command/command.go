@@ -1,155 +1,246 @@
 // Package command is the command line of vic-env: it prints what envscan finds
 // out. It is small and has no dependency on vic's own command line, so that it
-// fits on any machine.
+// fits on any machine; `vic env` is made of the same verbs.
+//
+// A verb is a Verb value, in a file of its name, and listed in Verbs.
 package command
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
-	"time"
 
-	"github.com/goccy/go-yaml"
-
-	"github.com/victorinix/vic/envscan"
+	"github.com/victorinix/vic/internal/nearest"
 )
 
-const usage = `vic-env finds out what this machine is.
+// The exit codes; they are vic's, with 1 as of grep and diff.
+const (
+	exitNone    = 1 // nothing matches; documents differ; the fact is not there
+	exitUsage   = 2
+	exitRefused = 3 // before anything was touched
+	exitFailed  = 4
+)
 
-  vic-env dump [--format json|yaml] [--root DIR]   print all facts
-  vic-env get [--root DIR] PATH                    print one fact
+// Verb is what vic-env can do.
+type Verb struct {
+	Name string
+	// Args are the names of the arguments. One in brackets may be left out, one
+	// that ends in ... may be given more than once.
+	Args    []string
+	Short   string // one line
+	Long    string // may be empty
+	Example string // lines that begin with "vic-env "
+	// New defines the verb's flags, and returns what runs it when they are
+	// parsed.
+	New func(*flag.FlagSet) Run
+}
 
-PATH is dotted, as in configs: env.hw.nic.0.hwaddr, hw.disk.0.serial, os.
+// Run does what the flags and args say.
+type Run func(ctx context.Context, s Streams, args []string) error
 
-  --format FORMAT    json (default) or yaml
-  --root DIR         read the /sys, /proc, /dev and /etc below DIR instead
-  --timeout TIME     for devices that do not answer (default 10s)
+// Streams are where a verb reads and writes: Out is for machines, or the one
+// thing that was asked for, Err for people.
+type Streams struct {
+	In       io.Reader
+	Out, Err io.Writer
+}
 
-It only reads, and needs no privilege; scan.gaps lists what root could read in
-addition.
+// Verbs are all of them, in the order of the help.
+func Verbs() []Verb {
+	return []Verb{dumpVerb(), getVerb(), matchVerb(), diffVerb(), schemaVerb()}
+}
 
-Example:
-  vic-env get hw.disk
-`
+// Error is an error with an exit code, and what to do about it.
+type Error struct {
+	Code int
+	Err  error // nil: the exit code says it all
+	Hint string
+}
 
-// UsageError is an error of whoever typed the command: exit code 2.
-type UsageError struct{ error }
+func (e *Error) Error() string {
+	if e.Err == nil {
+		return ""
+	}
+	return e.Err.Error()
+}
 
-func misuse(format string, args ...any) error { return UsageError{fmt.Errorf(format, args...)} }
+func (e *Error) Unwrap() error { return e.Err }
 
-// ExitCode is the exit code that an error of Run calls for.
-func ExitCode(err error) int {
-	var u UsageError
-	switch {
-	case err == nil:
+func misuse(hint, format string, args ...any) error {
+	return &Error{exitUsage, fmt.Errorf(format, args...), hint}
+}
+
+// Main runs the command line args, without the name of the program, and returns
+// the exit code.
+func Main(ctx context.Context, args []string, s Streams) int {
+	err := run(ctx, args, s)
+	var e *Error
+	if err != nil && !errors.As(err, &e) {
+		e = &Error{exitFailed, err, ""}
+	}
+	if e == nil {
 		return 0
-	case errors.As(err, &u):
-		return 2
 	}
-	return 1
+	if e.Err != nil {
+		fmt.Fprintln(s.Err, "vic-env:", e.Err)
+	}
+	if e.Hint != "" {
+		fmt.Fprintln(s.Err, "hint:", e.Hint)
+	}
+	return e.Code
 }
 
-// options are what the flags say.
-type options struct {
-	format string
-	config envscan.Config
-	args   []string
-}
-
-// Run executes the command line args, without the name of the program.
-func Run(ctx context.Context, args []string, stdout io.Writer) error {
+func run(ctx context.Context, args []string, s Streams) error {
 	if len(args) == 0 {
-		return misuse("expected dump or get PATH; see vic-env --help")
+		return misuse("`vic-env --help` lists the verbs", "expected a verb")
 	}
-	switch verb, rest := args[0], args[1:]; verb {
-	case "dump", "get":
-		o, err := parse(verb, rest)
-		if errors.Is(err, flag.ErrHelp) {
-			return help(stdout)
-		} else if err != nil {
-			return UsageError{err}
+	switch args[0] {
+	case "-h", "-help", "--help":
+		return usage(s.Out)
+	case "help":
+		if len(args) == 1 {
+			return usage(s.Out)
 		}
-		return run(ctx, verb, o, stdout)
-	case "-h", "-help", "--help", "help":
-		return help(stdout)
-	default:
-		return misuse("unknown command %q, expected dump or get; see vic-env --help", verb)
+		args = []string{args[1], "--help"}
 	}
-}
-
-func help(w io.Writer) error {
-	_, err := io.WriteString(w, usage)
-	return err
-}
-
-// parse takes flags before and after the path.
-func parse(verb string, args []string) (options, error) {
-	o := options{format: "json"}
-	fs := flag.NewFlagSet(verb, flag.ContinueOnError)
-	fs.SetOutput(io.Discard)
-	fs.StringVar(&o.format, "format", o.format, "")
-	fs.StringVar(&o.config.Root, "root", "/", "")
-	fs.DurationVar(&o.config.Timeout, "timeout", 10*time.Second, "")
-	for len(args) > 0 {
-		if err := fs.Parse(args); err != nil {
-			return o, err
-		}
-		if args = fs.Args(); len(args) > 0 {
-			o.args, args = append(o.args, args[0]), args[1:]
-		}
-	}
-	switch {
-	case o.format != "json" && o.format != "yaml":
-		return o, fmt.Errorf("--format: expected json or yaml, got %q", o.format)
-	case o.config.Timeout <= 0:
-		return o, fmt.Errorf("--timeout: expected a time such as 10s, got %v", o.config.Timeout)
-	case verb == "get" && len(o.args) != 1:
-		return o, errors.New("get takes one PATH, such as hw.nic.0.hwaddr")
-	case verb == "dump" && len(o.args) != 0:
-		return o, fmt.Errorf("dump takes no argument, got %q", o.args[0])
-	}
-	return o, nil
-}
-
-func run(ctx context.Context, verb string, o options, stdout io.Writer) error {
-	facts, err := envscan.Scan(ctx, o.config)
+	v, err := find(args[0])
 	if err != nil {
 		return err
 	}
-	var v any = facts
-	if verb == "get" {
-		if v, err = envscan.Lookup(facts, o.args[0]); err != nil {
-			return err
+	flags := flag.NewFlagSet(v.Name, flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	run := v.New(flags)
+	rest, err := parse(flags, args[1:])
+	if errors.Is(err, flag.ErrHelp) {
+		return v.help(s.Out, flags)
+	} else if err != nil {
+		return v.flagError(flags, err)
+	}
+	if err := v.CheckArgs(rest); err != nil {
+		return misuse("usage: vic-env "+v.Usage(), "vic-env %s %w", v.Name, err)
+	}
+	return run(ctx, s, rest)
+}
+
+func find(name string) (Verb, error) {
+	var names []string
+	for _, v := range Verbs() {
+		if v.Name == name {
+			return v, nil
+		}
+		names = append(names, v.Name)
+	}
+	suggestion := ""
+	if near := nearest.Name(name, names); near != "" {
+		suggestion = fmt.Sprintf("; did you mean %q?", near)
+	}
+	return Verb{}, misuse("`vic-env --help` lists the verbs", "unknown verb %q%s", name, suggestion)
+}
+
+// parse takes flags before and after the arguments.
+func parse(flags *flag.FlagSet, args []string) ([]string, error) {
+	var rest []string
+	for len(args) > 0 {
+		if err := flags.Parse(args); err != nil {
+			return nil, err
+		}
+		// Behind -- everything is an argument.
+		if used := len(args) - flags.NArg(); used > 0 && args[used-1] == "--" {
+			return append(rest, flags.Args()...), nil
+		}
+		if args = flags.Args(); len(args) > 0 {
+			rest, args = append(rest, args[0]), args[1:]
 		}
 	}
-	text, err := render(v, o.format)
-	if err != nil {
-		return fmt.Errorf("print facts: %w", err)
+	return rest, nil
+}
+
+// flagError names the nearest right flag.
+func (v Verb) flagError(flags *flag.FlagSet, err error) error {
+	text := err.Error()
+	if name, ok := strings.CutPrefix(text, "flag provided but not defined: -"); ok {
+		var names []string
+		flags.VisitAll(func(f *flag.Flag) { names = append(names, f.Name) })
+		text = "unknown flag --" + strings.TrimPrefix(name, "-")
+		if near := nearest.Name(name, names); near != "" {
+			text += fmt.Sprintf("; did you mean %q?", "--"+near)
+		}
 	}
-	_, err = stdout.Write(text)
+	return misuse("`vic-env "+v.Name+" --help` lists the flags", "%s", text)
+}
+
+// Usage is the verb with its arguments.
+func (v Verb) Usage() string { return strings.Join(append([]string{v.Name}, v.Args...), " ") }
+
+// CheckArgs checks the number of arguments.
+func (v Verb) CheckArgs(given []string) error {
+	least, many := 0, false
+	for _, a := range v.Args {
+		many = many || strings.HasSuffix(strings.TrimSuffix(a, "]"), "...")
+		if !strings.HasPrefix(a, "[") {
+			least++
+		}
+	}
+	switch {
+	case len(given) < least:
+		return fmt.Errorf("needs %s", strings.Join(v.Args[len(given):least], " and "))
+	case len(given) > len(v.Args) && !many:
+		return fmt.Errorf("takes no argument %q", given[len(v.Args)])
+	}
+	return nil
+}
+
+func usage(w io.Writer) error {
+	var b strings.Builder
+	b.WriteString("vic-env finds out what this machine is.\n\n")
+	width := 0
+	for _, v := range Verbs() {
+		width = max(width, len(v.Usage()))
+	}
+	for _, v := range Verbs() {
+		fmt.Fprintf(&b, "  vic-env %-*s  %s\n", width, v.Usage(), v.Short)
+	}
+	b.WriteString(`
+PATH is dotted, as in configs: hw.nic.0.hwaddr, hw.disk[name=sda].serial, os.
+It only reads, and needs no privilege; scan.gaps lists what could not be read.
+` + "`vic-env VERB --help`" + ` explains a verb.
+
+Example:
+  vic-env get hw.disk
+`)
+	_, err := io.WriteString(w, b.String())
 	return err
 }
 
-// render prints a scalar bare, for shells, and everything else as a document.
-func render(v any, format string) ([]byte, error) {
-	switch v := v.(type) {
-	case string:
-		return []byte(v + "\n"), nil
-	case json.Number, bool:
-		return fmt.Appendln(nil, v), nil
+func (v Verb) help(w io.Writer, flags *flag.FlagSet) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s.\n\n", v.Short)
+	if v.Long != "" {
+		fmt.Fprintf(&b, "%s\n\n", v.Long)
 	}
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetIndent("", "  ")
-	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil || format == "json" {
-		return b.Bytes(), err
+	fmt.Fprintf(&b, "Usage:\n  vic-env %s [flags]\n\nExamples:\n", v.Usage())
+	for line := range strings.Lines(v.Example) {
+		b.WriteString("  " + line)
 	}
-	text, err := yaml.JSONToYAML(b.Bytes())
-	return append([]byte(strings.TrimRight(string(text), "\n")), '\n'), err
+	b.WriteString("\n\nFlags:\n")
+	var rows [][2]string
+	flags.VisitAll(func(f *flag.Flag) {
+		name, text := flag.UnquoteUsage(f)
+		rows = append(rows, [2]string{strings.TrimSpace("--" + f.Name + " " + name), text})
+	})
+	rows = append(rows, [2]string{"--help", "explain the verb"})
+	slices.SortFunc(rows, func(a, b [2]string) int { return strings.Compare(a[0], b[0]) })
+	width := 0
+	for _, r := range rows {
+		width = max(width, len(r[0]))
+	}
+	for _, r := range rows {
+		fmt.Fprintf(&b, "  %-*s  %s\n", width, r[0], r[1])
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
 }

@@ -83,6 +83,9 @@ func Name(name string) string {
 	return name
 }
 
+// Join is the path of a member.
+func Join(path, name string) string { return strings.TrimPrefix(path+"."+Name(name), ".") }
+
 func (c Compare) String() string {
 	v := c.Value
 	if c.Quoted || strings.ContainsAny(v, `],"`) {
