@@ -20,12 +20,12 @@ type Disks struct {
 
 // ScanDisks finds out what is on disks; without names, on all that Scan lists.
 // Names are kernel names of whole block devices of any kind: sda, loop0, md127.
-// Disks that are named are woken.
+// Whoever asks for what is on disks has them woken.
 func ScanDisks(ctx context.Context, c Config, names ...string) (Disks, error) {
 	s := newScanner(c)
 	ctx, cancel := context.WithTimeoutCause(ctx, c.timeout(), errTimeout)
 	defer cancel()
-	s.wake = s.wake || len(names) > 0
+	s.wake = true
 	if len(names) == 0 {
 		var err error
 		if names, err = s.root.Disks(); err != nil {

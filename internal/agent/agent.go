@@ -69,6 +69,7 @@ func Run(ctx context.Context, env ramsys.Env) (finish string, err error) {
 	if err != nil {
 		return "", refused(err)
 	}
+	p.Warn(env.Sink, event.Scan)
 	env.Sink.Emit(event.Event{Phase: event.Scan, State: event.Done, Message: "install " + p.Item + " onto " + p.Disks()})
 	return p.Finish, execute(ctx, p, secrets, phases, env.Sink)
 }

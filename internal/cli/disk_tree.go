@@ -23,6 +23,9 @@ func printDisks(out io.Writer, found envscan.Disks) error {
 	if len(found.Disk) == 0 {
 		b.WriteString("there are no disks\n")
 	}
+	found.Gaps = slices.DeleteFunc(slices.Clone(found.Gaps), func(g envscan.Gap) bool {
+		return strings.HasSuffix(g.Fact, ".smart") // what is not shown is not missed
+	})
 	v := diskView{volumes: map[string]envscan.Volume{}, unread: map[string]bool{}}
 	for _, g := range found.Gaps {
 		v.unread[g.Path] = true

@@ -67,6 +67,7 @@ func (j *installJob) runPlan(ctx context.Context, p plan.Plan) error {
 	case !j.reaches(event.Verify):
 		return j.stopped()
 	}
+	p.Warn(j.clock, event.Build) // before the question
 	if event.Writes(j.phases) {
 		if err := j.confirm(p); err != nil {
 			return err

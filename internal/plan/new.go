@@ -240,6 +240,7 @@ func (t target) warnings() []string {
 	if t.esp() == nil {
 		w = append(w, "the disk will boot by BIOS only: the layout has no EFI system partition")
 	}
+	w = append(w, t.unhealthy()...)
 	if len(t.facts.HW.NIC) == 0 {
 		w = append(w, "this machine has no network card: the installed system has no network configured")
 	}
