@@ -31,6 +31,7 @@ func (s Suite) Parts() []Part {
 		{"build", "Sizes and builds", "", s.builds},
 		{"payload", "The payload", "", s.payload},
 		{"boot", "The RAM system's start", bootNote, s.boots},
+		{"format", "Formatting a disk", formatNote, s.formats},
 		{"copy", "Copying the payload", copyNote, s.copies},
 		{"install", "A whole install, in 256 MiB", "", s.installs},
 	}

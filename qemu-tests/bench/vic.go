@@ -32,7 +32,12 @@ type Run struct {
 // Run runs vic with the cache, without network, and times its events as they
 // come.
 func (v Vic) Run(ctx context.Context, args ...string) (Run, error) {
-	c := exec.CommandContext(ctx, v.Path, append(args, "--json", "--offline", "--cache", v.Cache)...)
+	return v.run(ctx, append(args, "--json", "--offline", "--cache", v.Cache)...)
+}
+
+// run runs vic with these arguments alone: events in JSON are among them.
+func (v Vic) run(ctx context.Context, args ...string) (Run, error) {
+	c := exec.CommandContext(ctx, v.Path, args...)
 	var stderr bytes.Buffer
 	c.Stderr = &stderr
 	out, err := c.StdoutPipe()
