@@ -108,3 +108,14 @@ func TestKnownPath(t *testing.T) {
 		}
 	}
 }
+
+func TestComplete(t *testing.T) {
+	for text, want := range map[string]string{
+		"h": "hw", "hw.dm": "hw.dmi", "env.hw.dm": "env.hw.dmi", "hw.nic.": "hw.nic.0", "hw.nic.0.hwaddrF": "hw.nic.0.hwaddrFrom", "hw.disk[name=sda].ser": "hw.disk[name=sda].serial",
+		"hw.nik.": "", "hw.arch.x": "", "[": "", "state.links.": "", "state.links.eth0.m": "state.links.eth0.mtu",
+	} {
+		if got := strings.Join(Complete(text), " "); got != want {
+			t.Errorf("%s: %q, want %q", text, got, want)
+		}
+	}
+}

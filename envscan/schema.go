@@ -127,11 +127,23 @@ func isMap(at string) bool {
 	if err != nil {
 		return false
 	}
+	t := typeAt(p)
+	if t == nil {
+		return false
+	}
+	k, _ := kindOf(t)
+	return k == mapKind
+}
+
+// typeAt is the type of what is at a path, nil without.
+func typeAt(p query.Path) reflect.Type {
 	t := reflect.TypeFor[Facts]()
 	for _, s := range p.Steps {
 		k, below := kindOf(t)
-		if t = below; k == objectKind {
-			t = nil
+		switch t = nil; k {
+		case listKind, mapKind:
+			t = below
+		case objectKind:
 			for _, f := range fieldsOf(below) {
 				if f.name == s.Name {
 					t = f.typ
@@ -139,11 +151,10 @@ func isMap(at string) bool {
 			}
 		}
 		if t == nil {
-			return false
+			return nil
 		}
 	}
-	k, _ := kindOf(t)
-	return k == mapKind
+	return t
 }
 
 // under is the path of a place below another, for people.
@@ -153,4 +164,33 @@ func under(at string, steps []query.Step) string {
 		return at + below
 	}
 	return at + "." + below
+}
+
+// Complete lists the paths that begin as text does, for shells: members of the
+// object that it is in, and the first element of a list.
+func Complete(text string) []string {
+	at, begun := cutLast(text)
+	prefix := strings.TrimSuffix(text, begun)
+	p, err := query.ParsePath(at)
+	if err != nil {
+		return nil
+	}
+	t := typeAt(p)
+	if t == nil {
+		return nil
+	}
+	var list []string
+	switch k, below := kindOf(t); k {
+	case listKind:
+		if strings.HasPrefix("0", begun) {
+			list = append(list, prefix+"0")
+		}
+	case objectKind:
+		for _, f := range fieldsOf(below) {
+			if strings.HasPrefix(f.name, begun) {
+				list = append(list, prefix+f.name)
+			}
+		}
+	}
+	return list
 }

@@ -230,6 +230,9 @@ func (v Verb) help(w io.Writer, flags *flag.FlagSet) error {
 	var rows [][2]string
 	flags.VisitAll(func(f *flag.Flag) {
 		name, text := flag.UnquoteUsage(f)
+		if f.DefValue != "" && f.DefValue != "false" {
+			text += " (default " + f.DefValue + ")"
+		}
 		rows = append(rows, [2]string{strings.TrimSpace("--" + f.Name + " " + name), text})
 	})
 	rows = append(rows, [2]string{"--help", "explain the verb"})

@@ -24,7 +24,7 @@ type scanFlags struct {
 
 func (f *scanFlags) add(flags *flag.FlagSet) {
 	flags.StringVar(&f.root, "root", "/", "read the /sys, /proc, /dev and /etc below `DIR` instead")
-	flags.DurationVar(&f.timeout, "timeout", 10*time.Second, "`TIME` that each probe has, for devices that do not answer (default 10s)")
+	flags.DurationVar(&f.timeout, "timeout", 10*time.Second, "`TIME` that each probe has, for devices that do not answer")
 	flags.BoolVar(&f.wake, "wake", false, "ask sleeping disks for their health too, which starts them")
 }
 

@@ -39,6 +39,7 @@ func newRoot(a *app) *cobra.Command {
 		newInstall(a),
 		newDisk(a),
 		newSize(a),
+		newEnv(a),
 		newItems(a),
 		newOptions(a),
 		newVersion(a),
