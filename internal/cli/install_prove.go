@@ -4,7 +4,10 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"golang.org/x/crypto/ssh"
@@ -24,6 +27,7 @@ type proof struct {
 //
 // The key to log in with is made for this one boot, and handed over as a
 // systemd credential (systemd.system-credentials(7), ssh.authorized_keys.root).
+// The passphrases of LUKS containers are typed on the console when it asks.
 func (r *vmRun) prove(ctx context.Context, want event.Result) error {
 	r.phase(event.Prove, event.Start)
 	ctx, cancel := context.WithTimeoutCause(ctx, r.flags.proveTimeout,
@@ -52,7 +56,7 @@ func (r *vmRun) prove(ctx context.Context, want event.Result) error {
 		return fail(exitNoAnswer, err, "")
 	}
 	defer m.Close()
-	got, err := ask(ctx, m, signer, want)
+	got, err := r.unlockAndAsk(ctx, m, signer, want)
 	if err != nil {
 		return fail(exitNoAnswer, fmt.Errorf("prove the installed system: %w\n%s", err, m.ConsoleTail(20)), "kept: "+r.disks.paths())
 	}
@@ -63,6 +67,30 @@ func (r *vmRun) prove(ctx context.Context, want event.Result) error {
 	_, err = fmt.Fprintf(r.stdout, "%s answered: host key %s, kernel %s, root file system %s, disk %s; %s\n",
 		got.hostname, got.fingerprint, got.kernel, got.rootUUID, r.disks.paths(), r.clock)
 	return err
+}
+
+// unlockAndAsk types the passphrases that the system asks for on its way to an
+// answer.
+func (r *vmRun) unlockAndAsk(ctx context.Context, m *vm.Machine, signer ssh.Signer, want event.Result) (proof, error) {
+	type outcome struct {
+		typed int
+		err   error
+	}
+	keys, unlocked := passphrases(r.source.secrets), make(chan outcome, 1)
+	typing, stop := context.WithCancel(ctx)
+	defer stop()
+	go func() {
+		n, err := unlock(typing, m, keys)
+		unlocked <- outcome{n, err}
+	}()
+	p, err := ask(ctx, m, signer, want)
+	stop()
+	o := <-unlocked
+	if err != nil && o.err == nil && o.typed == 0 && len(keys) > 0 {
+		err = fmt.Errorf("%w (nobody asked for the passphrase of %s on the serial console; -o kernel-params=%s makes it one)",
+			err, strings.Join(slices.Sorted(maps.Keys(keys)), ", "), serialConsole(r.arch))
+	}
+	return p, errors.Join(err, o.err)
 }
 
 // ask logs in and compares what answers with what was installed.
