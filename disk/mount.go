@@ -35,6 +35,9 @@ var flags = map[string]struct {
 // nothing to the kernel.
 var forFstab = []string{"defaults", "auto", "noauto", "nofail", "user", "nouser", "users", "owner", "group", "_netdev"}
 
+// binding are the options that have a directory seen in a second place.
+var binding = map[string]uintptr{"bind": unix.MS_BIND, "rbind": unix.MS_BIND | unix.MS_REC}
+
 // mountOptions splits options as mount(8) does: bits, and text for the file
 // system.
 func mountOptions(options []string) (bits uintptr, data string) {
@@ -46,6 +49,8 @@ func mountOptions(options []string) (bits uintptr, data string) {
 			bits |= f.bit
 		case known:
 			bits &^= f.bit
+		case binding[o] != 0:
+			bits |= binding[o]
 		case o == "" || slices.Contains(forFstab, o), strings.HasPrefix(o, "x-"), strings.HasPrefix(o, "X-"), strings.HasPrefix(o, "comment="):
 		default:
 			rest = append(rest, o)
@@ -61,8 +66,27 @@ func Mount(source, target, fstype string, options []string) error {
 		return fmt.Errorf("mount %s: %w", source, err)
 	}
 	bits, data := mountOptions(options)
+	if bits&unix.MS_BIND != 0 {
+		return bind(source, target, bits)
+	}
 	if err := unix.Mount(source, target, fstype, bits, data); err != nil {
 		return fmt.Errorf("mount %s (%s) on %s: %w", source, fstype, target, err)
+	}
+	return nil
+}
+
+// bind has a directory seen in a second place. The kernel takes the flags of
+// that mount, such as ro, from a second call only.
+func bind(source, target string, bits uintptr) error {
+	const kind = unix.MS_BIND | unix.MS_REC
+	if err := unix.Mount(source, target, "", bits&kind, ""); err != nil {
+		return fmt.Errorf("bind %s to %s: %w", source, target, err)
+	}
+	if bits&^kind == 0 {
+		return nil
+	}
+	if err := unix.Mount("", target, "", unix.MS_REMOUNT|unix.MS_BIND|bits&^kind, ""); err != nil {
+		return errors.Join(fmt.Errorf("bind %s to %s with its options: %w", source, target, err), Unmount(target))
 	}
 	return nil
 }

@@ -110,7 +110,6 @@ type Partition struct {
 	// grown after it.
 	Resize  string   `json:"resize,omitempty"`
 	Content *Content `json:"content,omitempty"`
-	Hooks
 }
 
 // Hybrid is a partition's entry in a hybrid MBR.
@@ -136,7 +135,6 @@ type MBRPartition struct {
 	Flags    []string `json:"flags,omitempty"`
 	Bootable bool     `json:"bootable,omitempty"`
 	Content  *Content `json:"content,omitempty"`
-	Hooks
 }
 
 // Filesystem is content type filesystem.
@@ -167,7 +165,6 @@ type Subvolume struct {
 	MountOptions []string            `json:"mountOptions,omitempty"` // default ["defaults"]
 	ExtraArgs    []string            `json:"extraArgs,omitempty"`
 	Swap         map[string]SwapFile `json:"swap,omitempty"`
-	Hooks
 }
 
 // SwapFile is a swap file in a btrfs. Parse turns disko's older form, {enable,
@@ -179,7 +176,6 @@ type SwapFile struct {
 	DiscardPolicy string   `json:"discardPolicy,omitempty"` // as Swap's
 	Priority      *int     `json:"priority,omitempty"`      // of swapon
 	Options       []string `json:"options,omitempty"`       // default ["defaults"]
-	Hooks
 }
 
 // Swap is content type swap.

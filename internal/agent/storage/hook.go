@@ -16,7 +16,8 @@ import (
 func creates(a plan.Hook) bool { return strings.HasSuffix(a.When, "Create") }
 
 // hook runs a script of the layout, as disko does: by bash where there is one,
-// with what it stands at in $device and the target's root in $rootMountPoint.
+// with the options of what it stands at as variables, its path in $device, and
+// the target's root in $rootMountPoint.
 func (e *Executor) hook(s plan.Step, a plan.Hook) work {
 	return work{
 		probe: func(context.Context) (bool, error) { return e.hookDone(s, a) },
@@ -68,14 +69,14 @@ func (e *Executor) script(a plan.Hook) (tool.Cmd, error) {
 	if _, err := e.Machine.LookPath("bash"); err == nil {
 		c = tool.Cmd{Name: "bash", Args: []string{"-efu", "-o", "pipefail", "-c", a.Script}}
 	}
-	c.Args[len(c.Args)-1] = "exec 2>&1\n" + a.Script
+	c.Args[len(c.Args)-1] = "exec 2>&1\n" + a.Vars.Shell(c.Name == "bash") + a.Script
 	c.Env = []string{"rootMountPoint=" + e.Root}
 	if a.Device == (plan.Device{}) || a.Device.VG != "" && a.Device.LV == "" {
 		return c, nil
 	}
 	path, err := e.path(a.Device)
 	switch {
-	case missing(err) && strings.HasPrefix(a.When, "pre"): // it is about to be made
+	case missing(err) && (strings.HasPrefix(a.When, "pre") || a.When == "postUnmount"): // it is not made yet, or closed
 		return c, nil
 	case err != nil:
 		return c, fmt.Errorf("run the %sHook of %s: %w", a.When, a.At, err)

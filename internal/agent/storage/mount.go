@@ -43,9 +43,12 @@ func bind(a plan.Mount) bool {
 }
 
 // source is what is mounted: a device that holds the right file system, a
-// directory of the target to bind, or a name.
+// directory of the target or of this machine to bind, or a name.
 func (e *Executor) source(a plan.Mount) (string, error) {
 	if a.Device == (plan.Device{}) {
+		if bind(a) && a.Outside {
+			return path.Clean(a.Source), nil
+		}
 		if bind(a) {
 			return within.Root(e.Root).MountPoint(a.Source)
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/victorinix/vic/disk/layout"
 	plan "github.com/victorinix/vic/internal/plan/storage"
+	"github.com/victorinix/vic/internal/tool"
 )
 
 func TestKeyBytes(t *testing.T) {
@@ -178,4 +179,31 @@ func TestLines(t *testing.T) {
 	if want := []string{"one", "two", "three", "end"}; !slices.Equal(got, want) {
 		t.Errorf("%q", got)
 	}
+}
+
+// What a script sees, in the shell that there is.
+func TestHookScript(t *testing.T) {
+	l := layout.VariablesOf(layout.Nodev{FSType: "none", MountOptions: []string{"bind", "ro"}}, "device", "/a b", "mountpoint", "/it's")
+	hook := plan.Hook{When: "preMount", At: "/x", Vars: l, Script: "printf '%s|%s|%s|' \"$device\" \"$mountpoint\" \"$rootMountPoint\"; test -z \"${BASH_VERSION-}\" || printf '%s' \"${mountOptions[1]}\""}
+	for absent, want := range map[string]string{"": "/a b|/it's|/mnt|ro", "bash": "/a b|/it's|/mnt|"} {
+		e := New(Config{Root: "/mnt", Machine: Host{Programs: without(absent)}})
+		c, err := e.script(hook)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := tool.Exec{}.Run(t.Context(), c)
+		if err != nil || string(out.Stdout) != want {
+			t.Errorf("without %q: %q %v, want %q", absent, out.Stdout, err, want)
+		}
+	}
+}
+
+// without are the programs of this machine but for one.
+type without string
+
+func (w without) LookPath(name string) (string, error) {
+	if name == string(w) {
+		return "", tool.ErrNotFound
+	}
+	return tool.Exec{}.LookPath(name)
 }

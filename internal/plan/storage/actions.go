@@ -196,6 +196,8 @@ type (
 		At     string `json:"at"`   // what it stands at: "disk.main"
 		Device Device `json:"device,omitzero"`
 		Script string `json:"script"`
+		// Vars are what the script sees besides $device and $rootMountPoint.
+		Vars layout.Variables `json:"vars,omitzero"`
 	}
 )
 
@@ -231,8 +233,11 @@ type (
 		// Device, or Source for what has none: "tmpfs", a path to bind.
 		Device Device `json:"device,omitzero"`
 		Source string `json:"source,omitempty"`
-		FSType string `json:"fsType"`
-		UUID   string `json:"uuid,omitempty"` // that the file system has to have
+		// Outside: the path is one of the machine that mounts it, and has to be
+		// there; otherwise it is seen from inside the target, and made.
+		Outside bool   `json:"outside,omitempty"`
+		FSType  string `json:"fsType"`
+		UUID    string `json:"uuid,omitempty"` // that the file system has to have
 		// Mountpoint is absolute, as seen from inside the target.
 		Mountpoint string   `json:"mountpoint"`
 		Options    []string `json:"options,omitempty"`

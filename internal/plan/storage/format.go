@@ -15,29 +15,40 @@ import (
 // several devices as soon as all of those are there.
 func (w *walker) format() {
 	for _, d := range w.disks {
-		at := "disk." + d.name
-		b := block{Device: Device{Disk: d.name}, path: at, size: d.state.Size}
-		if d.table == nil {
-			b.found = d.whole()
-			// Without a table nothing tells whether it was finished: what looks
-			// as it should is left alone.
-			b.there = b.found != nil && !w.config.Anew
-			b.kept = b.there
-			b.parts = []Part{{Disk: d.state.Disk}}
-			w.content(b, at+".content", d.spec.Content)
-		} else {
-			w.partitions(d)
-		}
-		w.hook(event.Format, "postCreate", d.spec.PostCreate, at, b.Device)
+		s := d.site()
+		w.opening(s, func() {
+			if d.table == nil {
+				w.wholeDisk(d)
+			} else {
+				around := contentSite(s.at+".content", s.dev, d.spec.Content)
+				w.making(around, func() { w.opening(around, func() { w.partitions(d) }) })
+			}
+		})
+		w.hook(event.Format, "postCreate", s.hooks.PostCreate, s)
 	}
 	w.assemblies()
+	for _, key := range slices.Sorted(maps.Keys(w.config.Layout.Nodev)) {
+		w.making(w.nodevSite(key), func() {})
+	}
+}
+
+func (d diskWork) site() site {
+	return site{"disk." + d.name, Device{Disk: d.name}, d.spec.Hooks, layout.VariablesOf(d.spec, "type", "disk", "name", cmp.Or(d.spec.Name, d.name))}
+}
+
+// wholeDisk makes the content of a disk without a table, which nothing tells
+// whether it was finished: what looks as it should is left alone.
+func (w *walker) wholeDisk(d diskWork) {
+	at := "disk." + d.name
+	b := block{Device: Device{Disk: d.name}, path: at, size: d.state.Size, found: d.whole(), parts: []Part{{Disk: d.state.Disk}}}
+	b.there = b.found != nil && !w.config.Anew
+	b.kept = b.there
+	w.content(b, at+".content", d.spec.Content)
 }
 
 // partitions makes the contents of a disk's partitions.
 func (w *walker) partitions(d diskWork) {
 	at := "disk." + d.name + ".content"
-	hooks := tableHooks(d.spec.Content)
-	w.hook(event.Format, "preCreate", hooks.PreCreate, at, Device{Disk: d.name})
 	for _, e := range d.table.Entries {
 		b := block{
 			Device: Device{Disk: d.name, Partition: e.Number, Title: e.Name},
@@ -51,7 +62,6 @@ func (w *walker) partitions(d diskWork) {
 		}
 		w.content(b, b.path+".content", e.Content)
 	}
-	w.hook(event.Format, "postCreate", hooks.PostCreate, at, Device{Disk: d.name})
 }
 
 // unfinished says whether a partition that is there was left half-made.
@@ -62,16 +72,6 @@ func unfinished(d diskWork, e layout.Entry) bool {
 		}
 	}
 	return false
-}
-
-func tableHooks(c *layout.Content) layout.Hooks {
-	switch s := c.Spec.(type) {
-	case *layout.GPT:
-		return s.Hooks
-	case *layout.MBR:
-		return s.Hooks
-	}
-	return layout.Hooks{}
 }
 
 // assemblies makes arrays, groups and pools, each once its members are there.
@@ -185,17 +185,27 @@ func (w *walker) content(b block, at string, c *layout.Content) {
 	if c == nil || c.Spec == nil {
 		return
 	}
-	hooks := hooksOf(c)
-	if !b.kept {
-		w.hook(event.Format, "preCreate", hooks.PreCreate, at, b.Device)
+	around := contentSite(at, b.Device, c)
+	if b.kept {
+		around.hooks.PreCreate, around.hooks.PostCreate = "", ""
 	}
+	w.making(around, func() {
+		if mounted(c) {
+			w.contentOf(b, at, c, around)
+			return
+		}
+		w.opening(around, func() { w.contentOf(b, at, c, around) })
+	})
+}
+
+func (w *walker) contentOf(b block, at string, c *layout.Content, around site) {
 	switch s := c.Spec.(type) {
 	case *layout.Filesystem:
-		w.filesystem(b, at, s)
+		w.filesystem(b, at, s, around)
 	case *layout.Btrfs:
-		w.btrfs(b, at, s)
+		w.btrfs(b, at, s, around)
 	case *layout.Swap:
-		w.swap(b, at, s)
+		w.swap(b, at, s, around)
 	case *layout.LUKS:
 		w.luks(b, at, s)
 	case *layout.GPT, *layout.MBR:
@@ -205,31 +215,6 @@ func (w *walker) content(b block, at string, c *layout.Content) {
 		b.content = c
 		w.members[key] = append(w.members[key], b)
 	}
-	if !b.kept {
-		w.hook(event.Format, "postCreate", hooks.PostCreate, at, b.Device)
-	}
-}
-
-func hooksOf(c *layout.Content) layout.Hooks {
-	switch s := c.Spec.(type) {
-	case *layout.Filesystem:
-		return s.Hooks
-	case *layout.Btrfs:
-		return s.Hooks
-	case *layout.Swap:
-		return s.Hooks
-	case *layout.LUKS:
-		return s.Hooks
-	case *layout.LVMPV:
-		return s.Hooks
-	case *layout.MDRaid:
-		return s.Hooks
-	case *layout.ZFS:
-		return s.Hooks
-	case *layout.BcachefsMember:
-		return s.Hooks
-	}
-	return tableHooks(c)
 }
 
 // identify settles what a file system will be known by, or is already.
@@ -248,7 +233,7 @@ func (w *walker) identify(b block, at, format string, args []string) (layout.Ide
 	return id, true
 }
 
-func (w *walker) filesystem(b block, at string, s *layout.Filesystem) {
+func (w *walker) filesystem(b block, at string, s *layout.Filesystem, around site) {
 	id, ok := w.identify(b, at, s.Format, s.ExtraArgs)
 	if !ok {
 		return
@@ -260,7 +245,7 @@ func (w *walker) filesystem(b block, at string, s *layout.Filesystem) {
 	if b.found != nil && b.found.Type == "ntfs" {
 		format = "ntfs3"
 	}
-	w.mounted(Filesystem{Device: b.Device, Mountpoint: s.Mountpoint, FSType: format, UUID: id.UUID, Options: options(s.MountOptions), Size: b.size, Parts: b.parts, hooks: s.Hooks})
+	w.mounted(Filesystem{Device: b.Device, Mountpoint: s.Mountpoint, FSType: format, UUID: id.UUID, Options: options(s.MountOptions), Size: b.size, Parts: b.parts, site: around})
 }
 
 func options(list []string) []string {
@@ -277,16 +262,17 @@ func (w *walker) mounted(f Filesystem) {
 	}
 }
 
-func (w *walker) btrfs(b block, at string, s *layout.Btrfs) {
+func (w *walker) btrfs(b block, at string, s *layout.Btrfs, around site) {
 	id, ok := w.identify(b, at, "btrfs", s.ExtraArgs)
 	if !ok {
 		return
 	}
-	top := Filesystem{Device: b.Device, FSType: "btrfs", UUID: id.UUID, Size: b.size, Parts: b.parts}
+	// The hooks are run where each of the subvolumes is mounted, as disko does.
+	top := Filesystem{Device: b.Device, FSType: "btrfs", UUID: id.UUID, Size: b.size, Parts: b.parts, site: around}
 	make := Subvolumes{Device: b.Device, UUID: id.UUID}
-	add := func(subvolume, mountpoint string, mountOptions []string, files map[string]layout.SwapFile, hooks layout.Hooks) {
+	add := func(subvolume, mountpoint string, mountOptions []string, files map[string]layout.SwapFile) {
 		f := top
-		f.Mountpoint, f.Options, f.hooks = mountpoint, options(mountOptions), hooks
+		f.Mountpoint, f.Options = mountpoint, options(mountOptions)
 		if subvolume != "" {
 			f.Options = append(slices.Clone(f.Options), "subvol="+subvolume)
 		}
@@ -300,14 +286,14 @@ func (w *walker) btrfs(b block, at string, s *layout.Btrfs) {
 			}
 		}
 	}
-	add("", s.Mountpoint, s.MountOptions, s.Swap, s.Hooks)
+	add("", s.Mountpoint, s.MountOptions, s.Swap)
 	for _, key := range slices.Sorted(maps.Keys(s.Subvolumes)) {
 		v := s.Subvolumes[key]
 		path := strings.Trim(cmp.Or(v.Name, key), "/")
 		if path != "" {
 			make.Subvolumes = append(make.Subvolumes, Subvolume{path, v.ExtraArgs})
 		}
-		add(path, v.Mountpoint, v.MountOptions, v.Swap, v.Hooks)
+		add(path, v.Mountpoint, v.MountOptions, v.Swap)
 	}
 	slices.SortStableFunc(make.Subvolumes, func(a, b Subvolume) int { return cmp.Compare(a.Path, b.Path) })
 	if b.kept {
@@ -337,14 +323,15 @@ type swap struct {
 	priority *int
 	options  []string
 	on       []Part
+	site     site
 }
 
-func (w *walker) swap(b block, at string, s *layout.Swap) {
+func (w *walker) swap(b block, at string, s *layout.Swap, around site) {
 	id, ok := w.identify(b, at, "swap", s.ExtraArgs)
 	if !ok {
 		return
 	}
-	area := swap{dev: b.Device, uuid: id.UUID, resume: s.ResumeDevice, priority: s.Priority, on: b.parts}
+	area := swap{dev: b.Device, uuid: id.UUID, resume: s.ResumeDevice, priority: s.Priority, on: b.parts, site: around}
 	area.options = slices.DeleteFunc(slices.Clone(options(s.MountOptions)), func(o string) bool { return o == "defaults" })
 	if s.DiscardPolicy != "" {
 		area.options = append(area.options, map[string]string{"both": "discard"}[s.DiscardPolicy])

@@ -13,16 +13,18 @@ import (
 // mounts adds the steps that mount everything, parents first, and turn swap on.
 func (w *walker) mounts() {
 	w.nodevs()
+	for i, f := range w.plan.Filesystems {
+		w.plan.Filesystems[i].Outside = f.bound() && !w.provides(f.Source)
+	}
 	slices.SortStableFunc(w.plan.Filesystems, byMountpoint)
 	w.twice()
+	w.mountOrder()
 	for _, f := range w.plan.Filesystems {
-		w.mountHook("preMount", f.hooks.PreMount, f)
-		w.mount("mount "+f.Mountpoint, Mount{f.Device, f.Source, f.FSType, f.UUID, f.Mountpoint, f.Options})
-		w.mountHook("postMount", f.hooks.PostMount, f)
+		w.mount(f.mountSite(), "mount "+f.Mountpoint, Mount{f.Device, f.Source, f.Outside, f.FSType, f.UUID, f.Mountpoint, f.Options})
 	}
 	for _, s := range w.swaps {
 		if s.random == "" {
-			w.mount("swap on "+s.String(), SwapOn{s.dev, s.file, s.uuid, s.priority, s.options})
+			w.mount(s.site, "swap on "+s.String(), SwapOn{s.dev, s.file, s.uuid, s.priority, s.options})
 		}
 	}
 }
@@ -34,14 +36,27 @@ func (s swap) String() string {
 	return s.dev.String()
 }
 
-func (w *walker) mount(name string, a Action) {
-	w.plan.Mount = append(w.plan.Mount, Step{event.Copy, name, a})
+// mount adds a step with the hooks around it.
+func (w *walker) mount(around site, name string, a Action) {
+	w.plan.Mount = append(w.plan.Mount, around.around(event.Copy, "Mount", around.hooks.PreMount, around.hooks.PostMount, Step{event.Copy, name, a})...)
 }
 
-func (w *walker) mountHook(when, script string, f Filesystem) {
-	if script != "" {
-		w.mount(when+"Hook of "+f.Mountpoint, Hook{When: when, At: f.Mountpoint, Device: f.Device, Script: script})
+// mountSite is where the hooks of a file system stand when it is mounted.
+func (f Filesystem) mountSite() site {
+	s := f.site
+	s.at = f.Mountpoint
+	return s
+}
+
+// around are steps with a hook before and one after them, where there are some.
+func (s site) around(phase event.Phase, verb, pre, post string, body ...Step) []Step {
+	if hook, ok := s.step(phase, "pre"+verb, pre); ok {
+		body = append([]Step{hook}, body...)
 	}
+	if hook, ok := s.step(phase, "post"+verb, post); ok {
+		body = append(body, hook)
+	}
+	return body
 }
 
 // nodevs are file systems without a device.
@@ -50,9 +65,54 @@ func (w *walker) nodevs() {
 		n := w.config.Layout.Nodev[key]
 		w.mounted(Filesystem{
 			Source: cmp.Or(n.Device, "none"), Mountpoint: cmp.Or(n.Mountpoint, key), FSType: n.FSType,
-			Options: options(n.MountOptions), hooks: n.Hooks,
+			Options: options(n.MountOptions), site: w.nodevSite(key),
 		})
 	}
+}
+
+// mountOrder puts a file system after those that its mount point is in, and a
+// directory that is bound after those that it is in.
+func (w *walker) mountOrder() {
+	rest := w.plan.Filesystems
+	w.plan.Filesystems = nil
+	for len(rest) > 0 {
+		next := slices.IndexFunc(rest, func(f Filesystem) bool {
+			return !slices.ContainsFunc(rest, func(o Filesystem) bool {
+				return o.Mountpoint != f.Mountpoint && (below(f.Mountpoint, o.Mountpoint) || f.bound() && !f.Outside && below(f.Source, o.Mountpoint))
+			})
+		})
+		if next < 0 {
+			w.fail("mount point "+rest[0].Mountpoint, "what is bound there is in a file system that is mounted later")
+			return
+		}
+		w.plan.Filesystems = append(w.plan.Filesystems, rest[next])
+		rest = slices.Delete(slices.Clone(rest), next, next+1)
+	}
+}
+
+// below says whether a path is a mount point, or in what is mounted there.
+func below(path, mountpoint string) bool {
+	return path == mountpoint || mountpoint == "/" || strings.HasPrefix(path, mountpoint+"/")
+}
+
+// bound says whether it is a directory that is seen in a second place.
+func (f Filesystem) bound() bool {
+	return f.Device == (Device{}) && (slices.Contains(f.Options, "bind") || slices.Contains(f.Options, "rbind"))
+}
+
+// provides says whether a path lies in a file system that the layout mounts
+// somewhere, other than at /: what is bound from there is the target's own.
+// disko binds every path as it is on the machine that it runs on, where what
+// the layout mounts is not at the same place.
+func (w *walker) provides(path string) bool {
+	return slices.ContainsFunc(w.plan.Filesystems, func(f Filesystem) bool {
+		return f.Mountpoint != "/" && below(path, f.Mountpoint)
+	})
+}
+
+func (w *walker) nodevSite(key string) site {
+	n := w.config.Layout.Nodev[key]
+	return site{"nodev." + key, Device{}, n.Hooks, layout.VariablesOf(n, "type", "nodev", "device", cmp.Or(n.Device, "none"), "mountpoint", cmp.Or(n.Mountpoint, key))}
 }
 
 // twice refuses two file systems at one place.
@@ -66,31 +126,30 @@ func (w *walker) twice() {
 
 // unmounts undoes the mounts, and closes what was opened, last first.
 func (w *walker) unmounts() {
-	add := func(name string, a Action) {
-		w.plan.Unmount = append(w.plan.Unmount, Step{event.Finish, name, a})
-	}
-	hook := func(when, script string, f Filesystem) {
-		if script != "" {
-			add(when+"Hook of "+f.Mountpoint, Hook{When: when, At: f.Mountpoint, Device: f.Device, Script: script})
+	add := func(steps ...Step) { w.plan.Unmount = append(w.plan.Unmount, steps...) }
+	hook := func(s site, when, script string) {
+		if step, ok := s.step(event.Finish, when, script); ok {
+			add(step)
 		}
 	}
 	for _, s := range slices.Backward(w.swaps) {
 		if s.random == "" {
-			add("swap off "+s.String(), SwapOff{s.dev, s.file})
+			off := Step{event.Finish, "swap off " + s.String(), SwapOff{s.dev, s.file}}
+			add(s.site.around(event.Finish, "Unmount", s.site.hooks.PreUnmount, s.site.hooks.PostUnmount, off)...)
 		}
 	}
 	for _, f := range slices.Backward(w.plan.Filesystems) {
-		hook("preUnmount", f.hooks.PreUnmount, f)
+		hook(f.mountSite(), "preUnmount", f.site.hooks.PreUnmount)
 	}
-	add("unmount", Unmount{})
+	add(Step{event.Finish, "unmount", Unmount{}})
 	for _, f := range slices.Backward(w.plan.Filesystems) {
-		hook("postUnmount", f.hooks.PostUnmount, f)
+		hook(f.mountSite(), "postUnmount", f.site.hooks.PostUnmount)
 	}
-	for _, c := range slices.Backward(w.closes) {
-		add("close "+cmp.Or(c.Mapper, c.VG, c.Array, c.Pool), c)
+	for _, s := range slices.Backward(w.undo) {
+		add(s)
 	}
 	for _, d := range w.disks {
-		add("flush "+d.name, Flush{d.state.Disk})
+		add(Step{event.Finish, "flush " + d.name, Flush{d.state.Disk}})
 	}
 }
 
@@ -149,7 +208,7 @@ func signature(c layout.Content) string {
 // Find is the file system that a path in the target is on, if any.
 func (p Plan) Find(path string) *Filesystem {
 	for i, f := range slices.Backward(p.Filesystems) {
-		if f.Mountpoint == path || f.Mountpoint == "/" || strings.HasPrefix(path, f.Mountpoint+"/") {
+		if below(path, f.Mountpoint) {
 			return &p.Filesystems[i]
 		}
 	}

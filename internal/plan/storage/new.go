@@ -75,7 +75,7 @@ type walker struct {
 	swaps  []swap
 	crypts []crypt
 	arrays []CreateArray
-	closes []Close // in the order of opening
+	undo   []Step // in the order of opening; done backwards
 }
 
 // diskWork is a disk with the table that it will have.

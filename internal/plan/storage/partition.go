@@ -23,7 +23,7 @@ func (w *walker) partition() {
 		if !d.untouched(w.config.Anew) {
 			w.create(event.Partition, "wipe "+d.name, Wipe{Disk: d.state.Disk, Table: d.table, Keep: d.keep(), Anew: w.config.Anew})
 		}
-		w.hook(event.Partition, "preCreate", d.spec.PreCreate, "disk."+d.name, Device{Disk: d.name})
+		w.hook(event.Partition, "preCreate", d.spec.PreCreate, d.site())
 		if d.table != nil {
 			w.table(d, true)
 		}
@@ -119,11 +119,4 @@ func specOf[T layout.Spec](c *layout.Content) (T, bool) {
 	}
 	s, ok := c.Spec.(T)
 	return s, ok
-}
-
-// hook adds a script of the layout.
-func (w *walker) hook(phase event.Phase, when, script, at string, d Device) {
-	if script != "" {
-		w.create(phase, when+"Hook of "+at, Hook{When: when, At: at, Device: d, Script: script})
-	}
 }

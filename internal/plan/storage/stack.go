@@ -3,7 +3,6 @@ package storage
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -52,7 +51,7 @@ func (w *walker) luks(b block, at string, s *layout.LUKS) {
 func (w *walker) open(name string, a Action, undo Close) {
 	w.create(event.Format, name, a)
 	w.plan.Mount = append(w.plan.Mount, Step{event.Copy, name, a})
-	w.closes = append(w.closes, undo)
+	w.undo = append(w.undo, Step{event.Finish, "close " + cmp.Or(undo.Mapper, undo.VG, undo.Array, undo.Pool), undo})
 }
 
 // keyOf is the key that a container is made and opened with.
@@ -84,21 +83,24 @@ func (w *walker) array(key string, a layout.Array) {
 	at, name, members := "mdadm."+key, cmp.Or(a.Name, key), w.members["mdadm/"+key]
 	b := block{Device: Device{Array: name}, path: at, size: arraySize(a, members), kept: all(members, isKept), there: all(members, isThere), parts: allParts(members)}
 	make := CreateArray{Array: name, Level: cmp.Or(a.Level, "1"), Metadata: cmp.Or(a.Metadata, "default"), UUID: mdUUID(w.id(at)), Members: devices(members), Args: a.ExtraArgs}
-	w.hook(event.Format, "preCreate", a.PreCreate, at, b.Device)
 	if b.there {
 		make.UUID = ""
 		if f := members[0].found; f != nil {
 			make.UUID = f.UUID
 		}
 	}
-	if !b.kept {
-		w.create(event.Format, "array "+name, make)
-	}
-	assemble := AssembleArray{Array: name, UUID: make.UUID, Members: make.Members}
-	w.open("assemble "+name, assemble, Close{Array: name})
 	w.arrays = append(w.arrays, make)
-	w.content(b, at+".content", a.Content)
-	w.hook(event.Format, "postCreate", a.PostCreate, at, b.Device)
+	around := site{at, b.Device, a.Hooks, layout.VariablesOf(a, "type", "mdadm", "name", name, "level", make.Level, "metadata", make.Metadata)}
+	w.making(around, func() {
+		if !b.kept {
+			w.create(event.Format, "array "+name, make)
+		}
+		w.opening(around, func() {
+			assemble := AssembleArray{Array: name, UUID: make.UUID, Members: make.Members}
+			w.open("assemble "+name, assemble, Close{Array: name})
+			w.content(b, at+".content", a.Content)
+		})
+	})
 }
 
 // mdUUID is mdadm's form of a UUID.
@@ -166,13 +168,21 @@ func (w *walker) group(key string, g layout.VolumeGroup) {
 	for _, m := range members {
 		total += max(0, (m.size-1<<20)/extent*extent)
 	}
-	w.hook(event.Format, "preCreate", g.PreCreate, at, Device{VG: name})
-	kept, there := all(members, isKept), all(members, isThere)
-	if !kept {
-		w.create(event.Format, "volume group "+name, CreateVG{name, devices(members)})
-	}
-	w.open("activate "+name, ActivateVG{name}, Close{VG: name})
-	free := total
+	around := site{at, Device{VG: name}, g.Hooks, layout.VariablesOf(g, "type", "lvm_vg", "name", name)}
+	w.making(around, func() {
+		if !all(members, isKept) {
+			w.create(event.Format, "volume group "+name, CreateVG{name, devices(members)})
+		}
+		w.opening(around, func() {
+			w.open("activate "+name, ActivateVG{name}, Close{VG: name})
+			w.volumes(at, name, g, members, total)
+		})
+	})
+}
+
+// volumes makes those of a group of so many bytes.
+func (w *walker) volumes(at, name string, g layout.VolumeGroup, members []block, total int64) {
+	kept, there, free := all(members, isKept), all(members, isThere), total
 	for _, k := range g.Order() {
 		v := g.LVs[k]
 		b := block{Device: Device{VG: name, LV: cmp.Or(v.Name, k)}, path: at + ".lvs." + k, kept: kept, there: there, parts: allParts(members)}
@@ -188,16 +198,16 @@ func (w *walker) group(key string, g layout.VolumeGroup) {
 		}
 		w.volume(b, v)
 	}
-	w.hook(event.Format, "postCreate", g.PostCreate, at, Device{VG: name})
 }
 
 func (w *walker) volume(b block, v layout.LogicalVolume) {
-	w.hook(event.Format, "preCreate", v.PreCreate, b.path, b.Device)
-	if !b.kept {
-		w.create(event.Format, "logical volume "+b.String(), CreateLV{b.VG, b.LV, v.Size, v.LVMType, v.Pool, v.ExtraArgs})
-	}
-	w.content(b, b.path+".content", v.Content)
-	w.hook(event.Format, "postCreate", v.PostCreate, b.path, b.Device)
+	around := site{b.path, b.Device, v.Hooks, layout.VariablesOf(v, "name", b.LV)}
+	w.making(around, func() {
+		if !b.kept {
+			w.create(event.Format, "logical volume "+b.String(), CreateLV{b.VG, b.LV, v.Size, v.LVMType, v.Pool, v.ExtraArgs})
+		}
+		w.opening(around, func() { w.content(b, b.path+".content", v.Content) })
+	})
 }
 
 // volumeSize is what lvcreate will make of a size, in bytes.
@@ -219,144 +229,4 @@ func volumeSize(v layout.LogicalVolume, total, free int64) (int64, error) {
 		return 0, err
 	}
 	return (n + extent - 1) / extent * extent, nil
-}
-
-// pool makes devices.zpool.KEY.
-func (w *walker) pool(key string, p layout.Pool) {
-	at, name, members := "zpool."+key, cmp.Or(p.Name, key), w.members["zpool/"+key]
-	w.hook(event.Format, "preCreate", p.PreCreate, at, Device{})
-	if !all(members, isKept) {
-		vdevs, err := w.vdevs(p, members)
-		if err != nil {
-			w.fail(at+".mode", "%v", err)
-		}
-		w.create(event.Format, "pool "+name, CreatePool{name, vdevs, p.Options, p.RootOptions, p.Mountpoint})
-	}
-	w.closes = append(w.closes, Close{Pool: name})
-	if p.Mountpoint != "" {
-		w.mounted(Filesystem{Source: name, FSType: "zfs", Mountpoint: p.Mountpoint, Options: options(p.MountOptions), Parts: allParts(members), hooks: p.Hooks})
-	}
-	for _, k := range slices.Sorted(maps.Keys(p.Datasets)) {
-		d := p.Datasets[k]
-		full := name + "/" + cmp.Or(d.Name, k)
-		if !all(members, isKept) {
-			w.create(event.Format, "dataset "+full, CreateDataset{full, d.Size, d.Options, d.ExtraArgs})
-		}
-		if d.Type == "zfs_volume" {
-			size, _ := layout.ParseSize(d.Size) // validated
-			w.content(block{Device: Device{Zvol: full}, path: at + ".datasets." + k, size: size, kept: all(members, isKept), there: all(members, isThere), parts: allParts(members)}, at+".datasets."+k+".content", d.Content)
-		} else if d.Mountpoint != "" {
-			w.mounted(Filesystem{Source: full, FSType: "zfs", Mountpoint: d.Mountpoint, Options: options(d.MountOptions), Parts: allParts(members), hooks: d.Hooks})
-		}
-	}
-	w.hook(event.Format, "postCreate", p.PostCreate, at, Device{})
-}
-
-// vdevs are zpool create's words for where the data goes.
-func (w *walker) vdevs(p layout.Pool, members []block) ([]Word, error) {
-	t, ok, err := p.Topology()
-	if err != nil {
-		return nil, err
-	}
-	var words []Word
-	text := func(s string) {
-		if s != "" {
-			words = append(words, Word{Text: s})
-		}
-	}
-	if !ok {
-		mode, _ := p.Mode.(string)
-		text(mode)
-		for _, m := range members {
-			words = append(words, Word{Device: &m.Device})
-		}
-		return words, nil
-	}
-	group := func(class string, list []layout.Vdev) {
-		for _, v := range list {
-			text(class)
-			text(v.Mode)
-			for _, name := range v.Members {
-				words = append(words, w.member(name))
-			}
-		}
-	}
-	group("", t.Vdev)
-	group("special", t.Special)
-	group("dedup", t.Dedup)
-	group("log", t.Log)
-	if len(t.Spare) > 0 {
-		group("spare", []layout.Vdev{{Members: t.Spare}})
-	}
-	if len(t.Cache) > 0 {
-		group("cache", []layout.Vdev{{Members: t.Cache}})
-	}
-	return words, nil
-}
-
-// member is a device by disko's path for it, or by the path of a disk.
-func (w *walker) member(name string) Word {
-	path := layout.MemberDevice(name)
-	if d, ok := w.device(path); ok {
-		return Word{Device: &d}
-	}
-	return Word{Text: path}
-}
-
-// device finds a device of the layout by disko's path for it: links that udev
-// makes are not there where no udev runs.
-func (w *walker) device(path string) (Device, bool) {
-	label, isLabel := strings.CutPrefix(path, "/dev/disk/by-partlabel/")
-	guid, isGUID := strings.CutPrefix(path, "/dev/disk/by-partuuid/")
-	for _, d := range w.disks {
-		if path == d.spec.Device && path != "" {
-			return Device{Disk: d.name}, true
-		}
-		if d.table == nil {
-			continue
-		}
-		for _, e := range d.table.Entries {
-			if isLabel && e.Label == label || isGUID && strings.EqualFold(e.GUID.String(), guid) {
-				return Device{Disk: d.name, Partition: e.Number, Title: e.Name}, true
-			}
-		}
-	}
-	mapper, _ := strings.CutPrefix(path, "/dev/mapper/")
-	for _, c := range w.crypts {
-		if c.name == mapper {
-			return Device{Mapper: mapper}, true
-		}
-	}
-	return Device{}, false
-}
-
-// bcachefs makes devices.bcachefs_filesystems.KEY.
-func (w *walker) bcachefs(key string, f layout.BcachefsFilesystem) {
-	at, name, members := "bcachefs_filesystems."+key, cmp.Or(f.Name, key), w.members["bcachefs/"+key]
-	make := MkfsBcachefs{Name: name, UUID: cmp.Or(f.UUID, w.id(at).String()), Args: f.ExtraFormatArgs}
-	for _, m := range members {
-		s, _ := specOf[*layout.BcachefsMember](m.content) // by memberOf
-		make.Members = append(make.Members, BcachefsMember{m.Device, s.Label, s.ExtraFormatArgs})
-	}
-	if f.PasswordFile != "" {
-		make.Key = &KeyFile{Secret: keyPrefix + "bcachefs-" + name, File: f.PasswordFile, Password: true}
-		w.plan.Secrets = append(w.plan.Secrets, *make.Key)
-	}
-	top := Filesystem{Source: "UUID=" + make.UUID, FSType: "bcachefs", UUID: make.UUID, Parts: allParts(members)}
-	if f.Mountpoint != "" {
-		fs := top
-		fs.Mountpoint, fs.Options, fs.hooks = f.Mountpoint, options(f.MountOptions), f.Hooks
-		w.mounted(fs)
-	}
-	for _, k := range slices.Sorted(maps.Keys(f.Subvolumes)) {
-		v := f.Subvolumes[k]
-		path := strings.Trim(cmp.Or(v.Name, k), "/")
-		make.Subvolumes = append(make.Subvolumes, Subvolume{path, v.ExtraArgs})
-		fs := top
-		fs.Mountpoint, fs.Options, fs.hooks = v.Mountpoint, append(slices.Clone(options(v.MountOptions)), "X-mount.subdir="+path), v.Hooks
-		w.mounted(fs)
-	}
-	if !all(members, isKept) {
-		w.create(event.Format, "mkfs.bcachefs "+name, make)
-	}
 }

@@ -101,8 +101,11 @@ type Plan struct {
 
 // Filesystem is one that is mounted in the system that the disks are for.
 type Filesystem struct {
-	Device     Device   `json:"device,omitzero"`
-	Source     string   `json:"source,omitempty"` // of what has no device: tmpfs, a path, a dataset
+	Device Device `json:"device,omitzero"`
+	Source string `json:"source,omitempty"` // of what has no device: tmpfs, a path, a dataset
+	// Outside: Source is a path of the machine that mounts it, and not of the
+	// target.
+	Outside    bool     `json:"outside,omitempty"`
 	Mountpoint string   `json:"mountpoint"`
 	FSType     string   `json:"fsType"`
 	UUID       string   `json:"uuid,omitempty"`
@@ -111,7 +114,7 @@ type Filesystem struct {
 	Size int64 `json:"size,omitempty"`
 	// Parts are the partitions that it stands on, through all layers.
 	Parts []Part `json:"parts,omitempty"`
-	hooks layout.Hooks
+	site  site
 }
 
 // Part is a partition on a disk, or the whole of one when Entry.Number is 0.
