@@ -84,6 +84,9 @@ func (f *buildFlags) build(ctx context.Context, a *app, item string, sink event.
 	if err != nil {
 		return err
 	}
+	if err := checkSystem(installSource{config: c, secrets: secrets}); err != nil {
+		return err
+	}
 	if secrets, err = hashPassword(secrets); err != nil {
 		return err
 	}

@@ -71,6 +71,7 @@ lists:              # added to those of debian
 ` + "```" + `
 
 @FILE in such a file, and in -n FILE, is relative to the file that it stands in.
+Files, units, requirements and templates in items are in [Configs](configs.md).
 `
 
 // optionsMarkdown is docs/options.md.
@@ -118,6 +119,9 @@ func optionText(o config.Option) string {
 	text := cell(o.Description)
 	if o.Min != "" || o.Max != "" {
 		text += " (" + strings.TrimSpace(prefixed("at least ", o.Min)+" "+prefixed("at most ", o.Max)) + ")"
+	}
+	if o.Late {
+		text += "; may be a [template](configs.md) that depends on the machine"
 	}
 	if o.Example != "" {
 		text += "; for example " + code("-o "+shellQuote(o.Name+"="+o.Example))

@@ -77,7 +77,7 @@ func (f *itemFlags) config(a *app, item string) (*config.Config, error) {
 		return nil, err
 	}
 	c, err := a.registry.Load(item, config.Layers{
-		Host: hostFacts(a.registry, item), UserEnv: env, Inline: f.inline, Options: f.options,
+		Host: hostFacts(a.registry, item), UserEnv: env, Inline: f.inline, Options: f.options, Facts: knownFact,
 	})
 	return c, fail(exitUsage, err, itemHint(a, item))
 }
@@ -93,12 +93,20 @@ func itemHint(a *app, item string) string {
 // checkSecrets refuses secrets that the item does not take, and asks for
 // those that it cannot do without.
 func checkSecrets(item config.Item, secrets secret.Set) error {
-	var known, required []string
+	var required []string
 	for _, s := range item.Secrets {
-		known = append(known, s.Name)
 		if s.Required {
 			required = append(required, s.Name)
 		}
+	}
+	return errors.Join(unknownSecrets(item, secrets), secrets.Require(item.Name, required...))
+}
+
+// unknownSecrets refuses secrets that the item does not take.
+func unknownSecrets(item config.Item, secrets secret.Set) error {
+	var known []string
+	for _, s := range item.Secrets {
+		known = append(known, s.Name)
 	}
 	var errs []error
 	for _, name := range secrets.Unknown(known) {
@@ -107,7 +115,7 @@ func checkSecrets(item config.Item, secrets secret.Set) error {
 		}
 		errs = append(errs, fmt.Errorf("-s %s: unknown secret %q of item %s%s", name, name, item.Name, didYouMean("", name, known)))
 	}
-	return errors.Join(append(errs, secrets.Require(item.Name, required...))...)
+	return errors.Join(errs...)
 }
 
 // hostFacts are the options that this machine answers: arch, where vic can

@@ -109,6 +109,9 @@ func (f *installFlags) install(ctx context.Context, a *app, item string, events 
 	if job.source, err = f.source(a, item, toolsOption(job.layout)); err != nil {
 		return err
 	}
+	if err := checkSystem(job.source); err != nil {
+		return err
+	}
 	if job.source.secrets, err = job.keys(job.layout, job.source.secrets); err != nil {
 		return err
 	}
@@ -317,10 +320,7 @@ func (j *installJob) openPayload() (*builder.Payload, error) {
 	if err != nil {
 		return nil, fail(exitRefused, err, "nothing was written; `vic build` makes it again")
 	}
-	var known []string
-	for _, u := range p.System.Users {
-		known = append(known, u.PasswordSecret)
-	}
+	known := p.System.SecretNames()
 	for _, name := range j.source.given {
 		if !slices.Contains(known, name) && !storage.IsKey(name) {
 			return nil, usage("give it to vic build", "-s %s: the payload in %s was built without it", name, j.source.dir)

@@ -33,6 +33,9 @@ func (j *installJob) here(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := j.checkRequires(facts); err != nil {
+		return err
+	}
 	disks, err := j.selectDisks(facts)
 	if err != nil {
 		return err

@@ -29,6 +29,9 @@ func (j *installJob) inVM(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := j.checkRequiresInVM(disks); err != nil {
+		return err
+	}
 	if !j.reaches(event.Build) {
 		return j.stopped()
 	}
@@ -85,9 +88,10 @@ func (j *installJob) installAndProve(ctx context.Context, p *builder.Payload, re
 	return j.tell(result)
 }
 
-// facts are those of the virtual machine.
+// facts are those of the virtual machine, as far as they are known before there
+// is one.
 func (j *installJob) facts(arch string, disks vmDisks) (envscan.Facts, error) {
-	f := envscan.Facts{Schema: envscan.Schema, HW: envscan.HW{
+	f := envscan.Facts{Schema: envscan.Schema, Scan: envscan.Report{Version: plan.Prediction}, OS: envscan.OS{Type: "linux", RAM: true}, HW: envscan.HW{
 		Arch:     arch,
 		Firmware: envscan.Firmware{Type: j.source.machine.firmware},
 		Memory:   envscan.Memory{Total: j.source.machine.memory},
@@ -112,7 +116,11 @@ const vmMAC = "52:54:00:76:69:00"
 
 // bundle builds the RAM system for a virtual machine.
 func (j *installJob) bundle(ctx context.Context, arch string) (*builder.Bundle, error) {
-	c, err := j.registry.Load("installer", config.Layers{Options: append([]string{"kernel=cloud", "arch=" + arch}, toolsOption(j.layout)...)})
+	own, err := userEnv()
+	if err != nil {
+		return nil, err
+	}
+	c, err := j.registry.Load("installer", config.Layers{UserEnv: own, Facts: knownFact, Options: append([]string{"kernel=cloud", "arch=" + arch}, toolsOption(j.layout)...)})
 	if err != nil {
 		return nil, err
 	}

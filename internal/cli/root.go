@@ -42,6 +42,7 @@ func newRoot(a *app) *cobra.Command {
 		newEnv(a),
 		newItems(a),
 		newOptions(a),
+		newCheck(a),
 		newVersion(a),
 		newCompletion(),
 		newDocs(a),

@@ -42,28 +42,33 @@ func featuresOf(c *config.Config) ([]builder.Feature, error) {
 	return features, fail(exitUsage, err, "`vic options "+c.Item().Name+"` lists the values of tools")
 }
 
-// system is what the item wants of the installed system.
+// system is what the item wants of the installed system. What depends on the
+// machine is a template in it.
 func system(c *config.Config, secrets secret.Set, host request.APT) request.System {
 	user := request.User{Name: "root", SSHKeys: c.List("sshkey")}
-	if name := c.String("username"); name != "" {
+	if name := c.Template("username"); name != "" {
 		user.Name, user.Sudo = name, name != "root"
 	}
 	if _, ok := secrets.Get(passwordSecret); ok {
 		user.PasswordSecret = passwordSecret
 	}
 	return request.System{
-		Hostname: c.String("hostname"),
-		Timezone: c.String("timezone"),
+		Hostname: c.Template("hostname"),
+		Timezone: c.Template("timezone"),
 		Locale:   c.String("locale"),
 		Keymap:   c.String("keymap"),
 		Users:    []request.User{user},
 		Network:  request.Network{Mode: request.NetworkDHCP},
 		APT: request.APT{
 			Suite:    c.String("suite"),
-			Mirror:   cmp.Or(c.String("apt-mirror"), host.Mirror),
-			Security: cmp.Or(c.String("apt-security-mirror"), host.Security),
+			Mirror:   cmp.Or(c.Template("apt-mirror"), host.Mirror),
+			Security: cmp.Or(c.Template("apt-security-mirror"), host.Security),
 		},
-		Cmdline: c.List("kernel-params"),
+		Cmdline:  c.Templates("kernel-params"),
+		Requires: c.Requires(),
+		Options:  c.Options(),
+		Files:    c.Files(),
+		Units:    c.Units(),
 	}
 }
 

@@ -151,6 +151,11 @@ func (r *specReader) file(el ast.Node) {
 		r.fail(r.doc.at(el, "a file needs a path"))
 	}
 	r.spec.path, r.spec.owner, r.spec.group = r.templ("path", "/"), r.templ("owner", "root"), r.templ("group", "")
+	if n, ok := r.values["path"]; ok && len(r.spec.path.References()) == 0 {
+		if err := request.CheckPath(r.spec.path.String()); err != nil && !template.Is(r.spec.path.String()) {
+			r.fail(r.doc.at(n, "path: %v", err))
+		}
+	}
 	n, ok := r.values["mode"]
 	if !ok {
 		return

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 
 	"github.com/victorinix/vic/internal/request"
@@ -69,6 +70,33 @@ func (it *Item) inject(doc document, in injected) error {
 	return nil
 }
 
+// injected takes what is no option out of the settings given with -n.
+func (l *loader) injected(doc document, list []entry) []entry {
+	var in injected
+	var options []entry
+	for _, e := range list {
+		switch e.key {
+		case "files":
+			in.files = e.value
+		case "units":
+			in.units = e.value
+		case "requires":
+			in.requires = e.value
+		case "secrets":
+			var secrets map[string]Secret
+			if err := yaml.NodeToValue(e.value, &secrets, yaml.Strict()); err != nil {
+				l.fail(fromYAML(doc.name, err, []string{"description", "required"}))
+			}
+			l.item = l.item.clone(l.item.Name)
+			l.item.addSecrets(namedSecrets(secrets))
+		default:
+			options = append(options, e)
+		}
+	}
+	l.fail(l.item.inject(doc, in))
+	return options
+}
+
 // check compares what files, units and requirements ask for with what there is.
 func (l *loader) check() {
 	for _, s := range l.item.specs {
@@ -87,8 +115,8 @@ func (l *loader) check() {
 			l.fail(l.early(s.what(), cond, s.at))
 		}
 	}
-	for name, groups := range l.item.lists {
-		for _, g := range groups {
+	for _, name := range slices.Sorted(maps.Keys(l.item.lists)) {
+		for _, g := range l.item.lists[name] {
 			l.fail(l.early(fmt.Sprintf("list %q", name), g.When, &Error{}))
 			l.fail(l.early(fmt.Sprintf("list %q", name), g.Unless, &Error{}))
 		}
@@ -242,78 +270,4 @@ func (c *Config) neededSecrets() []string {
 		}
 	}
 	return slices.Sorted(maps.Keys(needed))
-}
-
-// Facts are the paths of the facts that templates and requirements ask for.
-func (c *Config) Facts() []string {
-	paths := map[string]bool{}
-	for _, r := range c.item.requires {
-		paths[r.Fact] = true
-	}
-	for _, ref := range c.references() {
-		if ref.Kind == template.Env {
-			paths[ref.Name] = true
-		}
-	}
-	for _, o := range c.Options() {
-		for _, text := range append([]string{o.Value}, o.Items...) {
-			if t, err := template.Parse(text); err == nil && o.Rule != nil {
-				for _, ref := range t.References() {
-					if ref.Kind == template.Env {
-						paths[ref.Name] = true
-					}
-				}
-			}
-		}
-	}
-	return slices.Sorted(maps.Keys(paths))
-}
-
-// Options are those that templates on the target ask for, and those that are
-// templates themselves.
-func (c *Config) Options() []request.Option {
-	wanted := map[string]bool{}
-	var want func(refs []template.Reference)
-	want = func(refs []template.Reference) {
-		for _, ref := range refs {
-			if ref.Kind != template.Option || wanted[ref.Name] {
-				continue
-			}
-			wanted[ref.Name] = true
-			want(c.lateReferences(ref.Name))
-		}
-	}
-	want(c.references())
-	var list []request.Option
-	for _, o := range c.item.Options {
-		if c.Late(o.Name) {
-			wanted[o.Name] = true
-			want(c.lateReferences(o.Name))
-		}
-	}
-	for _, o := range c.item.Options {
-		if wanted[o.Name] {
-			list = append(list, c.asked(o))
-		}
-	}
-	return list
-}
-
-// lateReferences are those of an option's own templates.
-func (c *Config) lateReferences(key string) []template.Reference {
-	s := c.values[key]
-	if !s.late {
-		return nil
-	}
-	texts, ok := s.value.([]string)
-	if !ok {
-		texts = []string{s.value.(string)}
-	}
-	var refs []template.Reference
-	for _, text := range texts {
-		if t, err := template.Parse(text); err == nil { // it was parsed before
-			refs = append(refs, t.References()...)
-		}
-	}
-	return refs
 }

@@ -66,7 +66,7 @@ func (r *resolver) option(o Option) {
 	value, err := r.evaluate(o, templates, s.late)
 	r.fail(err)
 	if err == nil {
-		s.value = value
+		s.value, s.spots = value, u.spots
 	}
 	r.values[o.Name] = s
 }

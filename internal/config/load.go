@@ -9,8 +9,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/goccy/go-yaml"
-
 	"github.com/victorinix/vic/internal/nearest"
 )
 
@@ -44,8 +42,9 @@ func IsInline(arg string) bool {
 type setting struct {
 	value    any
 	source   string
-	explicit bool // by a person, for this item
-	late     bool // value is templates: it depends on the machine
+	explicit bool   // by a person, for this item
+	late     bool   // value is templates: it depends on the machine
+	spots    []spot // of templates
 }
 
 // files reads files; the tests have their own.
@@ -162,33 +161,6 @@ func (l *loader) inline(arg string) {
 	list, err := parseMapping(m.name, text)
 	l.fail(err)
 	l.mapping(m, l.injected(m.document, list))
-}
-
-// injected takes what is no option out of the settings given with -n.
-func (l *loader) injected(doc document, list []entry) []entry {
-	var in injected
-	var options []entry
-	for _, e := range list {
-		switch e.key {
-		case "files":
-			in.files = e.value
-		case "units":
-			in.units = e.value
-		case "requires":
-			in.requires = e.value
-		case "secrets":
-			var secrets map[string]Secret
-			if err := yaml.NodeToValue(e.value, &secrets, yaml.Strict()); err != nil {
-				l.fail(fromYAML(doc.name, err, []string{"description", "required"}))
-			}
-			l.item = l.item.clone(l.item.Name)
-			l.item.addSecrets(namedSecrets(secrets))
-		default:
-			options = append(options, e)
-		}
-	}
-	l.fail(l.item.inject(doc, in))
-	return options
 }
 
 // mapping is a YAML mapping of option values.

@@ -27,6 +27,7 @@ func (t target) inject() []named {
 	for _, u := range t.req.System.Users {
 		s = append(s, named{"user " + u.Name, AddUser{u}})
 	}
+	s = append(s, t.itemFiles()...) // they may belong to users, and have the last word
 	return append(s, named{"SSH host keys", HostKeys{}})
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/victorinix/vic/internal/event"
 	"github.com/victorinix/vic/internal/plan/storage"
 	"github.com/victorinix/vic/internal/request"
+	"github.com/victorinix/vic/internal/template"
 )
 
 // The least memory that has to be available (MemAvailable) when the agent
@@ -30,6 +31,15 @@ func New(req request.Request, facts envscan.Facts, secrets []string) (Plan, erro
 	if err := req.Validate(); err != nil {
 		return Plan{}, err
 	}
+	if err := Unmet(req.System.Requires, facts); err != nil {
+		return Plan{}, err
+	}
+	l := newLate(req.System, facts)
+	system, settingsErr := l.system(req.System)
+	files, filesErr := l.injected(req.System)
+	if err := errors.Join(settingsErr, filesErr); err != nil {
+		return Plan{}, err
+	}
 	disks, err := SelectDisks(req.Layout, req.Disks, facts)
 	if err != nil {
 		return Plan{}, err
@@ -42,7 +52,8 @@ func New(req request.Request, facts envscan.Facts, secrets []string) (Plan, erro
 	if err != nil {
 		return Plan{}, err
 	}
-	t := target{req: req, facts: facts, storage: onDisks}
+	req.System = system
+	t := target{req: req, facts: facts, storage: onDisks, injected: files}
 	if err := t.check(secrets); err != nil {
 		return Plan{}, err
 	}
@@ -63,6 +74,8 @@ type target struct {
 	req     request.Request
 	facts   envscan.Facts
 	storage storage.Plan
+	// injected are the item's files and units.
+	injected []injected
 }
 
 // at finds the file system that is mounted at one of the mount points.
@@ -218,6 +231,9 @@ func (t target) secrets() []string {
 		if u.PasswordSecret != "" {
 			names = append(names, u.PasswordSecret)
 		}
+	}
+	for _, in := range t.injected {
+		names = append(names, template.Secrets(in.Content)...)
 	}
 	for _, k := range t.storage.Secrets {
 		names = append(names, k.Secret)

@@ -20,6 +20,7 @@ import (
 	"github.com/victorinix/vic/internal/event"
 	"github.com/victorinix/vic/internal/plan/storage"
 	"github.com/victorinix/vic/internal/request"
+	"github.com/victorinix/vic/internal/template"
 )
 
 // Root is where the agent mounts the target's root file system.
@@ -111,6 +112,20 @@ type (
 		Mode uint32          `json:"mode"`
 		Key  storage.KeyFile `json:"key"`
 	}
+	// PutFile makes a file of the item with exactly this mode and owner; see
+	// WriteFile. The secrets in its content are only named here, and put in
+	// their places when it is written.
+	PutFile struct {
+		Path    string             `json:"path"`
+		Mode    uint32             `json:"mode"`            // permission bits; JSON decimal
+		Owner   string             `json:"owner"`           // name or number
+		Group   string             `json:"group,omitempty"` // empty: the owner's own
+		Content []template.Segment `json:"content"`
+	}
+	// EnableUnit enables a systemd unit.
+	EnableUnit struct {
+		Name string `json:"name"`
+	}
 	// HostKeys makes the SSH host keys and reports their public halves.
 	HostKeys struct{}
 	// Locale generates a locale, when the payload can.
@@ -166,6 +181,8 @@ func (WriteFile) Kind() string    { return "write-file" }
 func (Symlink) Kind() string      { return "symlink" }
 func (AddUser) Kind() string      { return "add-user" }
 func (WriteSecret) Kind() string  { return "write-secret" }
+func (PutFile) Kind() string      { return "put-file" }
+func (EnableUnit) Kind() string   { return "enable-unit" }
 func (HostKeys) Kind() string     { return "host-keys" }
 func (Locale) Kind() string       { return "locale" }
 func (SystemdBoot) Kind() string  { return "systemd-boot" }

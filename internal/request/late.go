@@ -160,6 +160,36 @@ func (s System) Map(f func(field, text string) (string, error)) (System, error) 
 	return s, errors.Join(errs...)
 }
 
+// SecretNames are the secrets that the system may ask for, sorted.
+func (s System) SecretNames() []string {
+	var names []string
+	for _, u := range s.Users {
+		if u.PasswordSecret != "" {
+			names = append(names, u.PasswordSecret)
+		}
+	}
+	contents := []string{}
+	for _, f := range s.Files {
+		contents = append(contents, f.Content)
+	}
+	for _, u := range s.Units {
+		contents = append(contents, u.Content)
+	}
+	for _, text := range contents {
+		t, err := template.Parse(text)
+		if err != nil {
+			continue // Check tells
+		}
+		for _, r := range t.References() {
+			if r.Kind == template.Secret {
+				names = append(names, r.Name)
+			}
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
 // validateLate checks what templates are made of.
 func (s System) validateLate() error {
 	known := map[string]bool{}

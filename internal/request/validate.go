@@ -79,7 +79,7 @@ func (r Request) Validate() error {
 	for _, name := range slices.Sorted(maps.Keys(r.Disks)) {
 		errs = append(errs, check(r.Disks[name] != DiskSelector{}, "disks."+name, "", "must name a disk"))
 	}
-	errs = append(errs, r.Payload.validate(), r.System.validate(template.Is), r.System.validateLate())
+	errs = append(errs, r.Payload.validate(), r.System.Check())
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("request: %w", err)
 	}
@@ -128,6 +128,12 @@ var (
 	// A parameter stands in a shell file and in a loader entry.
 	parameter = regexp.MustCompile(`^[\x21\x23-\x26\x28-\x5b\x5d-\x5f\x61-\x7e]+$`)
 )
+
+// Check reports everything that is wrong with a system, as far as it is known
+// where settings are templates.
+func (s System) Check() error {
+	return errors.Join(s.validate(template.Is), s.validateLate())
+}
 
 // Validate checks a system in which no setting is a template any more.
 func (s System) Validate() error {

@@ -21,6 +21,7 @@ import (
 	"github.com/victorinix/vic/internal/plan"
 	planned "github.com/victorinix/vic/internal/plan/storage"
 	"github.com/victorinix/vic/internal/request"
+	"github.com/victorinix/vic/internal/template"
 	"github.com/victorinix/vic/internal/tool"
 )
 
@@ -289,13 +290,15 @@ func thePlan() plan.Plan {
 		}
 	}
 	add(event.Verify, plan.CheckMemory{Need: 1}, plan.CheckTools{Programs: []string{"mkfs.ext4"}}, on.Create[0].Action,
-		plan.CheckSecrets{Names: []string{"password"}}, plan.CheckPayload{Payload: payload()})
+		plan.CheckSecrets{Names: []string{"password", "tls-key"}}, plan.CheckPayload{Payload: payload()})
 	p.Steps = append(p.Steps, on.Create[1:]...)
 	p.Steps = append(p.Steps, on.Mount...)
 	add(event.Copy, plan.CopyPayload{Payload: payload()})
 	add(event.Inject, plan.WriteFile{Path: "/etc/hostname", Mode: 0o644, Content: "h\n"}, plan.Symlink{Path: "/etc/localtime", Target: "/usr/share/zoneinfo/UTC"},
 		plan.AddUser{User: request.User{Name: "ann", Sudo: true, SSHKeys: []string{"ssh-ed25519 AAAA"}}},
-		plan.AddUser{User: request.User{Name: "root", PasswordSecret: "password"}}, plan.Locale{Name: "C.UTF-8"}, plan.HostKeys{})
+		plan.AddUser{User: request.User{Name: "root", PasswordSecret: "password"}}, plan.Locale{Name: "C.UTF-8"},
+		plan.PutFile{Path: "/etc/app/key", Mode: 0o600, Owner: "ann", Content: []template.Segment{{Text: "key="}, {Secret: "tls-key", Filters: []template.Filter{{Name: "json"}}}, {Text: "\n"}}},
+		plan.EnableUnit{Name: "app.service"}, plan.HostKeys{})
 	add(event.Boot, plan.SystemdBoot{ESP: "/boot/efi", Arch: "amd64"}, plan.Initramfs{Release: "6.12"}, plan.GRUB{Disks: []plan.Disk{theDisk}},
 		plan.CheckBoot{ESP: "/boot/efi", Arch: "amd64", Release: "6.12", BIOS: true},
 		plan.BootEntry{Label: "vic", Partition: esp, SectorSize: 512, Loader: `\EFI\systemd\systemd-bootx64.efi`})

@@ -113,7 +113,7 @@ func storageSteps(p plan.Plan) []plan.Step {
 func ours(a plan.Action) bool {
 	switch a.(type) {
 	case plan.CheckMemory, plan.CheckSecrets, plan.CheckTools, plan.CheckPayload, plan.CopyPayload,
-		plan.WriteFile, plan.WriteSecret, plan.Symlink, plan.AddUser, plan.HostKeys, plan.Locale,
+		plan.WriteFile, plan.WriteSecret, plan.PutFile, plan.EnableUnit, plan.Symlink, plan.AddUser, plan.HostKeys, plan.Locale,
 		plan.SystemdBoot, plan.Initramfs, plan.GRUB, plan.CheckBoot, plan.BootEntry:
 		return true
 	}
@@ -235,6 +235,10 @@ func (r *run) fill(ctx context.Context, s plan.Step) (note string, err error) {
 			return "", fmt.Errorf("write %s: %w", a.Path, err)
 		}
 		return "", in.writeSecret(a, key)
+	case plan.PutFile:
+		return "", in.putFile(a, r.Secrets)
+	case plan.EnableUnit:
+		return "", in.enableUnit(ctx, a.Name)
 	case plan.Symlink:
 		return "", in.symlink(a)
 	case plan.AddUser:

@@ -1,7 +1,9 @@
 package install_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -44,11 +46,14 @@ func newSetup(t *testing.T) *setup {
 	s := &setup{m: m, tools: &programs{m: m}}
 	s.Config = install.Config{
 		Plan: thePlan(), Machine: m, Disks: m, Tools: s.tools, Variables: efi.MapVariables{}, Root: t.TempDir(),
-		Secrets: secret.NewSet(map[string]string{"password": "$6$salt$" + strings.Repeat("a", 86)}), // a hash: hashing takes 0.1 s
+		Secrets: secret.NewSet(map[string]string{"tls-key": tlsKey, "password": "$6$salt$" + strings.Repeat("a", 86)}), // a hash: hashing takes 0.1 s
 		Sink:    event.SinkFunc(func(e event.Event) { s.events = append(s.events, e) }),
 	}
 	return s
 }
+
+// tlsKey is a secret that only one file may have.
+const tlsKey = "canary \"in\" the mine"
 
 func TestRunInstalls(t *testing.T) {
 	s := newSetup(t)
@@ -61,7 +66,7 @@ func TestRunInstalls(t *testing.T) {
 	}
 	want := []string{"wipe /dev/vda", "table /dev/vda", "mkfs.vfat /dev/vda2", "flush /dev/vda2", "mkfs.ext4 /dev/vda3", "flush /dev/vda3", "table /dev/vda",
 		"mount /dev/vda3 on " + filepath.Base(s.Root), "mount /dev/vda2 on efi", "mount erofs /dev/vdb",
-		"run useradd --create-home", "run usermod --append --groups sudo ann", "run usermod --lock ann", "run chpasswd -e", "run ssh-keygen -A",
+		"run useradd --create-home", "run usermod --append --groups sudo ann", "run usermod --lock ann", "run chpasswd -e", "run systemctl enable -- app.service", "run ssh-keygen -A",
 		"run update-initramfs -c -k 6.12", "run grub-install --target=i386-pc", "run update-grub", "run debconf-set-selections", "flush /dev/vda", "flush /dev/vda1", "flush /dev/vda"}
 	// ann exists in the payload, so there is no useradd.
 	want = slices.Delete(want, 10, 11)
@@ -75,6 +80,11 @@ func TestRunInstalls(t *testing.T) {
 	}
 	requirePairs(t, s.events)
 	requireTarget(t, s.Root)
+	for what, seen := range map[string]any{"effects": s.m.effects, "events": s.events, "stdin": s.tools.stdin, "plan": s.Plan} {
+		if doc, err := json.Marshal(seen); err != nil || bytes.Contains(doc, []byte("canary")) {
+			t.Errorf("the secret is in the %s (%v)", what, err)
+		}
+	}
 }
 
 // requireOrder wants effects that begin like these, in this order; mounts for
@@ -119,6 +129,7 @@ func requireTarget(t *testing.T, root string) {
 	t.Helper()
 	for name, want := range map[string]string{
 		"etc/hostname":                             "h\n",
+		"etc/app/key":                              "key=\"canary \\\"in\\\" the mine\"\n",
 		"home/ann/.ssh/authorized_keys":            "ssh-ed25519 AAAA\n",
 		"etc/sudoers.d/90-vic-ann":                 "ann ALL=(ALL:ALL) NOPASSWD: ALL\n",
 		"boot/efi/EFI/BOOT/BOOTX64.EFI":            "MZ",
@@ -131,7 +142,7 @@ func requireTarget(t *testing.T, root string) {
 	if _, err := os.Stat(filepath.Join(root, "etc/ssh/ssh_host_old")); !errors.Is(err, os.ErrNotExist) {
 		t.Error("the payload's host key is still there")
 	}
-	for name, mode := range map[string]os.FileMode{"home/ann/.ssh": 0o700, "home/ann/.ssh/authorized_keys": 0o600, "etc/sudoers.d/90-vic-ann": 0o440} {
+	for name, mode := range map[string]os.FileMode{"etc/app/key": 0o600, "home/ann/.ssh": 0o700, "home/ann/.ssh/authorized_keys": 0o600, "etc/sudoers.d/90-vic-ann": 0o440} {
 		if st, err := os.Stat(filepath.Join(root, name)); err != nil || st.Mode().Perm() != mode {
 			t.Errorf("%s: %v, %v", name, st, err)
 		}
@@ -223,7 +234,7 @@ func (s *swapper) Disks() ([]plan.Disk, error) {
 func TestRunCleansUpAfterFailure(t *testing.T) {
 	boom := errors.New("boom")
 	for _, effect := range []string{"wipe", "table", "mkfs.vfat", "mkfs.ext4", "mount /dev/vda3", "mount /dev/vda2", "mount erofs", "mount devtmpfs",
-		"run usermod", "run chpasswd", "run ssh-keygen", "run update-initramfs", "run grub-install", "run update-grub", "flush"} {
+		"run usermod", "run chpasswd", "run systemctl", "run ssh-keygen", "run update-initramfs", "run grub-install", "run update-grub", "flush"} {
 		t.Run(effect, func(t *testing.T) {
 			s := newSetup(t)
 			s.m.fail[effect] = boom
@@ -275,7 +286,7 @@ func TestRunPhases(t *testing.T) {
 
 func TestPasswordIsNeverAnArgument(t *testing.T) {
 	s := newSetup(t)
-	s.Secrets = secret.NewSet(map[string]string{"password": "hunter22"})
+	s.Secrets = secret.NewSet(map[string]string{"password": "hunter22", "tls-key": tlsKey})
 	if _, err := install.Run(t.Context(), s.Config); err != nil {
 		t.Fatal(err)
 	}
