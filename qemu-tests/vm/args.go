@@ -21,6 +21,7 @@ type setup struct {
 	disks    []image  // what to open for each of Config.Disks
 	backing  []image  // what lies under it where that is an overlay
 	creds    []string // files of SMBIOS strings
+	onboard  []string // files of SMBIOS structures
 }
 
 // image is a disk image as it is opened.
@@ -58,6 +59,7 @@ func (s setup) args(b backends) []string {
 	} else {
 		a = append(a, "-mon", "chardev=console,mode=readline")
 	}
+	a = append(a, s.nicsOn("00", rootBus)...) // before QEMU puts others in their place
 	a = append(a, "-device", "virtio-rng-pci")
 	if b.events != "" {
 		a = append(a, "-device", "virtio-serial-pci", "-chardev", b.events,
@@ -68,7 +70,9 @@ func (s setup) args(b backends) []string {
 		a = append(a, s.diskArgs(i)...)
 	}
 	for i, n := range s.NICs {
-		a = append(a, nicArgs(i, n)...)
+		if n.Address == "" {
+			a = append(a, s.nicArgs(i, n, "")...)
+		}
 	}
 	if s.NoReboot {
 		a = append(a, "-action", "reboot=shutdown")
@@ -76,6 +80,8 @@ func (s setup) args(b backends) []string {
 	if s.Watchdog != "" {
 		a = append(a, "-device", "i6300esb", "-action", "watchdog="+s.Watchdog)
 	}
+	a = append(a, s.onboardArgs()...)
+	a = append(a, s.bridgedNICArgs()...) // last: what has no bus would come onto these
 	if len(s.creds) > 0 {
 		v := "type=11"
 		for _, f := range s.creds {

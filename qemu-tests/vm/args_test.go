@@ -2,6 +2,7 @@ package vm
 
 import (
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -37,6 +38,11 @@ func fixed(t *testing.T, c Config) setup {
 		}
 		s.disks, s.backing = append(s.disks, img), append(s.backing, under)
 	}
+	for i, n := range c.NICs {
+		if n.Index > 0 {
+			s.onboard = append(s.onboard, s.temp(fmt.Sprintf("onboard%d", i)))
+		}
+	}
 	for range c.Credentials {
 		s.creds = append(s.creds, s.temp("credential"+string(rune('0'+len(s.creds)))))
 	}
@@ -46,6 +52,16 @@ func fixed(t *testing.T, c Config) setup {
 func TestCommandGolden(t *testing.T) {
 	for name, c := range map[string]Config{
 		"bios": {Name: "it's, me", Disks: []Disk{{Path: "/d/a,b.img", Serial: "QM0001"}}},
+		"another-machine": {
+			Disks: []Disk{
+				{Path: "/d/sata", Bus: "sata", Serial: "S1", Model: "EXAMPLE, A", WWN: "5000c50012345678", RPM: 7200, Physical: 4096},
+				{Path: "/d/scsi", Bus: "scsi", Model: "EXAMPLE B", RPM: 1}, {Path: "/d/card", Bus: "mmc"},
+			},
+			NICs: []NIC{
+				{Model: "e1000e", Address: "3d:00.1"}, {Model: "e1000e", Address: "3d:00.0"}, {Model: "usb-net"}, {},
+				{Model: "e1000e", Address: "00:1f.6", Index: 1, Label: "Onboard, LAN"}, {Model: "rtl8139", Address: "02:00.0", Index: 2}, {Model: "e1000", Address: "01:00.0"},
+			},
+		},
 		"uefi-everything": {
 			Firmware: "uefi", Vars: "/v/vars.fd", MemoryMiB: 512, CPUs: 1,
 			Events: true, Watchdog: "reset", NoReboot: true, Extra: []string{"-d", "guest_errors"},

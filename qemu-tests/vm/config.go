@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 )
@@ -68,9 +69,20 @@ type Disk struct {
 	// SectorSize is the logical and physical sector size: 512 (default) or
 	// 4096 bytes. SATA disks have 512.
 	SectorSize int
-	ReadOnly   bool
-	Snapshot   bool   // writes go to a temporary overlay and are lost
-	Bus        string // "virtio" (default), "nvme", "sata", "usb" or "scsi"
+	// Physical is the physical sector size where it is not SectorSize: 4096 for
+	// a disk that only pretends to have sectors of 512 bytes.
+	Physical int
+	// Model and WWN (16 hexadecimal digits) are what a SATA or SCSI disk says of
+	// itself; RPM is how fast it turns, 1 for one without moving parts.
+	Model    string
+	WWN      string
+	RPM      int
+	ReadOnly bool
+	Snapshot bool // writes go to a temporary overlay and are lost
+	// Bus is "virtio" (default), "nvme", "sata", "usb", "scsi", or "mmc": an SD
+	// card, of 512-byte sectors, without a serial number of its own, and with a
+	// size that is a power of two.
+	Bus string
 	// BootIndex is the place in the firmware's boot order, from 1. 0 leaves
 	// the order to the firmware, which under UEFI is that of its BootOrder
 	// variable: any index in a machine makes the firmware change BootOrder.
@@ -98,7 +110,15 @@ type Disk struct {
 // first, 10.0.3.0/24 for the second, and so on, with DHCP, DNS and a router.
 type NIC struct {
 	MAC   string // default 52:54:00:76:69:00 plus the card's index
-	Model string // default virtio-net-pci
+	Model string // default virtio-net-pci; usb-net is plugged into USB
+	// Address is the place on the PCI bus: BUS:SLOT.FUNCTION in hexadecimal, such
+	// as 3d:00.0. Buses other than 00 are behind root ports, and have slot 00
+	// alone. Empty: QEMU chooses.
+	Address string
+	// Index and Label are what the firmware calls an onboard card (SMBIOS type
+	// 41). Index 0: the firmware does not know it.
+	Index int
+	Label string
 	// Forward lists guest TCP ports; each is reachable on a free port of the
 	// host's loopback address, see Machine.Addr.
 	Forward []int
@@ -107,9 +127,14 @@ type NIC struct {
 	Restrict bool
 }
 
-var diskBuses = map[string]bool{"virtio": true, "nvme": true, "sata": true, "usb": true, "scsi": true}
+var diskBuses = map[string]bool{"virtio": true, "nvme": true, "sata": true, "usb": true, "scsi": true, "mmc": true}
 var cacheModes = map[string]bool{"writeback": true, "unsafe": true, "writethrough": true, "none": true}
 var watchdogActions = map[string]bool{"": true, "reset": true, "poweroff": true, "pause": true, "none": true}
+
+var (
+	wwnForm     = regexp.MustCompile(`^[0-9a-f]{16}$`)
+	addressForm = regexp.MustCompile(`^[0-9a-f]{2}:[01][0-9a-f]\.[0-7]$`)
+)
 
 // withDefaults fills in what was left out and makes paths absolute.
 func (c Config) withDefaults() (Config, error) {
@@ -199,10 +224,16 @@ func (c Config) validate() error {
 			return fmt.Errorf("machine %s: disk %s: %w", c.Name, d.Path, err)
 		}
 	}
+	taken := map[string]bool{}
 	for i, n := range c.NICs {
-		if err := n.validate(); err != nil {
+		err := n.validate()
+		if err == nil && taken[n.Address] && n.Address != "" {
+			err = fmt.Errorf("another is at %s", n.Address)
+		}
+		if err != nil {
 			return fmt.Errorf("machine %s: network card %d: %w", c.Name, i, err)
 		}
+		taken[n.Address] = true
 	}
 	return nil
 }
@@ -214,13 +245,19 @@ func (d Disk) validate() error {
 	case d.Format != "" && d.Format != "raw" && d.Format != "qcow2":
 		return fmt.Errorf("format %q is not raw or qcow2", d.Format)
 	case !diskBuses[d.Bus]:
-		return fmt.Errorf("bus %q is not virtio, nvme, sata, usb or scsi", d.Bus)
+		return fmt.Errorf("bus %q is not virtio, nvme, sata, usb, scsi or mmc", d.Bus)
 	case !cacheModes[d.Cache]:
 		return fmt.Errorf("cache %q is not writeback, unsafe, writethrough or none", d.Cache)
 	case d.SectorSize != 512 && d.SectorSize != 4096:
 		return fmt.Errorf("sector size %d is not 512 or 4096", d.SectorSize)
 	case d.SectorSize != 512 && d.Bus == "sata":
 		return fmt.Errorf("QEMU's SATA disks have 512-byte sectors, not %d", d.SectorSize)
+	case d.SectorSize != 512 && d.Bus == "mmc":
+		return fmt.Errorf("SD cards have 512-byte sectors, not %d", d.SectorSize)
+	case (d.Model != "" || d.WWN != "" || d.RPM != 0) && d.Bus != "sata" && d.Bus != "scsi":
+		return fmt.Errorf("QEMU's %s disks have no model, WWN and speed to choose", d.Bus)
+	case d.WWN != "" && !wwnForm.MatchString(d.WWN):
+		return fmt.Errorf("WWN %q is not 16 hexadecimal digits", d.WWN)
 	case d.LogWrites != "" && (d.Bus == "nvme" || d.Bus == "usb" || d.Cache == "writethrough"):
 		return fmt.Errorf("the log of writes would lack flushes on %s with cache %s", d.Bus, d.Cache)
 	case d.FailWrites < 0 || d.FailWrites > maxFailWrites:
@@ -240,6 +277,20 @@ func (d Disk) validate() error {
 func (n NIC) validate() error {
 	if hw, err := net.ParseMAC(n.MAC); err != nil || len(hw) != 6 {
 		return fmt.Errorf("hardware address %q is not six bytes", n.MAC)
+	}
+	switch {
+	case n.Address != "" && !addressForm.MatchString(n.Address):
+		return fmt.Errorf("PCI address %q is not of the form 3d:00.0", n.Address)
+	case n.Address > "01" && n.Address[3:5] != "00":
+		return fmt.Errorf("PCI address %s: behind a root port there is slot 00 alone", n.Address)
+	case n.Model == "usb-net" && n.Address != "":
+		return fmt.Errorf("one on USB has no PCI address")
+	case n.Index != 0 && n.Address == "":
+		return fmt.Errorf("onboard index %d needs a PCI address", n.Index)
+	case n.Index < 0 || n.Index > 255:
+		return fmt.Errorf("onboard index %d is not 0 to 255", n.Index)
+	case n.Label != "" && n.Index == 0:
+		return fmt.Errorf("label %q needs an onboard index", n.Label)
 	}
 	for _, p := range n.Forward {
 		if p < 1 || p > 65535 {

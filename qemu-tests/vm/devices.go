@@ -3,7 +3,6 @@ package vm
 import (
 	"fmt"
 	"strconv"
-	"strings"
 )
 
 // controllerArgs add the host adapters that the disks need.
@@ -13,6 +12,9 @@ func (s setup) controllerArgs() []string {
 		need[d.Bus] = true
 	}
 	var a []string
+	for _, n := range s.NICs {
+		need["usb"] = need["usb"] || n.Model == "usb-net"
+	}
 	if need["usb"] {
 		a = append(a, "-device", "qemu-xhci,id=xhci,p2=15,p3=15")
 	}
@@ -53,12 +55,12 @@ func (s setup) diskArgs(i int) []string {
 	if d.Hotplug {
 		a = append(a, "-device", opts("pcie-root-port", "id", bus, "chassis", strconv.Itoa(i+1)))
 	}
+	if d.Bus == "mmc" { // each card has a slot of its own
+		return append(a, "-device", "sdhci-pci", "-device", opts("sd-card", "id", id, "drive", top))
+	}
 	dev := opts(d.device(), "id", id, "drive", top, "bus", bus, "serial", d.serial(i),
 		"write-cache", onOff(d.Cache != "writethrough"))
-	if d.SectorSize != 512 {
-		size := strconv.Itoa(d.SectorSize)
-		dev = opts(dev, "logical_block_size", size, "physical_block_size", size)
-	}
+	dev = opts(dev, d.identity()...)
 	if d.FailWrites > 0 { // QEMU would stop a machine whose disk is full
 		dev = opts(dev, "werror", "report")
 	}
@@ -66,6 +68,24 @@ func (s setup) diskArgs(i int) []string {
 		dev = opts(dev, "bootindex", strconv.Itoa(d.BootIndex))
 	}
 	return append(a, "-device", dev)
+}
+
+// identity are the properties by which a guest tells disks from each other.
+func (d Disk) identity() []string {
+	var kv []string
+	if physical := max(d.Physical, d.SectorSize); physical != 512 {
+		kv = append(kv, "logical_block_size", strconv.Itoa(d.SectorSize), "physical_block_size", strconv.Itoa(physical))
+	}
+	if d.WWN != "" {
+		kv = append(kv, "wwn", "0x"+d.WWN)
+	}
+	if d.RPM != 0 {
+		kv = append(kv, "rotation_rate", strconv.Itoa(d.RPM))
+	}
+	if d.Bus == "scsi" {
+		return append(kv, "product", d.Model)
+	}
+	return append(kv, "model", d.Model)
 }
 
 // maxFailWrites keeps the arguments within what a process can have.
@@ -129,26 +149,6 @@ func (d Disk) serial(i int) string {
 		return fmt.Sprintf("disk%d", i)
 	}
 	return d.Serial
-}
-
-// nicArgs are network card i and the network behind it. The card's option ROM
-// is left out: starting a system from the network is the firmware's business
-// under UEFI, and takes SeaBIOS seconds.
-func nicArgs(i int, n NIC) []string {
-	id := fmt.Sprintf("nic%d", i)
-	netdev := opts("user", "id", id,
-		"net", fmt.Sprintf("10.0.%d.0/24", 2+i), "ipv6-net", fmt.Sprintf("fec0:0:0:%x::/64", i))
-	if n.Restrict {
-		netdev = opts(netdev, "restrict", "on")
-	}
-	for _, port := range n.Forward {
-		netdev = opts(netdev, "hostfwd", fmt.Sprintf("tcp:127.0.0.1:0-:%d", port))
-	}
-	dev := opts(n.Model, "id", id+"-card", "netdev", id, "mac", n.MAC)
-	if strings.HasPrefix(n.Model, "virtio-net") {
-		dev += ",romfile="
-	}
-	return []string{"-netdev", netdev, "-device", dev}
 }
 
 func onOff(b bool) string {

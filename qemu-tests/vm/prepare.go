@@ -41,6 +41,9 @@ func prepare(ctx context.Context, h host, c Config) (setup, error) {
 	if err := s.writeCredentials(); err != nil {
 		return s, err
 	}
+	if err := s.writeOnboard(); err != nil {
+		return s, err
+	}
 	if s.accel = c.Accel; s.accel == "" {
 		s.accel = accelFor(ctx, c.Arch)
 	}
