@@ -91,6 +91,18 @@ type Result struct {
 	Disk string `json:"disk"`
 	// RootUUID is the UUID of the root file system.
 	RootUUID string `json:"rootUUID"`
+	// NICs are the network interfaces whose names are known.
+	NICs []NIC `json:"nics,omitempty"`
+}
+
+// NIC is what a network interface will be called.
+type NIC struct {
+	Name string `json:"name"`
+	// Wished: the name was asked for, and stays wherever the card goes. One that
+	// was not is udev's, and right as long as the card is where it was.
+	Wished bool   `json:"wished,omitempty"`
+	HWAddr string `json:"hwaddr,omitempty"` // permanent MAC
+	Path   string `json:"path"`             // bus path as udev's ID_PATH
 }
 
 // Sink takes events. Seq, V and Time are filled in by the sink that encodes.

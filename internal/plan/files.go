@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/victorinix/vic/envscan"
 	"github.com/victorinix/vic/internal/request"
 )
 
@@ -22,6 +21,7 @@ func (t target) inject() []named {
 		t.file("/etc/machine-id", ""))
 	s = append(s, t.bootConfig()...)
 	s = append(s, t.apt()...)
+	s = append(s, t.links()...)
 	s = append(s, t.network()...)
 	s = append(s, t.regional()...)
 	for _, u := range t.req.System.Users {
@@ -131,23 +131,15 @@ func (t target) network() []named {
 		if n.Wireless {
 			continue // needs credentials, and wpa_supplicant or iwd
 		}
-		s = append(s, t.file(fmt.Sprintf("/etc/systemd/network/10-vic-%d.network", i), networkFile(t.req.System.Network, n)))
+		s = append(s, t.file(fmt.Sprintf("/etc/systemd/network/10-vic-%d.network", i), networkFile(t.req.System.Network, t.match(n))))
 	}
 	return s
 }
 
 // networkFile is a systemd.network(5) file.
-func networkFile(cfg request.Network, n envscan.NIC) string {
+func networkFile(cfg request.Network, match string) string {
 	var b strings.Builder
-	b.WriteString("[Match]\n")
-	if n.HWAddr != "" && n.HWAddrFrom == "permanent" {
-		fmt.Fprintf(&b, "PermanentMACAddress=%s\n", n.HWAddr)
-	} else {
-		fmt.Fprintf(&b, "Path=%s\n", n.Path)
-		if n.Driver != "" {
-			fmt.Fprintf(&b, "Driver=%s\n", n.Driver)
-		}
-	}
+	b.WriteString("[Match]\n" + match)
 	// A machine with several cards is up when one of them is.
 	b.WriteString("\n[Link]\nRequiredForOnline=yes\n")
 	if cfg.Mode == request.NetworkDHCP {

@@ -54,6 +54,9 @@ func New(req request.Request, facts envscan.Facts, secrets []string) (Plan, erro
 	}
 	req.System = system
 	t := target{req: req, facts: facts, storage: onDisks, injected: files}
+	if t.nics, err = t.interfaces(); err != nil {
+		return Plan{}, err
+	}
 	if err := t.check(secrets); err != nil {
 		return Plan{}, err
 	}
@@ -65,7 +68,7 @@ func New(req request.Request, facts envscan.Facts, secrets []string) (Plan, erro
 		Warnings: t.warnings(),
 		Finish:   req.Finish,
 	}
-	p.Result = event.Result{Hostname: req.System.Hostname, Kernel: req.Payload.Kernel, Disk: p.Disks(), RootUUID: t.root().UUID}
+	p.Result = event.Result{Hostname: req.System.Hostname, Kernel: req.Payload.Kernel, Disk: p.Disks(), RootUUID: t.root().UUID, NICs: t.known()}
 	return p, nil
 }
 
@@ -74,6 +77,9 @@ type target struct {
 	req     request.Request
 	facts   envscan.Facts
 	storage storage.Plan
+	// nics are the names of the interfaces, one for each of hw.nic; empty: not
+	// known.
+	nics []event.NIC
 	// injected are the item's files and units.
 	injected []injected
 }

@@ -125,6 +125,7 @@ func (p Plan) Describe() string {
 	for _, d := range p.Storage.Disks {
 		b.WriteString("\n" + d.Picture())
 	}
+	b.WriteString(p.describeNames())
 	for i, s := range p.Steps {
 		if i == 0 || p.Steps[i-1].Phase != s.Phase {
 			fmt.Fprintf(&b, "\n%s\n", s.Phase)

@@ -56,6 +56,9 @@ type Payload struct {
 	Arch     string `json:"arch"`
 	// Kernel is the release of the kernel in the payload (uname -r).
 	Kernel string `json:"kernel"`
+	// Udev is the version of the package udev in the payload: it decides how
+	// network interfaces are called. Empty: not known.
+	Udev   string `json:"udev,omitempty"`
 	Source Source `json:"source"`
 }
 
@@ -125,4 +128,6 @@ type Network struct {
 	// Mode is "dhcp": DHCP and router advertisements on every physical NIC
 	// found on the target, matched by its permanent MAC.
 	Mode string `json:"mode"`
+	// NICs are names for interfaces; all others keep those that udev gives them.
+	NICs []NICName `json:"nics,omitempty"`
 }

@@ -148,6 +148,7 @@ func (s System) validate(later func(text string) bool) error {
 		check(s.Locale == "" || word.MatchString(s.Locale), "system.locale", s.Locale, "must be a locale such as de_DE.UTF-8"),
 		check(s.Keymap == "" || word.MatchString(s.Keymap), "system.keymap", s.Keymap, "must be a keymap such as de"),
 		check(s.Network.Mode == NetworkDHCP, "system.network.mode", s.Network.Mode, "must be dhcp"),
+		validateNICs(s.Network.NICs),
 	}
 	for field, url := range map[string]string{"system.apt.mirror": s.APT.Mirror, "system.apt.security": s.APT.Security} {
 		errs = append(errs,
