@@ -21,7 +21,7 @@ import (
 // one disk too, with BIOS: the tests do it anyway. With UEFI it does so in
 // disks.TestLUKSOnLVM.
 var defaults = []lab.Spec{
-	{Firmware: "uefi", Sector: 512},
+	{Firmware: "uefi", Sector: 512, Args: configs},
 	{Firmware: "bios", Sector: 512, Prove: true},
 	{Firmware: "uefi", Sector: 4096},
 }
