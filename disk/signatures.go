@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"github.com/victorinix/vic/disk/probe"
 )
 
 // Signature is something on a disk that says what the bytes around it are.
@@ -111,7 +113,7 @@ func Signatures(d Device, off, size int64) ([]Signature, error) {
 	if off < 0 || size < 0 || off+size > d.Size() {
 		return nil, fmt.Errorf("look for signatures: bytes %d to %d are not on the device", off, off+size)
 	}
-	s := search{d: d, off: off, size: size}
+	s := search{r: probe.Ends(io.NewSectionReader(d, off, size), size), off: off, size: size}
 	for _, m := range marks {
 		s.look(m.typ, m.place(size), []byte(m.magic))
 	}
@@ -127,7 +129,7 @@ func Signatures(d Device, off, size int64) ([]Signature, error) {
 
 // search keeps its first error, like bufio.Writer.
 type search struct {
-	d         Device
+	r         io.ReaderAt // of the range
 	off, size int64
 	found     []Signature
 	err       error
@@ -138,7 +140,7 @@ func (s *search) read(at int64, n int) []byte {
 		return nil
 	}
 	b := make([]byte, n)
-	if _, err := s.d.ReadAt(b, s.off+at); err != nil && !errors.Is(err, io.EOF) {
+	if _, err := s.r.ReadAt(b, at); err != nil && !errors.Is(err, io.EOF) {
 		s.err = err
 		return nil
 	}

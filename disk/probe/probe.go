@@ -81,7 +81,7 @@ var probes = []func(*source) *Result{
 // Type. An error says that a part could not be read; the results of what could
 // be read come with it.
 func Probe(r io.ReaderAt, size int64) ([]Result, error) {
-	s := &source{r: r, size: size}
+	s := &source{r: Ends(r, size), size: size}
 	var list []Result
 	for _, probe := range probes {
 		if found := probe(s); found != nil {
