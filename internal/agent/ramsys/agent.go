@@ -65,7 +65,7 @@ func agent(ctx context.Context, cfg Config, sink event.Sink) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
-	settled, err := openSystem(ctx, cmdline.System, hw, env.Online, sink)
+	settled, err := openSystem(ctx, cmdline, hw, env.Online, sink)
 	if err != nil {
 		return outcome{}, err
 	}
@@ -213,7 +213,8 @@ func reportNetwork(sink event.Sink, iface string, l *network.Lease, err error) {
 
 // openSystem finds, verifies and mounts the system erofs, and starts to load
 // what the devices need from it: settled is closed when they have that.
-func openSystem(ctx context.Context, src Source, hw hardware, online func(context.Context) error, sink event.Sink) (settled <-chan struct{}, err error) {
+func openSystem(ctx context.Context, c Cmdline, hw hardware, online func(context.Context) error, sink event.Sink) (settled <-chan struct{}, err error) {
+	src := c.System
 	if src.URL != "" {
 		if err := online(ctx); err != nil {
 			return nil, fmt.Errorf("download %s: %w", src.URL, err)
@@ -241,6 +242,11 @@ func openSystem(ctx context.Context, src Source, hw hardware, online func(contex
 		}
 	}
 	sink.Emit(event.Event{Phase: event.Enter, Step: "system", State: event.Done, Message: message})
+	for _, module := range c.Load {
+		if err := hw.need(ctx)(module); err != nil {
+			warn(sink, []string{err.Error()})
+		}
+	}
 	return hw.settled, mountEFI(ctx, hw)
 }
 

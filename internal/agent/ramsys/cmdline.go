@@ -19,6 +19,8 @@ type Cmdline struct {
 	// of those that are loaded, by name.
 	Blacklist    map[string]bool
 	ModuleParams map[string]string
+	// Load are modules to load though no device asks for them.
+	Load []string
 	// Warnings are about vic.* keys and values that were not understood.
 	Warnings []string
 }
@@ -80,6 +82,8 @@ func ParseCmdline(line string) Cmdline {
 			for m := range strings.SplitSeq(value, ",") {
 				c.Blacklist[underscores(m)] = true
 			}
+		case name == "modules-load": // as systemd-modules-load.service(8)
+			c.Load = append(c.Load, strings.FieldsFunc(value, func(r rune) bool { return r == ',' })...)
 		default:
 			c.moduleParam(word, name)
 		}

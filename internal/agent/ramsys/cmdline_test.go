@@ -36,6 +36,9 @@ func TestParseCmdline(t *testing.T) {
 			c.ModuleParams["usb_storage"], c.ModuleParams["i8042"] = "quirks=a:b:u delay_use=0", "nomux"
 		})},
 		{"modprobe.blacklist=a-b,c", with(func(c *Cmdline) { c.Blacklist["a_b"], c.Blacklist["c"] = true, true })},
+		{"modules-load=mac80211_hwsim,dummy mac80211_hwsim.radios=2 modules-load=", with(func(c *Cmdline) {
+			c.Load, c.ModuleParams["mac80211_hwsim"] = []string{"mac80211_hwsim", "dummy"}, "radios=2"
+		})},
 		{"vic.nett=no", with(func(c *Cmdline) {
 			c.Warnings = []string{"kernel command line: unknown key vic.nett, nearest is vic.net"}
 		})},
