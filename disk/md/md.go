@@ -52,6 +52,19 @@ func Assemble(ctx context.Context, r tool.Runner, name, uuid string, members []s
 	return settled(ctx, r, name, uuid)
 }
 
+// Missing is how many of its devices a running array lacks, by its kernel name.
+// An array of a level without redundancy lacks none, or does not run.
+func Missing(root sysfs.Root, name string) (int, error) {
+	n, err := root.Number("sys/block", name, "md/degraded")
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("see if array %s is whole: %w", name, err)
+	}
+	return int(n), nil
+}
+
 // settled waits for udev and finds the node.
 func settled(ctx context.Context, r tool.Runner, name, uuid string) (string, error) {
 	if err := udev.Settle(ctx, r); err != nil {

@@ -17,6 +17,13 @@ import (
 // ErrNoDisk is wrapped when no disk, or more than one, matches the selector.
 var ErrNoDisk = errors.New("no single disk matches")
 
+// ErrAbsent is wrapped, besides ErrNoDisk, when none does.
+var ErrAbsent = errors.New("no disk matches")
+
+type absent struct{ error }
+
+func (a absent) Unwrap() []error { return []error{a.error, ErrAbsent} }
+
 // selectDisk finds the one disk that the selector means.
 func selectDisk(sel request.DiskSelector, disks []envscan.Disk) (Disk, error) {
 	d, err := selectOne(layout.Disk{}, sel, disks)
@@ -95,7 +102,10 @@ func selectOne(spec layout.Disk, asked request.DiskSelector, disks []envscan.Dis
 			found = append(found, d)
 		}
 	}
-	if len(found) != 1 {
+	if len(found) == 0 {
+		return envscan.Disk{}, absent{fmt.Errorf("%w %s: 0 of %d do; this machine has %s", ErrNoDisk, what, len(disks), list(disks))}
+	}
+	if len(found) > 1 {
 		return envscan.Disk{}, fmt.Errorf("%w %s: %d of %d do; this machine has %s", ErrNoDisk, what, len(found), len(disks), list(disks))
 	}
 	return found[0], nil

@@ -3,6 +3,7 @@ package storage
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	plan "github.com/victorinix/vic/internal/plan/storage"
@@ -24,23 +25,57 @@ func (e *Executor) createArray(a plan.CreateArray) maker {
 	}
 }
 
-// assembleArray starts an array that is not running. One member may be missing
-// from the machine; mdadm decides whether it can run without.
+// assembleArray starts an array that is not running, from those of its members
+// that are there; mdadm decides whether it can run without the others.
 func (e *Executor) assembleArray(a plan.AssembleArray) work {
-	return always(func(ctx context.Context) error {
-		paths, err := e.paths(a.Members)
-		if err != nil {
-			return err
-		}
-		uuid := a.UUID
-		if uuid == "" {
-			if uuid, err = e.arrayOf(paths); err != nil {
+	missing := 0
+	return work{
+		probe: never,
+		do: func(ctx context.Context) error {
+			paths, err := e.paths(a.Members)
+			if err != nil {
 				return err
 			}
+			uuid := a.UUID
+			if uuid == "" {
+				if uuid, err = e.arrayOf(paths); err != nil {
+					return err
+				}
+			}
+			if paths, err = e.membersOf(uuid, paths); err != nil {
+				return fmt.Errorf("assemble %s: %w", a.Array, err)
+			}
+			e.stack.arrays[a.Array] = uuid
+			missing, err = e.Machine.AssembleArray(ctx, a.Array, uuid, paths)
+			return err
+		},
+		note: func() string {
+			if missing == 0 {
+				return ""
+			}
+			return fmt.Sprintf("warning: array %s runs without %d of its devices", a.Array, missing)
+		},
+	}
+}
+
+// membersOf are those of the devices that belong to an array: one may be new.
+func (e *Executor) membersOf(uuid string, paths []string) ([]string, error) {
+	var members []string
+	for _, p := range paths {
+		found, err := e.Machine.Content(p)
+		if err != nil && !missing(err) {
+			return nil, fmt.Errorf("look at %s: %w", p, err)
 		}
-		e.stack.arrays[a.Array] = uuid
-		return e.Machine.AssembleArray(ctx, a.Array, uuid, paths)
-	})
+		if slices.ContainsFunc(found, func(c Content) bool {
+			return sameUUID(c.UUID, uuid) || c.Type != "linux_raid_member" && strings.HasSuffix(c.Type, "_raid_member")
+		}) {
+			members = append(members, p)
+		}
+	}
+	if len(members) == 0 {
+		return nil, fmt.Errorf("none of %s is a member of the array %s", strings.Join(paths, ", "), uuid)
+	}
+	return members, nil
 }
 
 // arrayOf is the UUID of the array that devices are members of.

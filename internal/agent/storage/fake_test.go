@@ -325,9 +325,10 @@ func (f *fake) CreateArray(_ context.Context, a plan.CreateArray, members []stri
 	return nil
 }
 
-func (f *fake) AssembleArray(_ context.Context, name, _ string, members []string) error {
+// AssembleArray is of arrays with two devices.
+func (f *fake) AssembleArray(_ context.Context, name, _ string, members []string) (int, error) {
 	f.active["/dev/md/"+name] = strings.Join(members, " ")
-	return nil
+	return 2 - len(members), nil
 }
 
 func (f *fake) StopArray(_ context.Context, name, _ string) error {

@@ -186,9 +186,12 @@ func (h Host) CreateArray(ctx context.Context, a plan.CreateArray, members []str
 }
 
 // AssembleArray implements Stacks.
-func (h Host) AssembleArray(ctx context.Context, name, uuid string, members []string) error {
-	_, err := md.Assemble(ctx, h.Tools, name, uuid, members)
-	return err
+func (h Host) AssembleArray(ctx context.Context, name, uuid string, members []string) (missing int, err error) {
+	node, err := md.Assemble(ctx, h.Tools, name, uuid, members)
+	if err != nil {
+		return 0, err
+	}
+	return md.Missing(system, system.KernelName(node))
 }
 
 // StopArray implements Stacks.

@@ -112,7 +112,8 @@ type Stacks interface {
 	DeactivateVG(ctx context.Context, vg string) error
 
 	CreateArray(ctx context.Context, a plan.CreateArray, members []string) error
-	AssembleArray(ctx context.Context, name, uuid string, members []string) error
+	// AssembleArray starts an array that may lack devices, and says how many.
+	AssembleArray(ctx context.Context, name, uuid string, members []string) (missing int, err error)
 	StopArray(ctx context.Context, name, uuid string) error
 }
 

@@ -184,3 +184,76 @@ func wrong(t *testing.T, m loops, names map[string]plan.Disk) string {
 	}
 	return strings.Join(bad, "\n")
 }
+
+// layers is LVM in LUKS with a volume that has the rest, and one behind it.
+func layers(keep string) string {
+	return fmt.Sprintf(`
+disk: {main: {type: disk, content: {type: gpt, partitions: {data: {%s, label: data, content:
+  {type: luks, name: vic-test-crypt, extraFormatArgs: [--pbkdf, pbkdf2, --pbkdf-force-iterations, "1000"], content: {type: lvm_pv, vg: vic-test-vg}}}}}}}
+lvm_vg:
+  vic-test-vg:
+    type: lvm_vg
+    lvs:
+      home: {size: "100%%FREE", priority: 2, content: {type: filesystem, format: ext4, mountpoint: /}}
+      swap: {size: 16M, priority: 1, content: {type: swap}}
+`, keep)
+}
+
+// A partition shrinks with all that stands in it, and grows again, also when a
+// program is killed on the way; the files are there afterwards.
+func TestStackedResize(t *testing.T) {
+	needKernel(t)
+	m := real(t, loopDisk(t, t.TempDir(), 400<<20))
+	names := map[string]plan.Disk{"main": m.disks[0]}
+	part := m.Partition(m.disks[0].Device, 1)
+	planned := func(keep string) plan.Plan {
+		l, err := layout.Parse("layout.yaml", []byte(layers(keep)))
+		must(t, err)
+		p, err := plan.New(plan.Config{Layout: l, Disks: map[string]plan.State{"main": scan(t, m)}, Seed: uuid.NewSHA1(seed, []byte(t.Name()))})
+		must(t, err)
+		return p
+	}
+	p := planned("size: 300M")
+	down := pairConfig(t, m, names, p.Unmount)
+	t.Cleanup(func() { must(t, storage.Run(context.Background(), down)) })
+	up := down
+	run := func(steps []plan.Step, tools tool.Runner) error {
+		c := up
+		host := m
+		host.Tools = tools
+		c.Steps, c.Tools, c.Machine = steps, tools, host
+		return storage.Run(t.Context(), c)
+	}
+	must(t, run(p.Create, tool.Exec{}))
+	must(t, run(p.Mount, tool.Exec{}))
+	data := []byte(strings.Repeat("what is kept\n", 1<<18))
+	must(t, os.WriteFile(up.Root+"/file", data, 0o600))
+	must(t, storage.Run(t.Context(), down))
+	for _, step := range []struct {
+		keep    string
+		size    int64
+		program string
+	}{{"keep: true, resize: 200M", 200 << 20, "lvresize"}, {"keep: true, resize: 350M", 350 << 20, "pvresize"}, {"keep: true, resize: 180M", 180 << 20, "resize2fs"}} {
+		if err := run(planned(step.keep).Create, killer{program: step.program, how: "after", hit: new(bool)}); !errors.Is(err, errDied) {
+			t.Fatalf("%s: %s was not killed: %v", step.keep, step.program, err)
+		}
+		p := planned(step.keep)
+		must(t, run(p.Create, tool.Exec{}))
+		must(t, run(p.Create, tool.Exec{})) // once more
+		must(t, storage.Run(t.Context(), down))
+		if size, _, err := m.Measure(part); err != nil || size != step.size {
+			t.Errorf("%s: the partition has %d bytes %v", step.keep, size, err)
+		}
+		must(t, run(p.Mount, tool.Exec{}))
+		if b, err := os.ReadFile(up.Root + "/file"); err != nil || string(b) != string(data) {
+			t.Errorf("%s: the file has %d bytes %v", step.keep, len(b), err)
+		}
+		free := sh(t, "vgs", "--noheadings", "--options", "vg_free_count", "vic-test-vg")
+		node, err := m.Node(plan.Device{VG: "vic-test-vg", LV: "home"}, "")
+		must(t, err)
+		must(t, storage.Run(t.Context(), down))
+		if free != "0" || node == "" {
+			t.Errorf("%s: %s extents are free", step.keep, free)
+		}
+	}
+}

@@ -142,7 +142,8 @@ func (e *Executor) Step(ctx context.Context, s plan.Step) (note string, err erro
 		return e.skip(ctx, s, w)
 	}
 	if !lasting(s.Action) {
-		return w.note, w.do(ctx)
+		err := w.do(ctx)
+		return w.told(), err
 	}
 	e.resuming(s)
 	if err := e.Journal.record(s, stateStarted); err != nil {
@@ -157,7 +158,7 @@ func (e *Executor) Step(ctx context.Context, s plan.Step) (note string, err erro
 	if !done {
 		return "", errors.New("it was done without an error, and is not there")
 	}
-	return w.note, e.Journal.record(s, stateDone)
+	return w.told(), e.Journal.record(s, stateDone)
 }
 
 // skip is a step that was found done; what is not lasting of it is done again.
@@ -192,7 +193,15 @@ type work struct {
 	seen func(context.Context) (bool, error)
 	// ready makes usable what is done and not active.
 	ready func(context.Context) error
-	note  string
+	// note is for people, after do.
+	note func() string
+}
+
+func (w work) told() string {
+	if w.note == nil {
+		return ""
+	}
+	return w.note()
 }
 
 func (w work) after(ctx context.Context) (bool, error) {

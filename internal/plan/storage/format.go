@@ -117,7 +117,7 @@ func (w *walker) assemble(key string) {
 // devices.
 func (w *walker) memberCounts() map[string]int {
 	n := map[string]int{}
-	contents(w.config.Layout, func(c layout.Content) {
+	contents(w.config.present(), func(c layout.Content) {
 		if key := memberOf(c); key != "" {
 			n[key]++
 		}

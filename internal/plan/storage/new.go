@@ -20,6 +20,10 @@ func New(c Config) (Plan, error) {
 	}
 	w := &walker{config: c, members: map[string][]block{}}
 	for _, name := range slices.Sorted(maps.Keys(c.Layout.Disk)) {
+		if slices.Contains(c.Absent, name) {
+			w.absent(name)
+			continue
+		}
 		w.disk(name)
 	}
 	if len(w.errs) > 0 { // without tables there is nothing to go on with
@@ -31,6 +35,9 @@ func New(c Config) (Plan, error) {
 	w.mounts()
 	w.unmounts()
 	w.plan.Boot = w.boot()
+	if len(c.Absent) > 0 { // nothing can be made
+		w.plan.Create = nil
+	}
 	if err := errors.Join(w.errs...); err != nil {
 		return Plan{}, err
 	}
@@ -45,6 +52,9 @@ func sameNames(c Config) error {
 	used := map[string]string{}
 	for _, name := range slices.Sorted(maps.Keys(c.Layout.Disk)) {
 		d, ok := c.Disks[name]
+		if !ok && slices.Contains(c.Absent, name) {
+			continue
+		}
 		if !ok {
 			errs = append(errs, fmt.Errorf("no disk of this machine is given for %q of the layout", name))
 			continue

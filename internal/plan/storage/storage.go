@@ -76,6 +76,10 @@ type Config struct {
 	Disks map[string]State
 	// Seed is what all identifiers derive from that the layout does not give.
 	Seed uuid.UUID
+	// Absent are the names of disks that are not there. What stands on the others
+	// can be mounted when the absent ones hold only members of arrays; nothing
+	// can be made.
+	Absent []string
 	// Anew makes everything that is not kept, whatever is there: an install.
 	// Otherwise what is already as the layout says stays as it is, with its
 	// data: "vic disk format".
