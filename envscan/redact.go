@@ -118,11 +118,16 @@ func (r *Redactor) Redact(f Facts) (Facts, error) {
 	if err := c.UnmarshalJSON(doc); err != nil {
 		return Facts{}, err
 	}
-	w := redaction{mode: r.mode, hash: r.hash, public: publicNames(c)}
-	w.scrub = newScrubber(w.collect(c), w.replace)
+	w := r.redaction(c)
 	w.walk(reflect.ValueOf(&c).Elem(), "", "")
 	c.Scan.Redacted = r.mode
 	return c, nil
+}
+
+func (r *Redactor) redaction(f Facts) *redaction {
+	w := &redaction{mode: r.mode, hash: r.hash, public: publicNames(f)}
+	w.scrub = newScrubber(w.collect(f), w.replace)
+	return w
 }
 
 // publicNames are the names of hardware's interfaces: references to them are no

@@ -133,7 +133,10 @@ type scrubber struct {
 	needles []needle
 }
 
-type needle struct{ old, new string }
+type needle struct {
+	old, new string
+	raw      bool // bytes, for which there are no words
+}
 
 // newScrubber looks for values in every form that they are known to take.
 func newScrubber(values []string, replace func(string) string) *scrubber {
@@ -143,7 +146,7 @@ func newScrubber(values []string, replace func(string) string) *scrubber {
 		old = lowercase(old)
 		if !done[old] && telling(old) {
 			done[old] = true
-			s.needles = append(s.needles, needle{old, new})
+			s.needles = append(s.needles, needle{old: old, new: new})
 		}
 	}
 	for _, v := range values {
@@ -228,7 +231,7 @@ func (n needle) in(text string) string {
 			return out.String()
 		}
 		end := i + len(n.old)
-		if len(n.old) <= alone && (i > 0 && wordy(lower[i-1]) || end < len(lower) && wordy(lower[end])) {
+		if !n.raw && len(n.old) <= alone && (i > 0 && wordy(lower[i-1]) || end < len(lower) && wordy(lower[end])) {
 			out.WriteString(text[:i+1])
 			text, lower = text[i+1:], lower[i+1:]
 			continue

@@ -244,3 +244,25 @@ func FuzzRedact(f *testing.F) {
 		}
 	})
 }
+
+// TestScrubFile: values in the forms that firmware has.
+func TestScrubFile(t *testing.T) {
+	f := Facts{Schema: Schema, HW: HW{DMI: &DMI{UUID: "6e3c0f5d-0b6c-4c65-9d31-6b3f1c2a7e10", Serial: "CANARY-7"}, NIC: []NIC{{Name: "eth0", HWAddr: "52:54:00:ca:7a:12"}}}, OS: OS{Hostname: "box"}}
+	s := must(NewRedactor(RedactHash, nil)).Scrub(f)
+	table := "\x01\x00" + "\x5d\x0f\x3c\x6e\x6c\x0b\x65\x4c\x9d\x31\x6b\x3f\x1c\x2a\x7e\x10" + "\x00Canary-7\x00" + wide("UEFI CANARY-7") + "\x00\x00\x52\x54\x00\xca\x7a\x12\xff"
+	got := string(s.File([]byte(table)))
+	for _, gone := range []string{"\x6e\x6c\x0b", "anary", wide("CANARY"), "\x52\x54\x00\xca"} {
+		if strings.Contains(got, gone) {
+			t.Errorf("%q is still in %q", gone, got)
+		}
+	}
+	if len(got) != len(table) || !strings.Contains(got, wide("UEFI ")) || got[:2] != "\x01\x00" {
+		t.Errorf("%q", got)
+	}
+	if text := string(s.File([]byte("box\n"))); text == "box\n" || !strings.HasPrefix(text, "x") {
+		t.Errorf("%q", text)
+	}
+	if text := string(s.File([]byte("a box of 1\n"))); text != "a box of 1\n" {
+		t.Errorf("%q", text)
+	}
+}

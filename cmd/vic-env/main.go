@@ -14,6 +14,6 @@ func main() {
 	if code, helper := envscan.Helper(); helper {
 		os.Exit(code)
 	}
-	s := command.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}
+	s := command.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Self: []string{"/proc/self/exe"}}
 	os.Exit(command.Main(context.Background(), os.Args[1:], s))
 }

@@ -42,16 +42,19 @@ type Verb struct {
 // Run does what the flags and args say.
 type Run func(ctx context.Context, s Streams, args []string) error
 
-// Streams are where a verb reads and writes: Out is for machines, or the one
+// Streams are a verb's surroundings: where it reads and writes: Out is for machines, or the one
 // thing that was asked for, Err for people.
 type Streams struct {
 	In       io.Reader
 	Out, Err io.Writer
+	// Self is how this program runs a verb of vic-env: its path, and perhaps an
+	// argument. capture watches it.
+	Self []string
 }
 
 // Verbs are all of them, in the order of the help.
 func Verbs() []Verb {
-	return []Verb{dumpVerb(), getVerb(), matchVerb(), diffVerb(), schemaVerb()}
+	return []Verb{dumpVerb(), getVerb(), matchVerb(), diffVerb(), schemaVerb(), captureVerb()}
 }
 
 // Error is an error with an exit code, and what to do about it.

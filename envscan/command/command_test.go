@@ -41,7 +41,7 @@ func machine(t *testing.T) string {
 func runs(t *testing.T, stdin string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, err bytes.Buffer
-	code = Main(t.Context(), args, Streams{strings.NewReader(stdin), &out, &err})
+	code = Main(t.Context(), args, Streams{strings.NewReader(stdin), &out, &err, []string{os.Args[0]}})
 	return code, out.String(), err.String()
 }
 

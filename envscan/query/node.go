@@ -194,10 +194,8 @@ func parse(d *json.Decoder, depth int) (*Node, error) {
 	if depth > maxDepth {
 		return nil, fmt.Errorf("more than %d levels deep", maxDepth)
 	}
-	t, err := d.Token()
-	if errors.Is(err, io.EOF) {
-		return nil, io.ErrUnexpectedEOF
-	} else if err != nil {
+	t, err := next(d)
+	if err != nil {
 		return nil, err
 	}
 	switch t := t.(type) {
@@ -216,6 +214,15 @@ func parse(d *json.Decoder, depth int) (*Node, error) {
 	return parseObject(d, depth)
 }
 
+// next is a token where there has to be one.
+func next(d *json.Decoder) (json.Token, error) {
+	t, err := d.Token()
+	if errors.Is(err, io.EOF) {
+		err = io.ErrUnexpectedEOF
+	}
+	return t, err
+}
+
 func parseList(d *json.Decoder, depth int) (*Node, error) {
 	n := &Node{Kind: List}
 	for d.More() {
@@ -225,7 +232,7 @@ func parseList(d *json.Decoder, depth int) (*Node, error) {
 		}
 		n.List = append(n.List, e)
 	}
-	_, err := d.Token() // ]
+	_, err := next(d) // ]
 	return n, err
 }
 
@@ -233,7 +240,7 @@ func parseObject(d *json.Decoder, depth int) (*Node, error) {
 	n := &Node{Kind: Object}
 	at := map[string]int{}
 	for d.More() {
-		key, err := d.Token()
+		key, err := next(d)
 		if err != nil {
 			return nil, err
 		}
@@ -249,6 +256,6 @@ func parseObject(d *json.Decoder, depth int) (*Node, error) {
 		at[name] = len(n.Members)
 		n.Members = append(n.Members, Member{name, v})
 	}
-	_, err := d.Token() // }
+	_, err := next(d) // }
 	return n, err
 }

@@ -47,7 +47,7 @@ func newEnvVerb(a *app, v command.Verb) *cobra.Command {
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return envError(run(cmd.Context(), command.Streams{In: a.stdin, Out: a.stdout, Err: a.stderr}, args))
+			return envError(run(cmd.Context(), command.Streams{In: a.stdin, Out: a.stdout, Err: a.stderr, Self: []string{"/proc/self/exe", "env"}}, args))
 		},
 	}
 	cmd.Flags().AddGoFlagSet(flags)
