@@ -20,7 +20,6 @@ import (
 	"github.com/victorinix/vic/disk/sysfs"
 	"github.com/victorinix/vic/envscan"
 	"github.com/victorinix/vic/internal/agent/storage"
-	"github.com/victorinix/vic/internal/plan"
 	planned "github.com/victorinix/vic/internal/plan/storage"
 	"github.com/victorinix/vic/internal/secret"
 	"github.com/victorinix/vic/internal/tool"
@@ -117,11 +116,14 @@ func (f *diskFlags) run(ctx context.Context, a *app, v diskVerb, file string) er
 // diskJob is one run of a verb.
 type diskJob struct {
 	*app
-	flags   *diskFlags
-	clock   *clock
-	plan    planned.Plan
-	names   []string // kernel names of the disks
-	secrets secret.Set
+	flags *diskFlags
+	clock *clock
+	plan  planned.Plan
+	names []string // kernel names of the disks
+	// degraded: disks may be absent, by name, when arrays can do without them.
+	degraded bool
+	absent   []string
+	secrets  secret.Set
 }
 
 // prepare reads the layout, looks at the disks, and computes the plan.
@@ -137,6 +139,7 @@ func (j *diskJob) prepare(ctx context.Context, v diskVerb, file string) error {
 	if v.writes && os.Getuid() != 0 {
 		return fail(exitRefused, fmt.Errorf("vic disk %s: not root", v.name), "run it with sudo")
 	}
+	j.degraded = v.mounts && !v.writes
 	disks, err := j.disks(ctx, l, given)
 	if err != nil {
 		return err
@@ -146,7 +149,7 @@ func (j *diskJob) prepare(ctx context.Context, v diskVerb, file string) error {
 			return err
 		}
 	}
-	j.plan, err = planned.New(planned.Config{Layout: l, Disks: disks, Seed: seedOf(disks), Anew: j.flags.anew || v.name == "destroy"})
+	j.plan, err = planned.New(planned.Config{Layout: l, Disks: disks, Absent: j.absent, Seed: seedOf(disks), Anew: j.flags.anew || v.name == "destroy"})
 	return fail(exitRefused, err, "nothing was touched")
 }
 
@@ -178,6 +181,10 @@ func (j *diskJob) disks(ctx context.Context, l layout.Layout, given map[string]s
 			continue
 		}
 		kernel, err := disk.KernelName(device)
+		if j.degraded && errors.Is(err, os.ErrNotExist) {
+			j.miss(name)
+			continue
+		}
 		if err != nil {
 			return nil, fail(exitRefused, fmt.Errorf("disk %q of the layout: %w", name, err), "`vic disk show` lists the disks; nothing was touched")
 		}
@@ -194,7 +201,7 @@ func (j *diskJob) disks(ctx context.Context, l layout.Layout, given map[string]s
 		j.names = append(j.names, kernel)
 		facts.HW.Disk = append(facts.HW.Disk, extra.Disk...)
 	}
-	found, err := plan.SelectDisks(l, chosen, facts)
+	found, err := j.choose(l, chosen, facts)
 	return found, fail(exitRefused, err, "give whole disks, not partitions; `vic disk show` lists them")
 }
 
