@@ -33,6 +33,7 @@ func (s Suite) Parts() []Part {
 		{"boot", "The RAM system's start", bootNote, s.boots},
 		{"format", "Formatting a disk", formatNote, s.formats},
 		{"copy", "Copying the payload", copyNote, s.copies},
+		{"facts", "Facts", factsNote, s.facts},
 		{"install", "A whole install, in 256 MiB", "", s.installs},
 	}
 }
