@@ -89,9 +89,5 @@ func (s *Scrub) File(content []byte) []byte {
 	if utf8.Valid(content) && !bytes.ContainsRune(content, 0) {
 		return []byte(s.scrub.text(string(content)))
 	}
-	text := string(content)
-	for _, n := range s.binary {
-		text = n.in(text)
-	}
-	return []byte(text)
+	return []byte(replaceAll(s.binary, string(content)))
 }

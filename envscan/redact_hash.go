@@ -212,8 +212,16 @@ func telling(s string) bool {
 // text replaces the values in s, whatever their case. Short ones have to stand
 // alone.
 func (s *scrubber) text(text string) string {
-	for _, n := range s.needles {
-		text = n.in(text)
+	return replaceAll(s.needles, text)
+}
+
+func replaceAll(needles []needle, text string) string {
+	lower := lowercase(text)
+	for _, n := range needles {
+		if strings.Contains(lower, n.old) {
+			text = n.in(text, lower)
+			lower = lowercase(text)
+		}
 	}
 	return text
 }
@@ -221,8 +229,8 @@ func (s *scrubber) text(text string) string {
 // alone is the length up to which a needle has to be a word of its own.
 const alone = 7
 
-func (n needle) in(text string) string {
-	lower := lowercase(text)
+// in replaces in a text, which is also there in lower case.
+func (n needle) in(text, lower string) string {
 	var out strings.Builder
 	for {
 		i := strings.Index(lower, n.old)
