@@ -67,8 +67,6 @@ func (e *Executor) content(s plan.Step) (work, error) {
 	switch a := s.Action.(type) {
 	case plan.Mkfs:
 		m = e.mkfs(a)
-	case plan.MakeSwap:
-		m = e.mkfs(plan.Mkfs{Device: a.Device, Format: "swap", UUID: a.UUID, Label: a.Label, Args: a.Args})
 	case plan.Subvolumes:
 		m = e.subvolumes(a)
 	case plan.LUKSFormat:

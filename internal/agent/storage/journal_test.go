@@ -18,8 +18,8 @@ func must(t *testing.T, err error) {
 }
 
 var (
-	first  = plan.Step{Phase: event.Format, Name: "first", Action: plan.MakeSwap{UUID: "a"}}
-	second = plan.Step{Phase: event.Format, Name: "second", Action: plan.MakeSwap{UUID: "b"}}
+	first  = plan.Step{Phase: event.Format, Name: "first", Action: plan.Mkfs{UUID: "a"}}
+	second = plan.Step{Phase: event.Format, Name: "second", Action: plan.Mkfs{UUID: "b"}}
 )
 
 func TestJournal(t *testing.T) {

@@ -245,7 +245,7 @@ func (e *Executor) work(s plan.Step) (work, error) {
 		return e.writeTable(s, a), nil
 	case plan.Hook:
 		return e.hook(s, a), nil
-	case plan.Mkfs, plan.MakeSwap, plan.Subvolumes, plan.LUKSFormat, plan.CreateVG, plan.CreateLV, plan.CreateArray,
+	case plan.Mkfs, plan.Subvolumes, plan.LUKSFormat, plan.CreateVG, plan.CreateLV, plan.CreateArray,
 		plan.CreatePool, plan.CreateDataset, plan.MkfsBcachefs:
 		return e.content(s)
 	}

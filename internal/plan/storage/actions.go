@@ -85,10 +85,10 @@ type Layer struct {
 
 // The format phase.
 type (
-	// Mkfs makes a file system.
+	// Mkfs makes a file system, or a swap area.
 	Mkfs struct {
 		Device Device   `json:"device"`
-		Format string   `json:"format"` // ext4, vfat, btrfs, ...
+		Format string   `json:"format"` // ext4, vfat, btrfs, swap, ...
 		UUID   string   `json:"uuid"`   // as blkid prints it
 		Label  string   `json:"label,omitempty"`
 		Args   []string `json:"args,omitempty"` // further ones, for mkfs
@@ -103,13 +103,6 @@ type (
 		UUID       string      `json:"uuid"` // of the btrfs
 		Subvolumes []Subvolume `json:"subvolumes,omitempty"`
 		SwapFiles  []SwapFile  `json:"swapFiles,omitempty"`
-	}
-	// MakeSwap makes a swap area.
-	MakeSwap struct {
-		Device Device   `json:"device"`
-		UUID   string   `json:"uuid"`
-		Label  string   `json:"label,omitempty"`
-		Args   []string `json:"args,omitempty"`
 	}
 	// LUKSFormat makes a LUKS container with all its keys.
 	LUKSFormat struct {
@@ -281,7 +274,6 @@ func (Wipe) Kind() string          { return "wipe" }
 func (WriteTable) Kind() string    { return "write-table" }
 func (Mkfs) Kind() string          { return "mkfs" }
 func (Subvolumes) Kind() string    { return "subvolumes" }
-func (MakeSwap) Kind() string      { return "mkswap" }
 func (LUKSFormat) Kind() string    { return "luks-format" }
 func (LUKSOpen) Kind() string      { return "luks-open" }
 func (CreateVG) Kind() string      { return "create-vg" }

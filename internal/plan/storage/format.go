@@ -343,7 +343,7 @@ func (w *walker) swap(b block, at string, s *layout.Swap, around site) {
 	case s.RandomEncryption:
 		area.random = "swap-" + strings.NewReplacer("/", "-", ":", "-").Replace(b.String())
 	case !b.kept:
-		w.create(event.Format, "mkswap "+b.String(), MakeSwap{b.Device, id.UUID, id.Label, id.Args})
+		w.create(event.Format, "mkswap "+b.String(), Mkfs{Device: b.Device, Format: "swap", UUID: id.UUID, Label: id.Label, Args: id.Args})
 	}
 	w.swaps = append(w.swaps, area)
 }

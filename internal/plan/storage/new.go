@@ -205,9 +205,10 @@ func programs(p Plan) []string {
 func programsOf(a Action) []string {
 	switch a := a.(type) {
 	case Mkfs:
+		if a.Format == "swap" {
+			return []string{"mkswap"}
+		}
 		return []string{"mkfs." + a.Format}
-	case MakeSwap:
-		return []string{"mkswap"}
 	case Subvolumes:
 		return []string{"btrfs"}
 	case LUKSFormat, LUKSOpen:
