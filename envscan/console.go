@@ -44,7 +44,7 @@ func (s *scanner) port(path string) (device, driver string) {
 		dir := "/sys/devices/" + path
 		bus, err := s.root.Readlink(dir, "subsystem")
 		if err != nil || filepath.Base(bus) != "serial-base" {
-			return path, s.boundDriver("hw.console", dir)
+			return path, s.driver("hw.console", dir)
 		}
 		path = filepath.Dir(path)
 	}

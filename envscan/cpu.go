@@ -160,7 +160,7 @@ func (s *scanner) topology(c *CPU) {
 	online, err := s.root.Text(cpuDir, "online")
 	numbers := listed(online)
 	if len(numbers) == 0 {
-		s.gap("hw.cpu.count", cpuDir+"/online", noFile(err))
+		s.uncounted(cpuDir+"/online", err, "count", "sockets", "cores", "threads")
 		return
 	}
 	c.Count = len(numbers)
@@ -172,9 +172,7 @@ func (s *scanner) topology(c *CPU) {
 			siblings, err = s.root.Text(dir, "thread_siblings_list")
 		}
 		if err != nil {
-			for _, field := range []string{"sockets", "cores", "threads"} {
-				s.gap("hw.cpu."+field, dir, noFile(err))
-			}
+			s.uncounted(dir, err, "sockets", "cores", "threads")
 			return
 		}
 		sockets[s.text("hw.cpu.sockets", dir+"/physical_package_id")] = true
@@ -184,12 +182,14 @@ func (s *scanner) topology(c *CPU) {
 	c.Sockets, c.Cores = len(sockets), len(cores)
 }
 
-// noFile makes a gap of a file that every kernel has.
-func noFile(err error) error {
+// uncounted notes what a file does not tell that every kernel should have.
+func (s *scanner) uncounted(path string, err error, fields ...string) {
 	if err == nil || errors.Is(err, fs.ErrNotExist) {
-		return errNoFile
+		err = errNoFile
 	}
-	return err
+	for _, field := range fields {
+		s.gap("hw.cpu."+field, path, err)
+	}
 }
 
 // listed are the numbers in a kernel list such as "0-3,6".

@@ -86,8 +86,8 @@ type Virtualization struct {
 	Extension string `json:"extension"` // vmx, svm; null: none, or not of this architecture
 	Present   bool   `json:"present"`   // /dev/kvm is there
 	Openable  *bool  `json:"openable"`  // by the user who scans
-	// Works: a virtual machine of one instruction has run, within the time that
-	// a probe has. Some hosts have a /dev/kvm whose guests hang.
+	// Works: a virtual machine of two instructions has run to its end, within a
+	// second. Some hosts have a /dev/kvm whose guests hang or crash.
 	Works *bool `json:"works"`
 }
 

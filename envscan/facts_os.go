@@ -25,16 +25,16 @@ type OS struct {
 	Lockdown string `json:"lockdown"` // none, integrity, confidentiality; null: the kernel has none
 	Timezone string `json:"timezone"` // Europe/Berlin
 	Locale   string `json:"locale"`   // LANG of the system
-	Keymap   string `json:"keymap"`   // of the console
+	Keymap   string `json:"keymap"`   // of the console; where only a layout of X is set, that, and its variant after a dash
 	// HostKey are the SSH server's.
 	HostKey []HostKey `json:"hostKey"`
 }
 
 // Kexec says whether this system can start another kernel.
 type Kexec struct {
-	Allowed bool `json:"allowed"` // nothing stands in the way
-	// Why says what stands in the way: "kernel.kexec_load_disabled is 1",
-	// "kernel is locked down (integrity) and demands a signature", "not root".
+	Allowed bool `json:"allowed"` // nothing stands in the way of a kernel that is signed where that is demanded
+	// Why says what stands in the way: "kernel.kexec_load_disabled is 1", "not
+	// root", "the kernel is locked down (integrity) and demands a signature".
 	Why []string `json:"why"`
 	// Signed: only a kernel with a signature that this one knows is accepted.
 	Signed bool `json:"signed"`

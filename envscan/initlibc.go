@@ -3,6 +3,7 @@ package envscan
 import (
 	"debug/elf"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -86,7 +87,7 @@ func interpreter(file string) (string, error) {
 	defer f.Close()
 	program, err := elf.NewFile(f)
 	var format *elf.FormatError
-	if errors.As(err, &format) {
+	if errors.As(err, &format) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return "", nil
 	}
 	if err != nil {

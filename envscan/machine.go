@@ -147,7 +147,7 @@ func (s *scanner) tpm() *TPM {
 		return nil
 	}
 	dir := class + "/" + names[0]
-	t := TPM{Driver: s.boundDriver("hw.tpm.driver", dir+"/device")}
+	t := TPM{Driver: s.driver("hw.tpm.driver", dir+"/device")}
 	switch s.text("hw.tpm.version", dir+"/tpm_version_major") {
 	case "2":
 		t.Version = "2.0"
@@ -159,14 +159,4 @@ func (s *scanner) tpm() *TPM {
 		}
 	}
 	return &t
-}
-
-// boundDriver is the name of a device's driver.
-func (s *scanner) boundDriver(fact, device string) string {
-	link, err := s.root.Readlink(device, "driver")
-	if err != nil {
-		s.gap(fact, device+"/driver", err)
-		return ""
-	}
-	return link[strings.LastIndexByte(link, '/')+1:]
 }
