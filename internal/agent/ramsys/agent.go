@@ -17,9 +17,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/victorinix/vic/internal/agent/ramsys/hotplug"
-	"github.com/victorinix/vic/internal/kmod"
 	"github.com/victorinix/vic/internal/agent/ramsys/network"
 	"github.com/victorinix/vic/internal/event"
+	"github.com/victorinix/vic/internal/kmod"
 	"github.com/victorinix/vic/internal/request"
 )
 

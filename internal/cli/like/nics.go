@@ -29,6 +29,7 @@ var models = map[string]string{
 const (
 	pciModel = "e1000e"
 	usbModel = "usb-net"
+	usbMAC   = "40" // how the address of such a card begins
 )
 
 // drivers are those of the cards that stand in for others.
@@ -65,6 +66,9 @@ func (m *maker) nic(fact string, n envscan.NIC) vm.NIC {
 			v.Model = usbModel
 		}
 		m.differs(fact+".driver", n.Driver, drivers[v.Model], "QEMU has no card of the family")
+	}
+	if v.Model == usbModel && !strings.HasPrefix(v.MAC, usbMAC) {
+		m.differs(fact+".hwaddr", v.MAC, usbMAC+v.MAC[2:], "QEMU's USB card changes the first byte of its address")
 	}
 	v.Address = m.place(fact, n, v.Model)
 	if n.Index != nil && *n.Index > 0 {
