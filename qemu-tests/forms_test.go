@@ -61,11 +61,20 @@ func agentReady(ctx context.Context, t *testing.T, m *vm.Machine) {
 	}
 }
 
-// typeAtShell is a person at a terminal, who types a line that ends the machine.
+// typeAtShell types a line that ends the machine.
+func typeAtShell(ctx context.Context, t *testing.T, m *vm.Machine, line string) {
+	t.Helper()
+	typeUntil(ctx, t, m, line, func(string) bool { return false })
+	if err := m.Wait(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+// typeUntil is a person at a terminal, who types a line that ends the shell.
 // Whether a shell listens is seen from its answer to an echo, so that nothing
 // depends on how long anything takes. An answer to one that was typed after the
-// line means that the line has not ended the machine: it is typed again, twice.
-func typeAtShell(ctx context.Context, t *testing.T, m *vm.Machine, line string) {
+// line means that the line has not ended the shell: it is typed again, twice.
+func typeUntil(ctx context.Context, t *testing.T, m *vm.Machine, line string, over func(console string) bool) {
 	t.Helper()
 	const (
 		ask, answer = "echo at-\"your\"-service-%d.\r", "at-your-service-%d." // the terminal shows what is typed, too
@@ -78,12 +87,14 @@ func typeAtShell(ctx context.Context, t *testing.T, m *vm.Machine, line string) 
 	for quiet := patience; ; quiet++ {
 		text, console := "", m.Console()
 		switch {
+		case over(console):
+			return
 		case strings.Count(console, where) > told:
 			told++
 			text = here
 		case answered(console, answer, heard+1, asked):
 			if typed++; typed > 3 {
-				t.Fatalf("%s: the machine goes on", line)
+				t.Fatalf("%s: the shell goes on", line)
 			}
 			heard, quiet, text = asked, 0, line+"\r"
 		case quiet >= patience:
@@ -97,9 +108,6 @@ func typeAtShell(ctx context.Context, t *testing.T, m *vm.Machine, line string) 
 		}
 		select {
 		case <-m.Done():
-			if err := m.Wait(ctx); err != nil {
-				t.Error(err)
-			}
 			return
 		case <-ctx.Done():
 			t.Fatalf("%s: typed %d times, %d answers: %v", line, typed, heard, ctx.Err())

@@ -1,11 +1,9 @@
 package cli
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -381,13 +379,5 @@ func (j *diskJob) confirm(loss string) error {
 		devices = append(devices, d.Disk.Device)
 	}
 	want := strings.Join(devices, " ")
-	fmt.Fprintf(j.stderr, "%sType %s to go on: ", loss, want)
-	answer, err := bufio.NewReader(j.stdin).ReadString('\n')
-	if err != nil && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("read confirmation: %w", err)
-	}
-	if strings.TrimSpace(answer) != want {
-		return fail(exitRefused, errors.New("not confirmed: nothing was written"), "--yes goes on without asking")
-	}
-	return nil
+	return j.app.confirm(loss, want)
 }

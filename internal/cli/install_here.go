@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -117,18 +116,7 @@ func (j *installJob) confirm(p plan.Plan) error {
 	if j.flags.yes {
 		return nil
 	}
-	fmt.Fprintf(j.stderr, "%sType %s to go on: ", p.Loss(), p.Devices())
-	answer, err := bufio.NewReader(j.stdin).ReadString('\n')
-	if err != nil && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("read confirmation: %w", err)
-	}
-	if errors.Is(err, io.EOF) {
-		fmt.Fprintln(j.stderr) // ends the line of the question
-	}
-	if strings.TrimSpace(answer) != p.Devices() {
-		return fail(exitRefused, fmt.Errorf("not confirmed: nothing was written to %s", p.Disks()), "--yes goes on without asking")
-	}
-	return nil
+	return j.app.confirm(p.Loss(), p.Devices())
 }
 
 func (j *installJob) execute(ctx context.Context, p plan.Plan) error {

@@ -45,6 +45,7 @@ func newRoot(a *app) *cobra.Command {
 		newOptions(a),
 		newCheck(a),
 		newVersion(a),
+		newKexec(a),
 		newCompletion(),
 		newDocs(a),
 	)

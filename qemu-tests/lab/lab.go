@@ -83,6 +83,16 @@ var program = sync.OnceValues(func() (string, error) {
 	return path, nil
 })
 
+// Program is the path of the command vic, a static executable.
+func Program(t *testing.T) string {
+	t.Helper()
+	path, err := program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 // CacheDir is the user's own, so that downloads and payloads are shared with
 // everything else that runs on this machine.
 func CacheDir() (string, error) {
@@ -116,17 +126,14 @@ var lastTmp atomic.Value
 // VicWith runs the command with these variables added to the environment.
 func VicWith(ctx context.Context, t *testing.T, env []string, args ...string) Run {
 	t.Helper()
-	path, err := program()
-	if err != nil {
-		t.Fatal(err)
-	}
+	path := Program(t)
 	r := Run{Tmp: t.TempDir()}
 	lastTmp.Store(r.Tmp)
 	var stdout, stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Env = append(append(os.Environ(), "TMPDIR="+r.Tmp), env...)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	err = cmd.Run()
+	err := cmd.Run()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		t.Fatalf("vic %s: %v", strings.Join(args, " "), err)
