@@ -14,7 +14,7 @@ func FuzzInline(f *testing.F) {
 	for _, seed := range []string{
 		"", "{}", "hostname: web1", "{packages: [a, b], cpus: 3}", "memory: 1G\n---\n", "? a\n: b", "<<: *x",
 		"sshkey: '@/nonexistent'", "cpus: 99999999999999999999", "kernel-params:\n- a\n- b # c\n", "suite: |\n  a\n  b\n",
-		"\xff: \x00", "a: &a [*a]", "!!binary x: y", "suite: !!str 13",
+		"\xff: \x00", "a: &a [*a]", "hostname: '{{ env \"os\" }}'", "files: [{path: /a, content: '{{ secret \"password\" }}'}]\nunits: [{name: a.service, content: |\n  {{ option \"suite\" }}\n}]", "!!binary x: y", "suite: !!str 13",
 	} {
 		f.Add(seed)
 	}
@@ -43,7 +43,7 @@ func FuzzInline(f *testing.F) {
 func FuzzItem(f *testing.F) {
 	for _, seed := range []string{
 		"from: debian\noptions:\n  hostname: a\n", "types: [vm]\nlists: {packages: [{names: [a], when: {cpus: ['2']}}]}",
-		"from: debian\nsecrets: {a: {required: true}}", "from: [debian]", "options: &a\n  b: *a",
+		"from: debian\nsecrets: {a: {required: true}}", "from: [debian]", "from: debian\nrequires: {os: [a, null]}\nfiles:\n- path: /a\n  content: |\n    {{ env \"os\" }}\n  mode: 0644\n", "options: &a\n  b: *a",
 	} {
 		f.Add(seed)
 	}

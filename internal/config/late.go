@@ -230,8 +230,8 @@ func (c *Config) asked(o Option) request.Option {
 	}
 	if s.late {
 		rule := o.Rule
-		if o.Of != nil {
-			rule = *o.Of
+		if o.Of != nil { // Value is made of what Items become
+			rule, r.Value = *o.Of, ""
 		}
 		late := rule.onTarget()
 		r.Rule = &late

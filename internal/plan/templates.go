@@ -62,6 +62,8 @@ func meets(r request.Requirement, facts envscan.Facts) (found string, ok bool) {
 		return err.Error(), r.None
 	case err != nil:
 		return err.Error(), false
+	case v.Object:
+		return "it is an object: a requirement names one of its fields", false
 	case !v.List:
 		return "this machine has " + v.Text, slices.Contains(r.OneOf, v.Text)
 	}
@@ -102,14 +104,21 @@ func (l *late) source() template.Source {
 
 // fact is a fact as templates see it.
 func (l *late) fact(path string) (template.Value, error) {
-	v, err := envscan.Lookup(l.facts, path)
-	var text string
-	list, isList := v.([]any)
-	if err == nil && !isList {
-		text, err = envscan.Value(l.facts, path)
+	found, err := envscan.Lookup(l.facts, path)
+	v := template.Value{}
+	switch found := found.(type) {
+	case []any:
+		v.List, v.Len = true, len(found)
+	case map[string]any:
+		var noType error
+		v.Text, noType = envscan.Value(l.facts, path)
+		v.Object = noType != nil
+	default:
+		if err == nil { // null too
+			v.Text, err = envscan.Value(l.facts, path)
+		}
 	}
-	known := text != "" && text != "0" && text != "false" || len(list) > 0
-	if l.facts.Scan.Version == Prediction && !errors.Is(err, envscan.ErrUnknown) && !known {
+	if l.facts.Scan.Version == Prediction && !errors.Is(err, envscan.ErrUnknown) && !known(v) {
 		return template.Value{}, fmt.Errorf("env.%s %w", path, errLater)
 	}
 	switch {
@@ -117,12 +126,13 @@ func (l *late) fact(path string) (template.Value, error) {
 		return template.Value{}, none{because("env."+path, err)}
 	case err != nil:
 		return template.Value{}, because("env."+path, err)
-	case isList:
-		return template.Value{List: true, Len: len(list)}, nil
-	case text == "":
-		return template.Value{}, fmt.Errorf("env.%s is empty", path)
 	}
-	return template.Value{Text: text}, nil
+	return v, nil
+}
+
+// known tells whether a prediction has more than the zero value.
+func known(v template.Value) bool {
+	return v.Object || v.Len > 0 || v.Text != "" && v.Text != "0" && v.Text != "false"
 }
 
 // because is an error of envscan as one about the fact.

@@ -88,6 +88,10 @@ func TestTemplatesRefuse(t *testing.T) {
 		{"requirement that is null", func(r *request.Request, _ *envscan.Facts) {
 			r.System.Requires = []request.Requirement{{Fact: "hw.tpm.version", OneOf: []string{"2.0", "1.2"}}}
 		}, "it requires env.hw.tpm.version to be 2.0 or 1.2: env.hw.tpm.version: env.hw.tpm is null"},
+		{"requirement of an object", func(r *request.Request, f *envscan.Facts) {
+			f.HW.TPM = &envscan.TPM{Version: "2.0"}
+			r.System.Requires = []request.Requirement{{Fact: "hw.tpm", OneOf: []string{"2.0"}}}
+		}, "it requires env.hw.tpm to be 2.0: it is an object"},
 		{"no element of a list", func(r *request.Request, f *envscan.Facts) {
 			f.HW.CPU.Flags = []string{"fpu", "sse"}
 			r.System.Requires = []request.Requirement{{Fact: "hw.cpu.flags", OneOf: []string{"avx2"}}}

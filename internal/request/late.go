@@ -38,7 +38,7 @@ type Option struct {
 	Value string   `json:"value"`          // as -o takes it
 	List  bool     `json:"list,omitempty"` // it is a list: Items
 	Items []string `json:"items,omitempty"`
-	// Rule is there when Value, or some of Items, are templates that depend on
+	// Rule is there when Value, or all of Items, are templates that depend on
 	// the machine: what they become has to obey it.
 	Rule *Rule `json:"rule,omitempty"`
 }

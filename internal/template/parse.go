@@ -154,10 +154,9 @@ func (p *parser) keyword() keyword {
 
 // close reads }} or -}}, and the space that the latter swallows.
 func (p *parser) close(opened int) {
-	start := p.pos
 	p.space()
 	switch {
-	case strings.HasPrefix(p.src[p.pos:], "-"+end) && p.pos > start:
+	case strings.HasPrefix(p.src[p.pos:], "-"+end) && isSpace(p.src[p.pos-1]):
 		rest := strings.TrimLeft(p.src[p.pos+1+len(end):], spaceCharacters)
 		p.pos = len(p.src) - len(rest)
 	case strings.HasPrefix(p.src[p.pos:], end):

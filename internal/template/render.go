@@ -27,9 +27,11 @@ type Source struct {
 	Fact func(path string) (Value, error)
 }
 
-// Value is an answer: a text, or a list.
+// Value is an answer: a text, a list, or an object.
 type Value struct {
-	Text string // never empty for a fact
+	Text string // never empty for a fact that is a text
+	// Object: it has fields, and no text of its own.
+	Object bool
 	// List: it is a list with Len elements. Those of an option are Items; those
 	// of a fact are asked for, by path.
 	List  bool
@@ -242,6 +244,9 @@ func (r *renderer) eval(e expr) (result, error) {
 		v, path, err := r.ask(e)
 		if err == nil && v.List && v.Items == nil && v.Len > 0 {
 			err = fmt.Errorf("%s is a list: range goes through it, and a number after a dot takes one", what(e, path))
+		}
+		if err == nil && v.Object {
+			err = fmt.Errorf("%s is an object: a name after a dot takes one of its fields", what(e, path))
 		}
 		if err != nil {
 			return result{}, missing{e.at, err}
