@@ -35,6 +35,8 @@ type installFlags struct {
 	json   bool
 	yes    bool
 
+	nics []string
+
 	vm           bool
 	firmware     string
 	memory       string
@@ -68,6 +70,7 @@ system on it has to answer with the SSH host key that was made for it.`,
 	flags := cmd.Flags()
 	f.layout.add(cmd)
 	flags.StringArrayVar(&f.layout.disks, "disk", nil, "`DISK` to install onto: a device, or match:serial=...; with --vm an image file, with ,size=8G to make it; NAME=DISK for each of a layout with several")
+	flags.StringArrayVar(&f.nics, "nic", nil, "`NAME=WHICH`: what a network card is called, WHICH being mac:ADDRESS, path:PATH or driver:NAME (in place of -o nic=)")
 	flags.StringSliceVar(&f.phases, "phases", nil, "stop early: run only these `PHASES`, without a gap from verify on ("+phaseNames()+")")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "show what would be done, and write nothing to the disk")
 	flags.BoolVar(&f.json, "json", false, "write events (with --dry-run: the plan) as JSON on stdout")
@@ -139,6 +142,9 @@ func (f *installFlags) check() ([]event.Phase, error) {
 		if slices.Contains(chosen, event.Prove) {
 			return nil, usage("the other phases run without --vm too", "--phases: prove goes with --vm")
 		}
+	}
+	if _, err := request.ParseNICNames(f.nics...); err != nil {
+		return nil, usage("write --nic lan0=mac:52:54:00:12:34:56 or --nic wan0=path:pci-0000:00:03.0", "--nic: %w", err)
 	}
 	f.item.short("firmware", f.firmware)
 	f.item.short("memory", f.memory)
@@ -345,14 +351,22 @@ func (j *installJob) request(p *builder.Payload, from request.Source, disks map[
 			return request.Request{}, err
 		}
 	}
+	system, err := j.flags.renamed(p.System)
+	if err != nil {
+		return request.Request{}, err
+	}
+	udev, err := udevOf(p)
+	if err != nil {
+		return request.Request{}, err
+	}
 	r := request.Request{
 		Version: request.Version,
 		Item:    p.Item,
 		Payload: request.Payload{
 			Format: p.Format, Size: image.Size, SHA256: image.SHA256, TreeSize: p.TreeSize,
-			Arch: p.Arch, Kernel: p.Kernel, Source: from,
+			Arch: p.Arch, Kernel: p.Kernel, Udev: udev, Source: from,
 		},
-		Disks: disks, Layout: l, System: p.System, Phases: phaseStrings(j.phases), Finish: finish,
+		Disks: disks, Layout: l, System: system, Phases: phaseStrings(j.phases), Finish: finish,
 	}
 	return r, fail(exitRefused, r.Validate(), "")
 }

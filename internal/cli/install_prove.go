@@ -113,18 +113,21 @@ func ask(ctx context.Context, m *vm.Machine, signer ssh.Signer, want event.Resul
 		return proof{}, err
 	}
 	defer session.Close()
-	out, err := session.Output("hostname && uname -r && findmnt -no UUID /")
+	out, err := session.Output("hostname && uname -r && findmnt -no UUID / && " + askNICs)
 	if err != nil {
 		return proof{}, fmt.Errorf("ask who it is: %w", err)
 	}
 	words := strings.Fields(string(out))
-	if len(words) != 3 {
+	if len(words) < 3 {
 		return proof{}, fmt.Errorf("ask who it is: it answered %q", out)
 	}
 	p := proof{words[0], words[1], words[2], ""}
 	if p.hostname != want.Hostname || p.kernel != want.Kernel || p.rootUUID != want.RootUUID {
 		return p, fmt.Errorf("another system answered: it is %s with kernel %s on %s, installed was %s with %s on %s",
 			p.hostname, p.kernel, p.rootUUID, want.Hostname, want.Kernel, want.RootUUID)
+	}
+	if err := checkNICs(want.NICs, string(out)); err != nil {
+		return p, err
 	}
 	for _, key := range pinned {
 		if key.Type() == ssh.KeyAlgoED25519 {

@@ -58,7 +58,7 @@ func system(c *config.Config, secrets secret.Set, host request.APT) request.Syst
 		Locale:   c.String("locale"),
 		Keymap:   c.String("keymap"),
 		Users:    []request.User{user},
-		Network:  request.Network{Mode: request.NetworkDHCP},
+		Network:  request.Network{Mode: request.NetworkDHCP, NICs: nicNames(c)},
 		APT: request.APT{
 			Suite:    c.String("suite"),
 			Mirror:   cmp.Or(c.Template("apt-mirror"), host.Mirror),
