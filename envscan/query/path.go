@@ -195,11 +195,10 @@ func (p *parser) selector() Step {
 			return Step{Name: in}
 		}
 	}
-	if strings.HasPrefix(p.rest, `"`) {
-		if s := (Step{Name: p.quoted(), Quoted: true}); p.take("]") {
-			return s
-		}
-		p.fail("expected ]")
+	if q, err := strconv.QuotedPrefix(p.rest); err == nil && strings.HasPrefix(p.rest[len(q):], "]") {
+		s := Step{Name: p.quoted(), Quoted: true}
+		p.take("]")
+		return s
 	}
 	var s Step
 	for p.err == nil {

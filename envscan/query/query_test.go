@@ -92,7 +92,7 @@ func TestMatch(t *testing.T) {
 func TestParseErrors(t *testing.T) {
 	for expr, want := range map[string]string{
 		"a..b": "expected the name of a fact at \".b\"", ".a": "expected the name", "a.": "expected the name of a fact at its end", "a[b": "expected a comparison", "a[b=c": "expected , or ]", "a]": "expected a comparison",
-		`a."b`: "ends in a quotation mark", "a[]": "expected", "a[b=1]c": "expected a comparison", `a["b"`: "expected ]", "a[b=1,": "expected", "a!b": "expected a comparison", `a="b"c`: "there is more",
+		`a."b`: "ends in a quotation mark", "a[]": "expected", "a[b=1]c": "expected a comparison", `a["b"`: "expected a comparison", "a[b=1,": "expected", "a!b": "expected a comparison", `a="b"c`: "there is more",
 	} {
 		if e, err := ParseExpr(expr); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %+v %v", expr, e, err)
