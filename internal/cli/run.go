@@ -133,10 +133,11 @@ func parseRunDisks(args []string) ([]vmDisk, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := d.check(false); err != nil && d.size > 0 {
+		if err := d.check(true); err != nil {
+			return nil, err
+		}
+		if _, err := os.Stat(d.path); d.size > 0 && err == nil {
 			return nil, fail(exitRefused, fmt.Errorf("--disk %s: it exists", d.path), "leave out size= to use it as it is")
-		} else if d.size == 0 && d.bytes() == 0 {
-			return nil, usage("add ,size=8G to make it", "--disk %s: there is no such image", d.path)
 		}
 		list = append(list, d)
 	}
