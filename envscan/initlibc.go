@@ -140,7 +140,10 @@ var sharedLibrary = regexp.MustCompile(`^libsystemd-shared-([0-9]+)`)
 // systemdVersion looks for the library beside systemd, and where distributions
 // keep it.
 func (s *scanner) systemdVersion(exe string) string {
-	dirs := []string{filepath.Dir(exe), "/usr/lib/systemd", "/lib/systemd"}
+	dirs := []string{"/usr/lib/systemd", "/lib/systemd", "/run/current-system/systemd/lib/systemd"}
+	if filepath.IsAbs(exe) { // root knows
+		dirs = append([]string{filepath.Dir(exe)}, dirs...)
+	}
 	arches, err := s.root.Names("usr/lib")
 	s.gap("os.initVersion", "/usr/lib", err)
 	for _, name := range arches {

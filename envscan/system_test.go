@@ -130,17 +130,18 @@ func TestInit(t *testing.T) {
 		tree          tree
 		init, version string
 	}{
-		"systemd":       {tree{"proc/1/exe": "-> /usr/lib/systemd/systemd", "usr/lib/x86_64-linux-gnu/systemd/libsystemd-shared-257.so": ""}, "systemd", "257"},
-		"fedora":        {tree{"proc/1/exe": "-> /usr/lib/systemd/systemd", "usr/lib/systemd/libsystemd-shared-257.5-1.fc42.so": "", "usr/lib/systemd/libsystemd-shared-256.so": ""}, "systemd", "257"},
-		"nixos":         {tree{"proc/1/exe": "-> /nix/store/x-systemd-258/lib/systemd/systemd", "nix/store/x-systemd-258/lib/systemd/libsystemd-shared-258.so": ""}, "systemd", "258"},
-		"not root":      {tree{"proc/1/comm": "systemd\n", "sbin/init": "-> ../lib/systemd/systemd", "lib/systemd/libsystemd-shared-252.so": ""}, "systemd", "252"},
-		"upgraded":      {tree{"proc/1/exe": "-> /usr/lib/systemd/systemd (deleted)"}, "systemd", ""},
-		"alpine":        {tree{"proc/1/comm": "init\n", "sbin/init": "-> /bin/busybox", "bin/busybox": ""}, "busybox", ""},
-		"alpine, root":  {tree{"proc/1/exe": "-> /bin/busybox", "proc/1/comm": "init\n"}, "busybox", ""},
-		"void":          {tree{"proc/1/exe": "-> /usr/bin/runit", "proc/1/comm": "runit\n"}, "runit", ""},
-		"sysvinit":      {tree{"proc/1/comm": "init\n", "sbin/init": "", "etc/inittab": ""}, "sysvinit", ""},
-		"openrc":        {tree{"proc/1/comm": "openrc-init\n"}, "openrc-init", ""},
-		"a container's": {tree{"proc/1/comm": "tini\n"}, "tini", ""},
+		"systemd":         {tree{"proc/1/exe": "-> /usr/lib/systemd/systemd", "usr/lib/x86_64-linux-gnu/systemd/libsystemd-shared-257.so": ""}, "systemd", "257"},
+		"fedora":          {tree{"proc/1/exe": "-> /usr/lib/systemd/systemd", "usr/lib/systemd/libsystemd-shared-257.5-1.fc42.so": "", "usr/lib/systemd/libsystemd-shared-256.so": ""}, "systemd", "257"},
+		"nixos":           {tree{"proc/1/exe": "-> /nix/store/x-systemd-258/lib/systemd/systemd", "nix/store/x-systemd-258/lib/systemd/libsystemd-shared-258.so": ""}, "systemd", "258"},
+		"not root":        {tree{"proc/1/comm": "systemd\n", "sbin/init": "-> ../lib/systemd/systemd", "lib/systemd/libsystemd-shared-252.so": ""}, "systemd", "252"},
+		"nixos, not root": {tree{"proc/1/comm": "systemd\n", "run/current-system/systemd/lib/systemd/libsystemd-shared-258.so": ""}, "systemd", "258"},
+		"upgraded":        {tree{"proc/1/exe": "-> /usr/lib/systemd/systemd (deleted)"}, "systemd", ""},
+		"alpine":          {tree{"proc/1/comm": "init\n", "sbin/init": "-> /bin/busybox", "bin/busybox": ""}, "busybox", ""},
+		"alpine, root":    {tree{"proc/1/exe": "-> /bin/busybox", "proc/1/comm": "init\n"}, "busybox", ""},
+		"void":            {tree{"proc/1/exe": "-> /usr/bin/runit", "proc/1/comm": "runit\n"}, "runit", ""},
+		"sysvinit":        {tree{"proc/1/comm": "init\n", "sbin/init": "", "etc/inittab": ""}, "sysvinit", ""},
+		"openrc":          {tree{"proc/1/comm": "openrc-init\n"}, "openrc-init", ""},
+		"a container's":   {tree{"proc/1/comm": "tini\n"}, "tini", ""},
 	} {
 		s := captured(t, tt.tree)
 		if init, version := s.init(); init != tt.init || version != tt.version || len(s.gaps) > 0 {
