@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/victorinix/vic/disk/layout"
+	"github.com/victorinix/vic/disk/probe"
 )
 
 // Range is a part of a device, in bytes.
@@ -87,9 +88,9 @@ type wiper struct {
 }
 
 // found are the signatures of a range that are not in what is kept.
-func (w *wiper) found(r Range) ([]Signature, error) {
+func (w *wiper) found(r Range) ([]probe.Signature, error) {
 	list, err := Signatures(w.d, r.Offset, r.Size)
-	return slices.DeleteFunc(list, func(s Signature) bool { return w.kept(s.Offset) }), err
+	return slices.DeleteFunc(list, func(s probe.Signature) bool { return w.kept(s.Offset) }), err
 }
 
 func (w *wiper) kept(at int64) bool {

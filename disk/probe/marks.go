@@ -37,15 +37,20 @@ var marks = []mark{
 	{"drbd", UsageRAID, -0x1000 + 0x3c, 0x1000, "\x83\x74\x02\x6d"},
 }
 
+// place is where a mark is in a device of that size.
+func (m mark) place(size int64) int64 {
+	if m.at < 0 {
+		return size/m.align*m.align + m.at
+	}
+	return m.at
+}
+
 // marked lists the marks that are there, each type once.
 func marked(s *source) []Result {
 	var list []Result
 	seen := map[string]bool{}
 	for _, m := range marks {
-		at := m.at
-		if at < 0 {
-			at += s.size / m.align * m.align
-		}
+		at := m.place(s.size)
 		if !seen[m.typ] && s.read(at, len(m.magic)).has(0, m.magic) {
 			seen[m.typ] = true
 			list = append(list, Result{Type: m.typ, Usage: m.usage, Offset: at})
