@@ -1,6 +1,7 @@
 package envscan
 
 import (
+	"cmp"
 	"math"
 	"strconv"
 	"strings"
@@ -15,14 +16,18 @@ func (s *scanner) batteries() ([]Battery, map[string]Charge) {
 	list, charges := []Battery{}, map[string]Charge(nil)
 	for _, name := range names {
 		dir := class + "/" + name
+		fact := "hw.battery[name=" + name + "]"
+		// What else there is of a mouse would be asked of the mouse, by radio.
+		kind := s.text(fact, dir+"/type")
+		if kind != "" && kind != "Battery" || s.text(fact, dir+"/scope") == "Device" {
+			continue
+		}
 		// All in one, so that the firmware is asked once; what it does not answer
 		// is left out by the kernel.
 		text, err := s.root.Text(dir, "uevent")
-		s.gap("hw.battery[name="+name+"]", dir+"/uevent", err)
+		s.gap(fact, dir+"/uevent", err)
 		p := parsePower(text)
-		if p.get("TYPE") == "" {
-			p["TYPE"] = s.text("hw.battery[name="+name+"]", dir+"/type")
-		}
+		p["TYPE"] = cmp.Or(kind, p.get("TYPE"))
 		if p.get("TYPE") != "Battery" || p.get("SCOPE") == "Device" || p.get("PRESENT") == "0" {
 			continue
 		}

@@ -177,6 +177,9 @@ func TestBatteries(t *testing.T) {
 		tr["sys/class/power_supply/"+name+"/uevent"] = uevent
 	}
 	tr["sys/class/power_supply/BATold/type"] = "Battery\n"
+	// A mouse whose uevent would be a gap: it is not read.
+	tr["sys/class/power_supply/mouse/type"], tr["sys/class/power_supply/mouse/scope"] = "Battery\n", "Device\n"
+	tr["sys/class/power_supply/mouse/uevent/x"] = ""
 	s := tr.on(t)
 	list, charges := s.batteries()
 	n := func(v int64) *int64 { return &v }
@@ -188,6 +191,9 @@ func TestBatteries(t *testing.T) {
 	}
 	if !reflect.DeepEqual(list, want) {
 		t.Errorf("got %+v\nwant %+v", list, want)
+	}
+	if len(s.gaps) > 0 {
+		t.Errorf("gaps %v", s.gaps)
 	}
 	if charges["BAT0"] != (Charge{"not charging", 93}) || charges["BAT1"] != (Charge{"discharging", 25}) || len(charges) != 4 {
 		t.Errorf("charges %v", charges)
