@@ -1,8 +1,21 @@
 package envscan
 
-// guestEntry is where an x86 processor starts: 16 bytes below 4 GiB, in real
-// mode. Nothing has to be set for it.
-const guestEntry = 0xfffffff0
+import (
+	"encoding/binary"
+	"unsafe"
+)
+
+// guestEntry is 16 bytes below 1 MiB: where a processor of the first PCs started,
+// in real mode. Later ones start 16 bytes below 4 GiB, in a segment that real mode
+// cannot have, where Intel's older processors cannot run a guest and KVM emulates.
+const (
+	guestEntry  = codeSegment<<4 + 0xfff0
+	codeSegment = 0xf000
+	selectorAt  = 12 // in struct kvm_segment, after base and limit
+	specialRegs = 312
+	kvmGetSRegs = 0x8138ae83
+	kvmSetSRegs = 0x4138ae84
+)
 
 // guestExit is KVM_EXIT_HLT.
 const guestExit = 5
@@ -29,4 +42,13 @@ func prepareVM(vm int) error {
 	return err
 }
 
-func prepareCPU(int, int) error { return nil }
+// prepareCPU moves the code segment, which is the first of struct kvm_sregs.
+func prepareCPU(_, cpu int) error {
+	var regs [specialRegs]byte
+	if err := ioctlAt(cpu, kvmGetSRegs, unsafe.Pointer(&regs)); err != nil {
+		return err
+	}
+	binary.LittleEndian.PutUint64(regs[:], codeSegment<<4)
+	binary.LittleEndian.PutUint16(regs[selectorAt:], codeSegment)
+	return ioctlAt(cpu, kvmSetSRegs, unsafe.Pointer(&regs))
+}
