@@ -16,13 +16,25 @@ func behindPort(multifunction bool, slotAddress string) tree {
 		with("sys/bus/pci/slots/4/address=" + slotAddress + "\n")
 }
 
-// Each case says onboard, slot, path and MAC from each scheme on that changes
-// one of them.
+type namesCase struct {
+	tree tree
+	// want says onboard, slot, path and MAC from each scheme on that changes
+	// one of them.
+	want string
+}
+
 func TestNames(t *testing.T) {
-	for name, tt := range map[string]struct {
-		tree tree
-		want string
-	}{
+	for name, tt := range namesCases() {
+		t.Run(name, func(t *testing.T) {
+			if got := lines(t, tt.tree); got != tt.want {
+				t.Errorf("got:\n%s\nwant:\n%s", got, tt.want)
+			}
+		})
+	}
+}
+
+func namesCases() map[string]namesCase {
+	return map[string]namesCase{
 		"pci": {
 			tree{}.pci(root+"0000:00:03.0").nic(root+"0000:00:03.0", ""),
 			"v238 - - enp0s3 enxMAC",
@@ -77,7 +89,7 @@ func TestNames(t *testing.T) {
 		},
 		"port name that could hide something": {
 			tree{}.pci(root+"0000:05:00.0").nic(root+"0000:05:00.0", "", "phys_port_name=p\x1b1\n"),
-			"v238 - - - enxMAC",
+			"v238 - - enp5s0 enxMAC\nv254 - - - enxMAC",
 		},
 		"representor": {
 			tree{}.pci(root+"0000:05:00.0", "index=1").nic(root+"0000:05:00.0", "", "phys_port_name=pf0vf12\n"),
@@ -119,7 +131,7 @@ func TestNames(t *testing.T) {
 		},
 		"infiniband": {
 			tree{}.pci(root+"0000:15:00.0").nic(root+"0000:15:00.0", "", "type=32\n", "dev_id=0x1\n", "address=80:00:00:48:fe:80:00:00:00:00:00:00:00:02:c9:03:00:00:00:01\n"),
-			"v238 - - - -\nv240 - - ibp21s0d1 -",
+			"v238 - - - -\nv240 - - ibp21s0 -\nv254 - - ibp21s0d1 -",
 		},
 		"slip": {
 			tree{}.pci(root+"0000:00:03.0").nic(root+"0000:00:03.0", "", "type=256"),
@@ -228,6 +240,7 @@ func TestNames(t *testing.T) {
 		"device tree alias of a port": {
 			onTree("switch", "soc/switch").with(
 				"sys/devices/platform/switch/net/eth0/of_node=-> /sys/firmware/devicetree/base/soc/switch/port@2",
+				"sys/firmware/devicetree/base/soc/switch/port@2/reg=x",
 				"sys/firmware/devicetree/base/aliases/ethernet2=/soc/switch/port@2\x00"),
 			"v238 - - - enxMAC\nv257 end2 - - enxMAC",
 		},
@@ -251,17 +264,13 @@ func TestNames(t *testing.T) {
 			tree{}.pci(root+"0000:05:00.0").nic(root+"0000:05:00.0", "wwan", "type=519"),
 			"v238 - - - -",
 		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			if got := lines(t, tt.tree); got != tt.want {
-				t.Errorf("got:\n%s\nwant:\n%s", got, tt.want)
-			}
-		})
 	}
 }
 
 func onTree(device, node string) tree {
-	return tree{}.device("platform/"+device, "platform", "", "of_node=-> /sys/firmware/devicetree/base/"+node).nic("platform/"+device, "")
+	return tree{"sys/firmware/devicetree/base/" + node + "/compatible": "x"}.
+		device("platform/"+device, "platform", "", "of_node=-> /sys/firmware/devicetree/base/"+node).
+		nic("platform/"+device, "")
 }
 
 // A card in another slot has another path, and the same MAC.

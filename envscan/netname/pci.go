@@ -110,7 +110,7 @@ var representor = regexp.MustCompile(`^pf[0-9]+vf([0-9]{1,9})`)
 // portSpec tells ports of one PCI function apart: by the name that the driver
 // has for them, else by number. Not ok: the name cannot be part of a name.
 func portSpec(d Device, s Scheme, orID bool) (spec string, ok bool) {
-	if d.PortName != "" {
+	if d.PortName != "" && (printable(d.PortName) || s.has(rewritten)) {
 		if m := representor.FindStringSubmatch(d.PortName); m != nil && s.has(sriovRep) {
 			number := strings.TrimLeft(m[1], "0")
 			return "r" + orZero(number), true
@@ -121,7 +121,7 @@ func portSpec(d Device, s Scheme, orID bool) (spec string, ok bool) {
 		return "n" + d.PortName, true
 	}
 	port := d.Port
-	if port == 0 && orID && d.Type == arpInfiniband {
+	if port == 0 && orID && d.Type == arpInfiniband && s.has(rewritten) {
 		port = d.PortID // old drivers for InfiniBand
 	}
 	if port == 0 {

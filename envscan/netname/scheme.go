@@ -33,6 +33,11 @@ const (
 	sriovRep                          // representors of virtual functions end in r<number>
 	firmwareSUN                       // slots by firmware_node/sun
 	portAliases                       // device tree aliases of the interface itself
+	// rewritten is no part of a scheme: udev 254 read ports with new code, which
+	// knows dev_id for what it is, and gives no name where the driver's name of a
+	// port has bytes that are not to be shown. Who follows an older scheme has
+	// an older udev, nearly always.
+	rewritten
 )
 
 // schemes are those that change a name: v245 (names of containers) and the like
@@ -54,7 +59,7 @@ func schemes() []Scheme {
 		{251, bridgeMultiSlot, 0},
 		{252, aliases, 0},
 		{253, usbHost, 0},
-		{254, sriovRep, 0},
+		{254, sriovRep | rewritten, 0},
 		{255, 0, bridgeMultiSlot},
 		{257, firmwareSUN | portAliases, 0},
 	}

@@ -21,11 +21,15 @@ type tree map[string]string
 func (tr tree) device(at, subsystem, devType string, attrs ...string) tree {
 	dir := "sys/devices/" + at
 	tr[dir+"/uevent"] = ""
+	if subsystem == "net" {
+		tr[dir+"/uevent"] = "INTERFACE=eth0\nIFINDEX=2\n"
+	}
 	if devType != "" {
-		tr[dir+"/uevent"] = "MAJOR=1\nDEVTYPE=" + devType + "\n"
+		tr[dir+"/uevent"] += "DEVTYPE=" + devType + "\n"
 	}
 	if subsystem != "" {
 		tr[dir+"/subsystem"] = "-> /sys/bus/" + subsystem
+		tr["sys/bus/"+subsystem+"/uevent"] = "" // so that the folder is there
 	}
 	for _, a := range attrs {
 		name, value, _ := strings.Cut(a, "=")
@@ -69,6 +73,12 @@ func (tr tree) with(attrs ...string) tree {
 func (tr tree) write(t testing.TB) sysfs.Root {
 	t.Helper()
 	root := t.TempDir()
+	tr.writeTo(t, root)
+	return sysfs.Root(root)
+}
+
+func (tr tree) writeTo(t testing.TB, root string) {
+	t.Helper()
 	for _, name := range slices.Sorted(maps.Keys(tr)) {
 		content := tr[name]
 		full := filepath.Join(root, name)
@@ -88,7 +98,6 @@ func (tr tree) write(t testing.TB) sysfs.Root {
 			t.Fatal(err)
 		}
 	}
-	return sysfs.Root(root)
 }
 
 // lines are the names by all schemes, one line for each change.
