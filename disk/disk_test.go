@@ -4,15 +4,12 @@ import (
 	"errors"
 	"io"
 	"os"
-	"path/filepath"
 	"strconv"
-	"strings"
 	"testing"
 
 	"github.com/google/uuid"
 
 	"github.com/victorinix/vic/disk/layout"
-	"github.com/victorinix/vic/internal/tool"
 	"github.com/victorinix/vic/internal/tool/tooltest"
 )
 
@@ -87,44 +84,16 @@ func testTable(t testing.TB, text string, size int64, sectorSize int) layout.Tab
 	return tables[0]
 }
 
-func image(t testing.TB, size int64) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "disk.img")
-	if err := os.WriteFile(path, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Truncate(path, size); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
-// run runs a tool and returns its standard output.
-func run(t testing.TB, name string, args ...string) string {
-	t.Helper()
-	out, err := tooltest.Need(t, name).Run(t.Context(), tool.Cmd{Name: name, Args: args})
-	if err != nil {
-		t.Fatalf("%v\n%s", err, out.Stdout)
-	}
-	return string(out.Stdout)
-}
+// image and run are short for what nearly every test here needs.
+var (
+	image = tooltest.Image
+	run   = tooltest.Run
+)
 
 // loop makes a loop device of a new sparse file.
 func loop(t testing.TB, size int64, sectorSize int) string {
 	t.Helper()
-	tooltest.Root(t)
-	if _, err := os.Stat("/dev/loop-control"); err != nil {
-		tooltest.Missing(t, "no loop devices: "+err.Error())
-	}
-	args := []string{"--find", "--show", "--sector-size", strconv.Itoa(sectorSize), image(t, size)}
-	dev := strings.TrimSpace(run(t, "losetup", args...))
-	t.Cleanup(func() {
-		// t.Context has ended by now.
-		if err := detach(dev); err != nil {
-			t.Errorf("detach %s: %v", dev, err)
-		}
-	})
-	return dev
+	return tooltest.Loop(t, size, "--sector-size", strconv.Itoa(sectorSize))
 }
 
 func openRW(t testing.TB, path string) *File {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -88,19 +87,10 @@ func TestDerivation(t *testing.T) {
 // quick keeps cryptsetup from measuring how slow it may be.
 var quick = []string{"--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"}
 
-func image(t *testing.T, size int64) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "disk.img")
-	if err := errors.Join(os.WriteFile(path, nil, 0o600), os.Truncate(path, size)); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
-
 // TestKeys makes a container in a file, which needs no device mapper.
 func TestKeys(t *testing.T) {
 	r := tooltest.Need(t, "cryptsetup")
-	c := Container{Device: image(t, 32<<20)}
+	c := Container{Device: tooltest.Image(t, 32<<20)}
 	if _, err := UUID(c); !errors.Is(err, ErrNone) {
 		t.Errorf("before: %v", err)
 	}
@@ -141,7 +131,7 @@ func TestKeys(t *testing.T) {
 	if !errors.Is(err, ErrWrongKey) || strings.Contains(err.Error(), "wr0ng") || strings.Contains(err.Error(), "n3w") {
 		t.Errorf("with a wrong key: %v", err)
 	}
-	if _, err := HasKey(t.Context(), r, Container{Device: image(t, 1<<20)}, first); err == nil || errors.Is(err, ErrWrongKey) {
+	if _, err := HasKey(t.Context(), r, Container{Device: tooltest.Image(t, 1<<20)}, first); err == nil || errors.Is(err, ErrWrongKey) {
 		t.Errorf("zeros: %v", err)
 	}
 }
@@ -157,7 +147,7 @@ func TestOpen(t *testing.T) {
 		dev := tooltest.Loop(t, 64<<20)
 		c := Container{Device: dev}
 		if header != "" {
-			c.Header = image(t, 16<<20)
+			c.Header = tooltest.Image(t, 16<<20)
 		}
 		name, key, uid := "vic-"+uuid.NewString(), []byte("pass"), uuid.NewString()
 		if err := Format(t.Context(), r, c, uid, quick, key); err != nil {

@@ -21,26 +21,13 @@ import (
 
 const mib = 1 << 20
 
-func run(t testing.TB, name string, args ...string) string {
-	t.Helper()
-	out, err := tooltest.Need(t, name).Run(t.Context(), tool.Cmd{Name: name, Args: args})
-	if err != nil {
-		t.Fatalf("%v\n%s", err, out.Stdout)
-	}
-	return string(out.Stdout)
-}
-
 // device is a device for a format: a file where mtools need one.
 func device(t testing.TB, format string, size int64) string {
 	t.Helper()
 	if format != "vfat" {
 		return tooltest.Loop(t, size)
 	}
-	file := filepath.Join(t.TempDir(), "vfat.img")
-	if err := errors.Join(os.WriteFile(file, nil, 0o600), os.Truncate(file, size)); err != nil {
-		t.Fatal(err)
-	}
-	return file
+	return tooltest.Image(t, size)
 }
 
 func itoa(n int64) string { return strconv.FormatInt(n, 10) }
@@ -118,7 +105,7 @@ func (c *content) make(size int64) {
 		c.run(cmd)
 		return
 	case "ntfs":
-		run(c.t, "mkfs.ntfs", "-q", "-F", "-Q", "-s", "512", c.dev, itoa(size/512))
+		tooltest.Run(c.t, "mkfs.ntfs", "-q", "-F", "-Q", "-s", "512", c.dev, itoa(size/512))
 	}
 	c.store(data)
 }
@@ -149,11 +136,11 @@ func (c *content) store(data []byte) {
 	}
 	switch c.format {
 	case "vfat":
-		run(c.t, "mcopy", "-i", c.dev, file, "::data")
+		tooltest.Run(c.t, "mcopy", "-i", c.dev, file, "::data")
 	case "ntfs":
-		run(c.t, "ntfscp", "-q", c.dev, file, "data")
+		tooltest.Run(c.t, "ntfscp", "-q", c.dev, file, "data")
 	default:
-		c.mounted(func(dir string) { run(c.t, "cp", file, dir+"/data") })
+		c.mounted(func(dir string) { tooltest.Run(c.t, "cp", file, dir+"/data") })
 	}
 }
 
@@ -177,11 +164,11 @@ func (c *content) load() []byte {
 	file := filepath.Join(c.t.TempDir(), "back")
 	switch c.format {
 	case "vfat":
-		run(c.t, "mcopy", "-i", c.dev, "::data", file)
+		tooltest.Run(c.t, "mcopy", "-i", c.dev, "::data", file)
 	case "ntfs":
-		return []byte(run(c.t, "ntfscat", "--force", c.dev, "data"))
+		return []byte(tooltest.Run(c.t, "ntfscat", "--force", c.dev, "data"))
 	default:
-		c.mounted(func(dir string) { run(c.t, "cp", dir+"/data", file) })
+		c.mounted(func(dir string) { tooltest.Run(c.t, "cp", dir+"/data", file) })
 	}
 	b, err := os.ReadFile(file)
 	if err != nil {
@@ -195,7 +182,7 @@ func (c *content) load() []byte {
 func (c *content) resize(to int64, first bool) {
 	c.t.Helper()
 	if c.format == "ntfs" && first { // as Windows does, which is not here
-		run(c.t, "ntfsfix", "--clear-dirty", c.dev)
+		tooltest.Run(c.t, "ntfsfix", "--clear-dirty", c.dev)
 	}
 	before := c.bytes()
 	got, err := Resize(c.t.Context(), tool.Exec{}, c.format, c.dev, to, Options{})
@@ -216,7 +203,7 @@ func (c *content) resize(to int64, first bool) {
 		c.t.Errorf("Least says %d of %d: %v", least, got, err)
 	}
 	if c.format == "swap" {
-		if out := run(c.t, "blkid", "-p", "-o", "export", c.dev); !strings.Contains(out, "UUID="+c.uuid+"\n") || !strings.Contains(out, "LABEL=AN-FS\n") {
+		if out := tooltest.Run(c.t, "blkid", "-p", "-o", "export", c.dev); !strings.Contains(out, "UUID="+c.uuid+"\n") || !strings.Contains(out, "LABEL=AN-FS\n") {
 			c.t.Errorf("blkid: %s", out)
 		}
 		return
