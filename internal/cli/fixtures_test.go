@@ -35,10 +35,11 @@ var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){
 }
 
 // makePayload writes a payload whose image is no file system, for what is
-// decided before it is looked at: payload DIR [version=2] [password] [treeSize=BYTES].
+// decided before it is looked at: payload DIR [version=2] [password]
+// [treeSize=BYTES] [templates].
 func makePayload(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 {
-		ts.Fatalf("usage: payload DIR [version=N] [password] [treeSize=BYTES]")
+		ts.Fatalf("usage: payload DIR [version=N] [password] [treeSize=BYTES] [templates]")
 	}
 	dir := ts.MkAbs(args[0])
 	image := []byte(strings.Repeat("no file system\n", 1000))
@@ -51,6 +52,7 @@ func makePayload(ts *testscript.TestScript, neg bool, args []string) {
 			Parts: []builder.Part{{Origin: "package:bash=5.2", Size: 9000, Raw: 20000, Files: 3}, {Origin: "package:dash=0.5", Size: 6000, Raw: 9000, Files: 1}}}},
 	}
 	var err error
+	templates := request.System{}
 	for _, arg := range args[1:] {
 		switch key, value, _ := strings.Cut(arg, "="); key {
 		case "version":
@@ -59,12 +61,15 @@ func makePayload(ts *testscript.TestScript, neg bool, args []string) {
 			p.TreeSize, err = strconv.ParseInt(value, 10, 64)
 		case "password":
 			user.PasswordSecret = passwordSecret
+		case "templates":
+			templates = templatedSystem
 		default:
 			ts.Fatalf("payload: unknown key %s", key)
 		}
 		ts.Check(err)
 	}
-	p.System = request.System{Hostname: "web1", Users: []request.User{user}, Network: request.Network{Mode: request.NetworkDHCP}}
+	p.System = templates
+	p.System.Hostname, p.System.Users, p.System.Network = "web1", []request.User{user}, request.Network{Mode: request.NetworkDHCP}
 	doc, err := json.MarshalIndent(p, "", " ")
 	ts.Check(err)
 	ts.Check(os.MkdirAll(dir, 0o755))
@@ -73,6 +78,17 @@ func makePayload(ts *testscript.TestScript, neg bool, args []string) {
 	if user.PasswordSecret != "" {
 		ts.Check(writeSecrets(dir, secret.NewSet(map[string]string{passwordSecret: "$6$abc$" + strings.Repeat("x", 86)})))
 	}
+}
+
+// templatedSystem depends on the machine that it is installed onto.
+var templatedSystem = request.System{
+	Requires: []request.Requirement{{Fact: "hw.firmware", OneOf: []string{"uefi"}}},
+	Files: []request.File{
+		{Path: "/etc/app/mac", Content: `{{ env "hw.nic.0.hwaddr" }}`, Mode: 0o644, Owner: "root"},
+		{Path: "/etc/app/cpu", Content: `{{ env "hw.cpu.model" }}`, Mode: 0o644, Owner: "root"},
+		{Path: "/etc/app/key", Content: `{{ secret "app-key" }}`, Mode: 0o600, Owner: "root"},
+	},
+	Units: []request.Unit{{Name: "app.service", Content: "[Service]\n", Enabled: true}},
 }
 
 // makeArchive writes a signed Debian archive of one package, and its keyring:
