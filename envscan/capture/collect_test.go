@@ -1,12 +1,15 @@
 package capture
 
 import (
+	"context"
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -130,5 +133,10 @@ func TestWatch(t *testing.T) {
 	}
 	if _, err := Watch(t.Context(), []string{"/no/such/program"}); err == nil {
 		t.Error("a program that is not there ran")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := Watch(ctx, []string{"/bin/sh", "-c", "while :; do :; done"}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Error(err)
 	}
 }

@@ -75,7 +75,7 @@ func watch(ctx context.Context, argv []string) ([]string, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	} else if err != nil {
-		return nil, errors.Join(err, unix.Kill(pid, unix.SIGKILL))
+		return nil, errors.Join(err, end(pid))
 	}
 	if !status.Exited() || status.ExitStatus() != 0 {
 		text, err := os.ReadFile(fmt.Sprintf("/proc/self/fd/%d", said.Fd()))
@@ -87,6 +87,15 @@ func watch(ctx context.Context, argv []string) ([]string, error) {
 	}
 	slices.Sort(paths)
 	return paths, nil
+}
+
+// end kills a program that is of no use any more.
+func end(pid int) error {
+	if err := unix.Kill(pid, unix.SIGKILL); err != nil {
+		return err
+	}
+	_, err := unix.Wait4(pid, nil, unix.WALL, nil)
+	return err
 }
 
 // start runs the program until it is loaded, and there it waits.
@@ -108,9 +117,12 @@ func start(argv []string, null, said *os.File) (pid int, err error) {
 	}
 	options := unix.PTRACE_O_TRACECLONE | unix.PTRACE_O_TRACESYSGOOD | unix.PTRACE_O_EXITKILL
 	if err := unix.PtraceSetOptions(pid, options); err != nil {
-		return 0, fmt.Errorf("trace %s: %w", path, err)
+		return 0, errors.Join(fmt.Errorf("trace %s: %w", path, err), end(pid))
 	}
-	return pid, unix.PtraceSyscall(pid, 0)
+	if err := unix.PtraceSyscall(pid, 0); err != nil {
+		return 0, errors.Join(fmt.Errorf("trace %s: %w", path, err), end(pid))
+	}
+	return pid, nil
 }
 
 // watcher follows a program and its threads.

@@ -3,6 +3,8 @@ package command
 import (
 	"context"
 	"flag"
+	"fmt"
+	"strings"
 
 	"github.com/victorinix/vic/envscan"
 	"github.com/victorinix/vic/envscan/query"
@@ -78,10 +80,17 @@ func (f *matchFlags) run(ctx context.Context, s Streams, args []string) error {
 	return nil
 }
 
-// none says nothing, as grep, unless it is for something that could not be read.
+// none says nothing, as grep, unless something could not be read that might have
+// matched.
 func (f *matchFlags) none(facts envscan.Facts, e query.Expr) error {
-	if gaps := envscan.GapsAt(facts, e.Path.Static()); len(gaps) > 0 && !f.quiet {
-		return &Error{exitNone, envscan.GapsError(e.Path.String(), gaps), ""}
+	gaps := envscan.GapsAt(facts, e.Path.Static())
+	if len(gaps) == 0 || f.quiet {
+		return &Error{Code: exitNone}
 	}
-	return &Error{Code: exitNone}
+	var why []string
+	for _, g := range gaps {
+		why = append(why, g.String())
+	}
+	err := fmt.Errorf("nothing matches %s, but not everything could be read: %s", e.Path, strings.Join(why, "; "))
+	return &Error{exitNone, err, rootHint(gaps)}
 }

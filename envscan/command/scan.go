@@ -84,11 +84,14 @@ func pathError(err error) error {
 	if errors.Is(err, envscan.ErrUnknown) {
 		return &Error{exitUsage, err, "`vic-env schema` and docs/facts.md list every fact"}
 	}
-	hint := ""
-	if slices.ContainsFunc(p.Gaps, func(g envscan.Gap) bool { return g.Need == "root" }) {
-		hint = "run it as root"
+	return &Error{exitNone, err, rootHint(p.Gaps)}
+}
+
+func rootHint(gaps []envscan.Gap) string {
+	if slices.ContainsFunc(gaps, func(g envscan.Gap) bool { return g.Need == "root" }) {
+		return "run it as root"
 	}
-	return &Error{exitNone, err, hint}
+	return ""
 }
 
 // writePrivate writes a file that only its owner may read, whole or not at all.
