@@ -118,9 +118,15 @@ func (w *schemaWriter) visit(t reflect.Type, at string) {
 	}
 }
 
-// described are fields of other packages that their names explain to those who
-// read the source.
+// described are fields of other packages whose comments are for those who read
+// the source.
 var described = map[string]string{
+	"layout.Table.Kind":        "gpt, msdos",
+	"layout.Table.Disk":        "always empty: its name in a layout",
+	"layout.Table.Size":        "of the device that it was made for, bytes",
+	"layout.Entry.Name":        "as label",
+	"probe.Result.Usage":       "filesystem, raid, crypto, other",
+	"probe.Result.SectorSize":  "of the device that it was made for, where it says, bytes",
 	"layout.Table.SectorSize":  "that it was made for, bytes",
 	"layout.Table.Entries":     "its partitions, by number",
 	"layout.Entry.GUID":        "of the partition; of an MBR: zeros",
@@ -133,9 +139,9 @@ var described = map[string]string{
 // text is a field's description; the test fails without.
 func (w *schemaWriter) text(f typeField) string {
 	name := goName(f.owner) + "." + f.goName
-	text := w.comments[name]
+	text := described[name]
 	if text == "" {
-		text = described[name]
+		text = w.comments[name]
 	}
 	if text == "" {
 		w.t.Errorf("%s.%s has no comment: every fact needs a description", goName(f.owner), f.goName)
