@@ -80,11 +80,12 @@ func meets(r request.Requirement, facts envscan.Facts) (found string, ok bool) {
 
 // late fills in what only the machine knows.
 type late struct {
-	facts   envscan.Facts
-	options map[string]request.Option
-	values  map[string]template.Value // of options that were rendered
-	failed  map[string]bool           // options whose error was told
-	open    []string                  // options that are being rendered
+	facts    envscan.Facts
+	document any // the facts, decoded
+	options  map[string]request.Option
+	values   map[string]template.Value // of options that were rendered
+	failed   map[string]bool           // options whose error was told
+	open     []string                  // options that are being rendered
 }
 
 func newLate(s request.System, facts envscan.Facts) *late {
@@ -101,53 +102,6 @@ func Source(s request.System, facts envscan.Facts) template.Source { return newL
 func (l *late) source() template.Source {
 	return template.Source{Option: l.option, Fact: l.fact}
 }
-
-// fact is a fact as templates see it.
-func (l *late) fact(path string) (template.Value, error) {
-	found, err := envscan.Lookup(l.facts, path)
-	v := template.Value{}
-	switch found := found.(type) {
-	case []any:
-		v.List, v.Len = true, len(found)
-	case map[string]any:
-		var noType error
-		v.Text, noType = envscan.Value(l.facts, path)
-		v.Object = noType != nil
-	default:
-		if err == nil { // null too
-			v.Text, err = envscan.Value(l.facts, path)
-		}
-	}
-	if l.facts.Scan.Version == Prediction && !errors.Is(err, envscan.ErrUnknown) && !known(v) {
-		return template.Value{}, fmt.Errorf("env.%s %w", path, errLater)
-	}
-	switch {
-	case errors.Is(err, envscan.ErrNull):
-		return template.Value{}, none{because("env."+path, err)}
-	case err != nil:
-		return template.Value{}, because("env."+path, err)
-	}
-	return v, nil
-}
-
-// known tells whether a prediction has more than the zero value.
-func known(v template.Value) bool {
-	return v.Object || v.Len > 0 || v.Text != "" && v.Text != "0" && v.Text != "false"
-}
-
-// because is an error of envscan as one about the fact.
-func because(what string, err error) error {
-	var p *envscan.PathError
-	if errors.As(err, &p) {
-		return fmt.Errorf("%s: %s", what, p.Why)
-	}
-	return err
-}
-
-// none is the error of a fact that is null.
-type none struct{ error }
-
-func (none) Is(target error) bool { return target == template.ErrNone }
 
 // option is an option as templates see it. One that is a template itself is
 // rendered, and has to obey its rule.
