@@ -1,0 +1,155 @@
+// Command hardware is the init of a machine with a disk of each kind. It loads
+// the modules in /modules, waits for as many disks as hardware.disks says on the
+// kernel's command line, lets the one with the serial number "asleep" be
+// suspended, and runs the commands in /commands, lines of
+//
+//	NAME<TAB>PROGRAM ARGUMENT...
+//
+// whose output comes after a line "@ NAME". SATA in an argument is the node of
+// the disk with the serial number "sata". Then it powers off.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/victorinix/vic/internal/kmod"
+)
+
+func main() {
+	if err := run(); err != nil {
+		fmt.Println("BROKEN", err)
+	}
+	unix.Sync()
+	if err := unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF); err != nil {
+		fmt.Println("power off:", err)
+	}
+	select {}
+}
+
+func run() error {
+	if err := os.Setenv("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"); err != nil {
+		return err
+	}
+	for dir, fs := range map[string]string{"/proc": "proc", "/sys": "sysfs", "/dev": "devtmpfs", "/tmp": "tmpfs"} {
+		if err := errors.Join(os.MkdirAll(dir, 0o755), unix.Mount(fs, dir, fs, 0, "")); err != nil && !errors.Is(err, unix.EBUSY) {
+			return fmt.Errorf("mount %s: %w", dir, err)
+		}
+	}
+	if err := loadModules(); err != nil {
+		return err
+	}
+	sata, asleep, err := disks()
+	if err != nil {
+		return err
+	}
+	if err := suspend(asleep); err != nil {
+		return err
+	}
+	commands, err := os.ReadFile("/commands")
+	if err != nil {
+		return err
+	}
+	for line := range strings.Lines(string(commands)) {
+		name, command, _ := strings.Cut(strings.TrimSpace(line), "\t")
+		argv := strings.Fields(strings.ReplaceAll(command, "SATA", "/dev/"+sata))
+		fmt.Printf("@ %s\n", name)
+		cmd := exec.Command(argv[0], argv[1:]...)
+		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stdout
+		// smartctl tells by its exit status that a disk is failing.
+		if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
+			return fmt.Errorf("run %s: %w", command, err)
+		}
+		fmt.Printf("@ power after %s\n%s\n", name, status(asleep))
+	}
+	return nil
+}
+
+func loadModules() error {
+	dirs, err := filepath.Glob("/usr/lib/modules/*")
+	if err != nil || len(dirs) != 1 {
+		return fmt.Errorf("find modules: %v, %w", dirs, err)
+	}
+	tree, err := kmod.Open(dirs[0])
+	if err != nil {
+		return err
+	}
+	list, err := os.ReadFile("/modules")
+	if err != nil {
+		return err
+	}
+	loader := &kmod.Loader{Insert: kmod.Finit}
+	_, err = loader.Load(context.Background(), tree, strings.Fields(string(list))...)
+	return err
+}
+
+// disks waits for all, and finds two of them by their serial number.
+func disks() (sata, asleep string, err error) {
+	want := 0
+	cmdline, err := os.ReadFile("/proc/cmdline")
+	for _, word := range strings.Fields(string(cmdline)) {
+		if v, ok := strings.CutPrefix(word, "hardware.disks="); ok {
+			want, err = strconv.Atoi(v)
+		}
+	}
+	if err != nil {
+		return "", "", err
+	}
+	found := 0
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline) && found < want; time.Sleep(200 * time.Millisecond) {
+		found = 0
+		for _, pattern := range []string{"sd*", "vd*", "nvme*"} {
+			paths, err := filepath.Glob("/sys/block/" + pattern)
+			if err != nil {
+				return "", "", err
+			}
+			found += len(paths)
+			for _, path := range paths {
+				page, err := os.ReadFile(path + "/device/vpd_pg80")
+				switch {
+				case err != nil: // not SCSI
+				case strings.Contains(string(page), "sata"):
+					sata = filepath.Base(path)
+				case strings.Contains(string(page), "asleep"):
+					asleep = filepath.Base(path)
+				}
+			}
+		}
+	}
+	if found < want || sata == "" || asleep == "" {
+		return "", "", fmt.Errorf("%d of %d disks, %q, %q", found, want, sata, asleep)
+	}
+	return sata, asleep, nil
+}
+
+// suspend lets the kernel switch a disk off that nobody uses, and waits until it
+// has.
+func suspend(disk string) error {
+	dir := "/sys/block/" + disk + "/device/power/"
+	if err := errors.Join(os.WriteFile(dir+"autosuspend_delay_ms", []byte("100"), 0), os.WriteFile(dir+"control", []byte("auto"), 0)); err != nil {
+		return err
+	}
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+		if status(disk) == "suspended" {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s is %s", disk, status(disk))
+}
+
+func status(disk string) string {
+	b, err := os.ReadFile("/sys/block/" + disk + "/device/power/runtime_status")
+	if err != nil {
+		return err.Error()
+	}
+	return strings.TrimSpace(string(b))
+}
