@@ -215,6 +215,7 @@ func TestLateRefuses(t *testing.T) {
 		"through another": {layers: config.Layers{Options: []string{`hostname={{ env "os" }}`, `suite={{ option "hostname" }}`}},
 			want: []string{`-o suite:1:11: option "suite" is needed before the machine is known`}},
 		"syntax":        {layers: config.Layers{Inline: []string{"{hostname: web1, timezone: '{{ env \"os\" '}"}}, want: []string{`-n (inline):1:29: option "timezone": action is not closed with }}`}},
+		"no quotes":     {layers: config.Layers{Inline: []string{"keymap: de\nhostname: {{ option \"keymap\" }}"}}, want: []string{`-n (inline):2:12: could not find flow map content; a value that begins with a template stands in quotes: '{{ ... }}'`}},
 		"n with secret": {layers: config.Layers{Inline: []string{"secrets: {a: {desc: x}}"}}, want: []string{`-n (inline):1:15: unknown key "desc"`}},
 		"condition":     {layers: config.Layers{Inline: []string{"files: [{path: /a, content: x, owner: 'A B'}]"}}, want: []string{`-n (inline):1:40: owner: "A B" is neither the name of an account`}},
 	} {

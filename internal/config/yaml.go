@@ -5,10 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
+
+	"github.com/victorinix/vic/internal/template"
 )
 
 // maxYAML is the largest document that is read, in bytes. Settings are
@@ -38,7 +41,11 @@ func parse(source string, text []byte) (ast.Node, error) {
 	}
 	file, err := parser.ParseBytes(text, 0)
 	if err != nil {
-		return nil, fromYAML(source, err, nil)
+		e := fromYAML(source, err, nil)
+		if lines := strings.Split(string(text), "\n"); e.Line > 0 && e.Line <= len(lines) && template.Is(lines[e.Line-1]) {
+			e.Msg += "; a value that begins with a template stands in quotes: '{{ ... }}'"
+		}
+		return nil, e
 	}
 	var body ast.Node
 	for _, doc := range file.Docs {
