@@ -40,7 +40,7 @@ func examples(t testing.TB) map[string]Layout {
 	return all
 }
 
-// windows is the disk that the example keep.yaml is for.
+// windows is the disk that the examples keep.yaml and resize.yaml are for.
 func windows(sectorSize int) *Table {
 	sector := func(mib uint64) uint64 { return mib * mebibyte / uint64(sectorSize) }
 	entry := func(n int, label, typ, id string, from, to uint64) Entry {
@@ -59,7 +59,7 @@ func geometries(l Layout, name string, sectorSize int) map[string]Geometry {
 	for disk := range l.Disk {
 		g[disk] = Geometry{Size: 8 << 30, SectorSize: sectorSize}
 	}
-	if name == "keep" {
+	if name == "keep" || name == "resize" {
 		g["main"] = Geometry{Size: 8 << 30, SectorSize: sectorSize, Now: windows(sectorSize)}
 	}
 	return g

@@ -23,7 +23,7 @@ type Features struct {
 	// RandomSwap: swap with a random key, which needs dm-crypt and no LUKS.
 	RandomSwap bool
 	// Keep: partitions stay; Resize are the formats of those that get another
-	// size, crypto_LUKS and LVM2_member with what is in them.
+	// size; crypto_LUKS with what is in it, LVM2_member without.
 	Keep   bool
 	Resize []string
 	Hooks  bool
@@ -102,7 +102,10 @@ func signature(s Spec) []string {
 	case *Swap:
 		return []string{"swap"}
 	case *LUKS:
-		return []string{"crypto_LUKS"}
+		if t.Content == nil {
+			return []string{"crypto_LUKS"}
+		}
+		return append(signature(t.Content.Spec), "crypto_LUKS")
 	case *LVMPV:
 		return []string{"LVM2_member"}
 	}

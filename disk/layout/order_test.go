@@ -57,6 +57,7 @@ func TestNeeds(t *testing.T) {
 		"zfs":         {Formats: []string{"swap", "vfat", "zfs"}, Tables: []string{"gpt"}, ZFS: true},
 		"bcachefs":    {Formats: []string{"bcachefs", "vfat"}, Tables: []string{"gpt"}, Bcachefs: true},
 		"keep":        {Formats: []string{"ext4", "ntfs", "vfat"}, Tables: []string{"gpt"}, Keep: true, Resize: []string{"ntfs"}},
+		"resize":      {Formats: []string{"ext4", "swap", "vfat"}, Tables: []string{"gpt"}, LUKS: true, LVM: true, Volumes: []string{"linear"}, Keep: true, Resize: []string{"LVM2_member", "crypto_LUKS"}},
 		"hooks":       {Formats: []string{"ext4"}, Tables: []string{"gpt"}, Hooks: true},
 	} {
 		if diff := cmp.Diff(want, all[name].Needs()); diff != "" {

@@ -22,7 +22,7 @@ func (w *walker) pool(key string, p layout.Pool) {
 			}
 			w.create(event.Format, "pool "+name, CreatePool{name, vdevs, p.Options, p.RootOptions, p.Mountpoint})
 		}
-		undo := func() { w.undo = append(w.undo, Step{event.Finish, "close " + name, Close{Pool: name}}) }
+		undo := func() { w.undo = append(w.undo, Close{Pool: name}.step()) }
 		if p.Mountpoint != "" {
 			undo()
 			w.mounted(Filesystem{Source: name, FSType: "zfs", Mountpoint: p.Mountpoint, Options: options(p.MountOptions), Parts: allParts(members), site: around})

@@ -51,7 +51,21 @@ func (w *walker) luks(b block, at string, s *layout.LUKS) {
 func (w *walker) open(name string, a Action, undo Close) {
 	w.create(event.Format, name, a)
 	w.plan.Mount = append(w.plan.Mount, Step{event.Copy, name, a})
-	w.undo = append(w.undo, Step{event.Finish, "close " + cmp.Or(undo.Mapper, undo.VG, undo.Array, undo.Pool), undo})
+	w.undo = append(w.undo, undo.step())
+}
+
+// step is named by what is closed: a container and a group may share a name.
+func (c Close) step() Step {
+	name := "close " + c.Mapper
+	switch {
+	case c.VG != "":
+		name = "deactivate " + c.VG
+	case c.Array != "":
+		name = "stop " + c.Array
+	case c.Pool != "":
+		name = "export " + c.Pool
+	}
+	return Step{event.Finish, name, c}
 }
 
 // keyOf is the key that a container is made and opened with.

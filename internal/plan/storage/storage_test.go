@@ -130,22 +130,29 @@ func golden(t *testing.T, name, got string) {
 
 // states are what is on the disks of the examples that keep something.
 var states = map[string]func(map[string]State){
-	"keep": func(disks map[string]State) {
-		const mib = 1 << 20 / 512
-		d := disks["main"]
-		d.Table = &layout.Table{Kind: layout.KindGPT, GUID: seed, SectorSize: 512, Size: d.Size, Entries: []layout.Entry{
-			{Number: 1, Label: "EFI system partition", Type: layout.TypeESP, GUID: uuid.MustParse("3f5a2f0e-6a3c-4b8e-9d56-0c1f6f1f2a10"), FirstLBA: mib, LastLBA: 101*mib - 1},
-			{Number: 2, Label: "Microsoft reserved partition", Type: uuid.MustParse("e3c9e316-0b5c-4db8-817d-f92df00215ae"), GUID: uuid.MustParse("3f5a2f0e-6a3c-4b8e-9d56-0c1f6f1f2a12"), FirstLBA: 101 * mib, LastLBA: 117*mib - 1},
-			{Number: 3, Label: "Basic data partition", Type: uuid.MustParse("ebd0a0a2-b9e5-4433-87c0-68b6b72699c7"), GUID: uuid.MustParse("3f5a2f0e-6a3c-4b8e-9d56-0c1f6f1f2a11"), FirstLBA: 117 * mib, LastLBA: 60000*mib - 1},
-			{Number: 4, Label: "Windows recovery", Type: uuid.MustParse("de94bba4-06d1-4d40-a16a-bfd50179d6ac"), GUID: uuid.MustParse("3f5a2f0e-6a3c-4b8e-9d56-0c1f6f1f2a13"), FirstLBA: 60000 * mib, LastLBA: 61000*mib - 1},
-		}}
-		d.Found = []Found{
-			{Partition: 1, Type: "vfat", UUID: "7E12-34AB"},
-			{Partition: 3, Type: "ntfs", UUID: "0123456789ABCDEF", Label: "Windows", MinSize: 2 << 30},
-			{Partition: 4, Type: "ntfs", UUID: "0123456789ABCDEE", Label: "Recovery"},
-		}
-		disks["main"] = d
+	"keep": windows,
+	"resize": func(disks map[string]State) {
+		windows(disks)
+		disks["main"].Found[1] = Found{Partition: 3, Type: "crypto_LUKS", UUID: "5d3c2a10-8f4e-4a51-9c43-000000000005"}
 	},
+}
+
+// windows is a disk with an ESP and three partitions of a Windows.
+func windows(disks map[string]State) {
+	const mib = 1 << 20 / 512
+	d := disks["main"]
+	d.Table = &layout.Table{Kind: layout.KindGPT, GUID: seed, SectorSize: 512, Size: d.Size, Entries: []layout.Entry{
+		{Number: 1, Label: "EFI system partition", Type: layout.TypeESP, GUID: uuid.MustParse("3f5a2f0e-6a3c-4b8e-9d56-0c1f6f1f2a10"), FirstLBA: mib, LastLBA: 101*mib - 1},
+		{Number: 2, Label: "Microsoft reserved partition", Type: uuid.MustParse("e3c9e316-0b5c-4db8-817d-f92df00215ae"), GUID: uuid.MustParse("3f5a2f0e-6a3c-4b8e-9d56-0c1f6f1f2a12"), FirstLBA: 101 * mib, LastLBA: 117*mib - 1},
+		{Number: 3, Label: "Basic data partition", Type: uuid.MustParse("ebd0a0a2-b9e5-4433-87c0-68b6b72699c7"), GUID: uuid.MustParse("3f5a2f0e-6a3c-4b8e-9d56-0c1f6f1f2a11"), FirstLBA: 117 * mib, LastLBA: 60000*mib - 1},
+		{Number: 4, Label: "Windows recovery", Type: uuid.MustParse("de94bba4-06d1-4d40-a16a-bfd50179d6ac"), GUID: uuid.MustParse("3f5a2f0e-6a3c-4b8e-9d56-0c1f6f1f2a13"), FirstLBA: 60000 * mib, LastLBA: 61000*mib - 1},
+	}}
+	d.Found = []Found{
+		{Partition: 1, Type: "vfat", UUID: "7E12-34AB"},
+		{Partition: 3, Type: "ntfs", UUID: "0123456789ABCDEF", Label: "Windows", MinSize: 2 << 30},
+		{Partition: 4, Type: "ntfs", UUID: "0123456789ABCDEE", Label: "Recovery"},
+	}
+	disks["main"] = d
 }
 
 // The largest example takes far less than the 50 ms that a person would notice.
