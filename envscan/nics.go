@@ -122,6 +122,27 @@ func candidates(d netname.Device) []Names {
 	return list
 }
 
+// NamesAt are the names by a scheme such as v252: those of the newest one in Names
+// that is not after it.
+func (n NIC) NamesAt(scheme string) Names {
+	var found Names
+	for _, c := range n.Names {
+		if schemeNumber(c.Scheme) <= schemeNumber(scheme) {
+			found = c
+		}
+	}
+	return found
+}
+
+// schemeNumber is 257 of v257.
+func schemeNumber(scheme string) int {
+	n, err := strconv.Atoi(strings.TrimPrefix(scheme, "v"))
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
 // nicModules finds the modules for all of them in one pass.
 func (s *scanner) nicModules(list []NIC) {
 	var aliases []string

@@ -54,7 +54,7 @@ type Streams struct {
 
 // Verbs are all of them, in the order of the help.
 func Verbs() []Verb {
-	return []Verb{dumpVerb(), getVerb(), matchVerb(), diffVerb(), schemaVerb(), captureVerb()}
+	return []Verb{dumpVerb(), getVerb(), matchVerb(), namesVerb(), diffVerb(), schemaVerb(), captureVerb()}
 }
 
 // Error is an error with an exit code, and what to do about it.

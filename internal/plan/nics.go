@@ -148,7 +148,8 @@ func (t target) predict(n envscan.NIC) string {
 	case n.NameFrom == "predictable":
 		return n.Name // NamePolicy=keep kernel
 	}
-	names := namesAt(n, scheme)
+	at := n.NamesAt(scheme)
+	names := netname.Names{Onboard: at.Onboard, Slot: at.Slot, Path: at.Path, MAC: at.MAC}
 	if !strings.Contains(n.Path, "-usb-") {
 		return netname.Default(names)
 	}
@@ -177,18 +178,6 @@ func (t target) scheme() (scheme, by string, ok bool) {
 		}
 	}
 	return scheme, s.Name, true
-}
-
-// namesAt are the candidates that hold at a scheme: those of the newest one that
-// is not after it.
-func namesAt(n envscan.NIC, scheme string) netname.Names {
-	var found netname.Names
-	for _, c := range n.Names {
-		if number(c.Scheme) <= number(scheme) {
-			found = netname.Names{Onboard: c.Onboard, Slot: c.Slot, Path: c.Path, MAC: c.MAC}
-		}
-	}
-	return found
 }
 
 // number is that of a scheme: 257 of v257.
