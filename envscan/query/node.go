@@ -52,8 +52,11 @@ type Member struct {
 	Value *Node
 }
 
-// Member returns the member of an object, nil without.
+// Member returns the member of an object, nil without; of nil too.
 func (n *Node) Member(key string) *Node {
+	if n == nil {
+		return nil
+	}
 	for _, m := range n.Members {
 		if m.Key == key {
 			return m.Value
