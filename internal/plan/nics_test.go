@@ -88,6 +88,22 @@ func TestNICNames(t *testing.T) {
 	}
 }
 
+// What people and the target see of one name that was asked for and one that was
+// not.
+func TestNICNamesGolden(t *testing.T) {
+	p, err := named(t, "257.13-1~deb13u1", []string{"lan0=mac:" + macA}, card("eth0", "5", macA), card("eth1", "6", macB))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := p.Describe()
+	for _, s := range p.Steps {
+		if f, ok := s.Action.(plan.WriteFile); ok && strings.HasPrefix(f.Path, "/etc/systemd/network/") {
+			text += "\n" + f.Path + "\n" + f.Content
+		}
+	}
+	golden(t, "nic-names.txt", []byte(text))
+}
+
 // A bond has given both cards the address of the first: the wish goes by the
 // cards' own.
 func TestNICNamesOfABond(t *testing.T) {
