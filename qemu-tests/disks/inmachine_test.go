@@ -12,12 +12,12 @@ import (
 )
 
 // The tests of packages that need what the kernel of this machine may lack
-// (device mapper, arrays, parsers of partition tables, vfat, f2fs) run in the RAM
+// (device mapper, arrays, parsers of partition tables, vfat) run in the RAM
 // system, with its kernel and its programs, and without udev.
 func TestInMachine(t *testing.T) {
 	lab.Need(t)
 	dir := filepath.Join(lab.Dir(t, "inmachine"), "bundle")
-	lab.MustVic(t, "build", "./testdata/machine.yaml", "-o", "kernel=generic", "--out", dir)
+	lab.MustVic(t, "build", "./testdata/machine.yaml", "-o", "kernel=cloud", "--out", dir)
 	b, err := builder.OpenBundle(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -28,7 +28,7 @@ func TestInMachine(t *testing.T) {
 		return runs.Run{Package: pkg, Args: []string{"-test.v", "-test.timeout=5m", "-test.run=" + tests}}
 	}
 	lab.RunInRAM(ctx, t, b, 2048, runs.List{
-		Modules: []string{"loop", "dm-mod", "md-mod", "vfat", "f2fs", "btrfs", "xfs"},
+		Modules: []string{"loop", "dm-mod", "md-mod", "vfat", "btrfs", "xfs"},
 		Runs: []runs.Run{
 			only("disk", "^(TestMountedDisk|TestReread.*|TestSwapInUse)$"),
 			only("disk/luks", "^TestOpen$"),

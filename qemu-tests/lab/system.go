@@ -125,7 +125,10 @@ func (s System) installArgs(keyFile, secretFile string) []string {
 	for i, d := range s.Disks {
 		args = append(args, "--disk", d.flag(s.Paths[i]))
 	}
-	args = append(args, "--firmware", s.Firmware, "--memory", "256M", "-o", "kernel=cloud", "-o", "kernel-params=console=ttyS0",
+	// systemd gives up on a disk after 90 s, which are few for a machine that is
+	// emulated beside others.
+	args = append(args, "--firmware", s.Firmware, "--memory", "256M", "-o", "kernel=cloud",
+		"-o", "kernel-params=console=ttyS0,systemd.default_device_timeout_sec=300",
 		"-o", "hostname=web1", "-o", "username="+User, "-o", "sshkey=@"+keyFile, "-s", "password=@"+secretFile,
 		"-o", "timezone=Europe/Berlin", "--prove-timeout", "15m") // emulated, beside another machine
 	if !s.Prove {
