@@ -24,7 +24,8 @@ type Config struct {
 	// Only limits the scan to probes that find something at or below these
 	// paths, such as "hw.nic"; empty is all.
 	Only []string
-	// Wake allows to ask sleeping disks for their health, which starts them.
+	// Wake allows to ask sleeping disks for their health, which starts them, and to
+	// have wireless cards listen for networks, which takes them seconds.
 	Wake bool
 }
 

@@ -112,6 +112,7 @@ func (j *runJob) run(ctx context.Context, item string) (err error) {
 	if j.flags.dryRun {
 		return machine.show(j.app, j.flags.json)
 	}
+	machine.emulated(ctx)
 	if err := machine.tell(j.app); err != nil {
 		return err
 	}

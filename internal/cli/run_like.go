@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 
 	"github.com/spf13/cobra"
 
@@ -137,6 +138,13 @@ func fitsMemory(mib int) error {
 		return fail(exitRefused, fmt.Errorf("the machine has %d MiB of memory, this one %d", mib, have), "--max-memory 2G makes it smaller")
 	}
 	return nil
+}
+
+// emulated notes what an emulated processor lacks.
+func (m *runMachine) emulated(ctx context.Context) {
+	if m.Config.Arch == "amd64" && m.Config.CPUs > 1 && (m.Config.Arch != runtime.GOARCH || vm.ProbeAccel(ctx) == "tcg") {
+		m.Differences = append(m.Differences, like.Difference{Fact: "hw.cpu.count", Was: fmt.Sprint(m.Config.CPUs), Is: "1", Why: "the processor is emulated"})
+	}
 }
 
 // tell lists what is different, for people.
