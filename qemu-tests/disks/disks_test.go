@@ -30,7 +30,8 @@ const limit = 15 * time.Minute
 const passphrase = "correct horse battery staple"
 
 // The passphrase of a container on LVM is asked for on the console, on a disk
-// with sectors of 4096 bytes; the swap is the one to resume from.
+// with sectors of 4096 bytes: vic types it to prove the install. The system
+// hibernates to its swap, and resumes from it.
 func TestLUKSOnLVM(t *testing.T) {
 	lab.Need(t)
 	key := filepath.Join(t.TempDir(), "passphrase")
@@ -38,7 +39,7 @@ func TestLUKSOnLVM(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := lab.Installed(t, lab.Spec{
-		Name: "luks-on-lvm", Firmware: "uefi", Sector: 4096,
+		Name: "luks-on-lvm", Firmware: "uefi", Sector: 4096, Prove: true, // vic has to type the passphrase
 		Args: []string{"--layout", "testdata/luks-on-lvm.yaml", "-s", "luks-cryptroot=@" + key},
 	})
 	for what, text := range map[string]string{"consoles": string(s.Consoles), "events": s.Run.Stdout, "stderr": s.Run.Stderr} {
@@ -49,14 +50,10 @@ func TestLUKSOnLVM(t *testing.T) {
 	if lab.Contains(t, s.Paths[0], []byte(passphrase)) {
 		t.Error("the passphrase is on the disk")
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*limit)
 	defer cancel()
-	m := s.Boot(t, vm.Config{})
-	lab.Shows(ctx, t, m, "unlock disk cryptroot")
-	if err := m.SendConsole(passphrase + "\n"); err != nil {
-		t.Fatal(err)
-	}
-	g := lab.Login(t, m, s.Result)
+	s = s.Overlay(t)
+	g := unlocked(ctx, t, s, "boot")
 	g.Booted()
 	g.Checks([][2]string{
 		{"findmnt -no SOURCE,FSTYPE,UUID /", `^/dev/mapper/cryptroot +xfs +` + s.Result.RootUUID + `$`},
@@ -67,7 +64,27 @@ func TestLUKSOnLVM(t *testing.T) {
 		{"cat /sys/power/resume", `^25\d:\d+$`},
 		{"vgs --noheadings -o vg_name,pv_count,lv_count", `^sys +1 +2$`},
 	})
+	boot := g.Sudo("cat /proc/sys/kernel/random/boot_id; touch /run/before")
+	g.Hibernate(ctx)
+	g = unlocked(ctx, t, s, "resume")
+	g.Checks([][2]string{
+		{"cat /proc/sys/kernel/random/boot_id; ls /run/before", `^` + boot + `\n/run/before$`},
+		{"journalctl -b -k -o cat | grep -c 'PM: hibernation: hibernation exit'", `^1$`},
+		{"swapon --noheadings --show=NAME; systemctl is-system-running", `^/dev/dm-\d+\nrunning$`},
+	})
 	g.Poweroff(ctx)
+}
+
+// unlocked starts the system, types the passphrase, and logs in. To hibernate
+// takes half of the memory, which in 256 MiB has to be found page by page.
+func unlocked(ctx context.Context, t *testing.T, s lab.System, name string) lab.Guest {
+	t.Helper()
+	m := vm.Start(t, s.Config(t, vm.Config{Name: name, MemoryMiB: 512, Disks: s.Drives()}, false))
+	lab.Shows(ctx, t, m, "unlock disk cryptroot")
+	if err := m.SendConsole(passphrase + "\n"); err != nil {
+		t.Fatal(err)
+	}
+	return lab.Login(t, m, s.Result)
 }
 
 // With both disks, and with the first one pulled, the system boots; the ESP is

@@ -125,13 +125,25 @@ func (g Guest) Booted() {
 	}
 }
 
-// Poweroff ends the machine from within. The connection may end before the
-// command has answered: what counts is that the machine ends, and how.
+// Poweroff ends the machine from within.
 func (g Guest) Poweroff(ctx context.Context) {
 	g.t.Helper()
+	g.end(ctx, "poweroff")
+}
+
+// Hibernate has the machine write its memory to the swap, and end.
+func (g Guest) Hibernate(ctx context.Context) {
+	g.t.Helper()
+	g.end(ctx, "hibernate")
+}
+
+// end runs a verb of systemctl that ends the machine. The connection may end
+// before the command has answered: what counts is that the machine ends, and how.
+func (g Guest) end(ctx context.Context, verb string) {
+	g.t.Helper()
 	var cut *ssh.ExitMissingError
-	if out, err := g.Try("sudo -S systemctl --no-block poweroff", Password+"\n"); err != nil && !errors.As(err, &cut) {
-		g.t.Fatalf("power off: %v\n%s", err, out)
+	if out, err := g.Try("sudo -S systemctl --no-block "+verb, Password+"\n"); err != nil && !errors.As(err, &cut) {
+		g.t.Fatalf("%s: %v\n%s", verb, err, out)
 	}
 	if err := g.Wait(ctx); err != nil {
 		g.t.Error(err)
