@@ -134,12 +134,20 @@ func (l LVM) ResizeLV(vg, lv string, size int64) tool.Cmd {
 // MoveTail moves what is in use from extent from on to before it, within one
 // physical volume of that many extents.
 func (l LVM) MoveTail(device string, from, extents int64) tool.Cmd {
-	return l.Command("pvmove", "--yes", "--alloc", "anywhere",
+	return l.move("--yes", "--alloc", "anywhere",
 		fmt.Sprintf("%s:%d-%d", device, from, extents-1), fmt.Sprintf("%s:0-%d", device, from-1))
 }
 
 // ResumeMove goes on with moves that were interrupted, if there are any.
-func (l LVM) ResumeMove() tool.Cmd { return l.Command("pvmove") }
+func (l LVM) ResumeMove() tool.Cmd { return l.move() }
+
+// move is pvmove by LVM's one program, of which a small system may not have
+// every name.
+func (l LVM) move(args ...string) tool.Cmd {
+	c := l.Command("lvm", args...)
+	c.Args = append([]string{"pvmove"}, c.Args...)
+	return c
+}
 
 // columns are those of a report, for each of its programs.
 var columns = map[string]string{

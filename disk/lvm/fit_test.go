@@ -82,7 +82,7 @@ func (v *volumes) Run(_ context.Context, c tool.Cmd) (tool.Output, error) {
 			list = append(list, fmt.Sprintf(`{"vg_name":"g","lv_name":%q,"lv_size":"%d","lv_kernel_major":"1","lv_kernel_minor":"1"}`, s.lv, s.size*ext))
 		}
 		text = `{"report":[{"lv":[` + strings.Join(list, ",") + `]}]}`
-	case c.Name == "pvmove" && len(c.Args) == 2:
+	case c.Name == "lvm" && len(c.Args) == 3:
 	default:
 		err = v.change(c, last)
 	}
@@ -111,7 +111,7 @@ func (v *volumes) change(c tool.Cmd, last string) error {
 			}
 			return nil
 		})
-	case "pvmove":
+	case "lvm":
 		return v.effect("move", func() error {
 			at := int64(0)
 			for i := range v.lvs {
@@ -227,7 +227,7 @@ func TestFitRefused(t *testing.T) {
 // and grows it again. It needs device mapper.
 func TestFitReal(t *testing.T) {
 	tooltest.Root(t)
-	r := tooltest.Need(t, "pvcreate", "pvmove", "losetup")
+	r := tooltest.Need(t, "pvcreate", "lvm", "losetup")
 	if _, err := os.Stat("/sys/class/misc/device-mapper"); err != nil {
 		t.Skip("this kernel has no device mapper")
 	}

@@ -51,6 +51,9 @@ func TestCommands(t *testing.T) {
 			t.Errorf("got  %s\nwant %s", got, tt.want)
 		}
 	}
+	if got := l.MoveTail("/dev/sda2", 50, 100); got.Name != "lvm" || got.Args[0] != "pvmove" || strings.Join(got.Args[3:], " ") != "--yes --alloc anywhere /dev/sda2:50-99 /dev/sda2:0-49" {
+		t.Errorf("got %s", got)
+	}
 	for _, bad := range []Volume{{Type: "thin", Size: "1G"}, {Type: "thin", Size: "10%FREE", Pool: "p"}} {
 		if c, err := l.CreateLV(bad); err == nil {
 			t.Errorf("%+v gives %s", bad, c)
