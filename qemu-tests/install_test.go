@@ -22,7 +22,7 @@ import (
 // disks.TestLUKSOnLVM.
 var defaults = []lab.Spec{
 	{Firmware: "uefi", Sector: 512, Args: configs},
-	{Firmware: "bios", Sector: 512, Prove: true},
+	{Firmware: "bios", Sector: 512, Prove: true, Args: []string{"--nic", "lan0=mac:52:54:00:76:69:00"}},
 	{Firmware: "uefi", Sector: 4096},
 }
 
@@ -37,7 +37,7 @@ func TestInstall(t *testing.T) {
 			t.Run("image", func(t *testing.T) { checkImage(t, d.Paths[0], d.Sector) })
 			t.Run("boot", func(t *testing.T) { checkBoot(t, d) })
 			t.Run("secret", func(t *testing.T) { checkSecret(t, d, lab.Password) })
-			if len(spec.Args) > 0 {
+			if spec.Firmware == "uefi" && len(spec.Args) > 0 {
 				t.Run("secret of a file", func(t *testing.T) { checkSecret(t, d, appKey) })
 			}
 		})
@@ -77,7 +77,7 @@ func checkBoot(t *testing.T, d lab.System) {
 		{"findmnt -no FSTYPE /boot/efi; stat -c %a /boot/efi", `vfat\n700$`},
 		{"id -nG anna", `\bsudo\b`},
 		{"cat /etc/machine-id", `^[0-9a-f]{32}$`},
-		{"networkctl --no-pager status eth0 || networkctl --no-pager status 'en*'", `Network File: /etc/systemd/network/10-vic-0\.network(?s:.*)State: routable \(configured\)`},
+		{"networkctl --no-pager status lan0 || networkctl --no-pager status eth0 || networkctl --no-pager status 'en*'", `Network File: /etc/systemd/network/10-vic-0\.network(?s:.*)State: routable \(configured\)`},
 		{"readlink /etc/resolv.conf; resolvectl dns", `stub-resolv\.conf(?s:.*)10\.0\.2\.3`},
 		{"getent hosts web1", `127\.0\.1\.1 +web1`},
 		{"getent shadow anna root | cut -c1-9", `^anna:\$6\$.*\nroot:[*!]`},
@@ -88,8 +88,14 @@ func checkBoot(t *testing.T, d lab.System) {
 		{"swapon --noheadings", `^$`},
 		{"dpkg --audit; dpkg --verify", `^$`},
 	})
-	if len(d.Args) > 0 {
+	if d.Firmware == "uefi" && len(d.Args) > 0 {
 		g.Checks(configsHold)
+	}
+	if d.Firmware == "bios" { // the name that was asked for, from the initramfs on
+		g.Checks([][2]string{
+			{"cat /sys/class/net/lan0/address", `^52:54:00:76:69:00$`},
+			{"lsinitramfs /boot/initrd.img-$(uname -r) | grep 10-vic", `/10-vic-lan0\.link$`},
+		})
 	}
 	if d.Firmware == "uefi" {
 		g.Checks([][2]string{
