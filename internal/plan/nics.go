@@ -202,12 +202,18 @@ func (p Plan) describeNames() string {
 	var b strings.Builder
 	b.WriteString("\nnetwork cards\n")
 	for _, n := range p.Result.NICs {
-		which := strings.TrimSpace(n.HWAddr + " at " + n.Path)
+		var which []string
+		if n.HWAddr != "" {
+			which = append(which, n.HWAddr)
+		}
+		if n.Path != "" { // of a machine that is not there yet it is not known
+			which = append(which, "at "+n.Path)
+		}
 		why := "as its udev will call it"
 		if n.Wished {
 			why = "as asked for"
 		}
-		fmt.Fprintf(&b, "  %s: %s, %s\n", n.Name, which, why)
+		fmt.Fprintf(&b, "  %s: %s, %s\n", n.Name, strings.Join(which, " "), why)
 	}
 	return b.String()
 }
