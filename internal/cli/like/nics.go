@@ -67,6 +67,9 @@ func (m *maker) nic(fact string, n envscan.NIC) vm.NIC {
 		}
 		m.differs(fact+".driver", n.Driver, drivers[v.Model], "QEMU has no card of the family")
 	}
+	if n.Driver == "8139too" {
+		m.differs(fact+".driver", n.Driver, "8139cp", "QEMU's card is of the newer kind")
+	}
 	if v.Model == usbModel && !strings.HasPrefix(v.MAC, usbMAC) {
 		m.differs(fact+".hwaddr", v.MAC, usbMAC+v.MAC[2:], "QEMU's USB card changes the first byte of its address")
 	}
