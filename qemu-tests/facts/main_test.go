@@ -1,0 +1,9 @@
+package facts
+
+import (
+	"testing"
+
+	"github.com/victorinix/vic/qemu-tests/lab"
+)
+
+func TestMain(m *testing.M) { lab.Main(m) }
