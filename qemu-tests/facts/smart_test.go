@@ -35,14 +35,14 @@ var hardware = []string{
 }
 
 var (
-	hardwareModules = []string{"nvme", "ahci", "sd_mod", "virtio_pci", "virtio_scsi", "virtio_blk", "xhci_pci", "usbhid", "hid_generic", "usb_storage", "bochs"}
+	hardwareModules = []string{"nvme", "ahci", "sd_mod", "virtio_pci", "virtio_scsi", "virtio_blk", "xhci_pci", "usbhid", "hid_generic", "usb_storage", "bochs", "virtio_console"}
 	hardwareTools   = []string{"smartctl", "lspci", "lsusb", "lsblk", "strace"}
 )
 
 // hardwareCommands are what the machine runs: see package hardware.
 const hardwareCommands = `dump	vic-env dump
 again	vic-env dump
-opened	strace -f -e trace=open,openat -P /dev/nvme0n1 -P /dev/nvme1n1 -P /dev/sda -P /dev/sdb -P /dev/sdc -P /dev/sdd -P /dev/vda vic-env dump --output /tmp/facts
+opened	strace -f -e signal=none -e trace=open,openat -P /dev/nvme0n1 -P /dev/nvme1n1 -P /dev/sda -P /dev/sdb -P /dev/sdc -P /dev/sdd -P /dev/vda vic-env dump --output /tmp/facts
 lspci	lspci -Dn
 lsusb	lsusb
 lsblk	lsblk -J -b -d -o NAME,SIZE
@@ -101,25 +101,22 @@ func runHardware(t *testing.T) map[string]string {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
+	said := filepath.Join(dir, "said")
 	m := vm.Start(t, vm.Config{
-		Name: "hardware", MemoryMiB: 512, Kernel: kernel, Initrd: []string{initrd}, NoReboot: true, Extra: extra,
+		Name: "hardware", MemoryMiB: 512, Kernel: kernel, Initrd: []string{initrd}, NoReboot: true, Extra: append(extra, lab.Port("facts", said)...),
 		Cmdline: fmt.Sprintf("console=ttyS0 quiet loglevel=0 panic=-1 hardware.disks=%d", disksOfHardware),
 	})
 	if err := m.Wait(ctx); err != nil {
 		t.Fatalf("%v\n%s", err, m.ConsoleTail(40))
 	}
-	out, name := map[string]string{}, ""
-	for line := range strings.Lines(strings.ReplaceAll(m.Console(), "\r", "")) {
-		if next, ok := strings.CutPrefix(line, "@ "); ok {
-			name = strings.TrimSpace(next)
-			continue
-		}
-		out[name] += line
-		if strings.HasPrefix(line, "BROKEN ") {
-			t.Error(line)
-		}
+	if strings.Contains(m.Console(), "BROKEN ") {
+		t.Fatal(m.ConsoleTail(10))
 	}
-	return out
+	text, err := os.ReadFile(said)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return parts(string(text))
 }
 
 // installerKernel is the generic kernel of the RAM system, and its modules, which

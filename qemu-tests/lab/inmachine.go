@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -40,8 +41,7 @@ func RunInRAM(ctx context.Context, t *testing.T, b *builder.Bundle, memoryMiB in
 	m := vm.Start(t, vm.Config{
 		Name: "tests", MemoryMiB: memoryMiB, NoReboot: true, Kernel: b.Path(builder.KernelFile), Initrd: []string{initrd},
 		Cmdline: b.Cmdline + " console=ttyS0 quiet vic.net=no",
-		Extra: []string{"-device", "virtio-serial-pci,id=tests", "-chardev", "file,id=tests,path=" + said,
-			"-device", "virtserialport,bus=tests.0,chardev=tests,name=" + runs.Port},
+		Extra:   Port(runs.Port, said),
 	})
 	Shows(ctx, t, m, "Nothing to do")
 	Shows(ctx, t, m, "\n$ ") // the shell's prompt
@@ -61,6 +61,13 @@ func RunInRAM(ctx context.Context, t *testing.T, b *builder.Bundle, memoryMiB in
 	if err := m.Wait(ctx); err != nil {
 		t.Error(err)
 	}
+}
+
+// Port is QEMU's end of a virtio-serial port (see package port): what the guest
+// writes goes to a file.
+func Port(name, file string) []string {
+	return []string{"-device", "virtio-serial-pci,id=" + name, "-chardev", "file,id=" + name + ",path=" + file,
+		"-device", fmt.Sprintf("virtserialport,bus=%s.0,chardev=%s,name=%s", name, name, name)}
 }
 
 // ended waits until a run has ended, and returns its output.

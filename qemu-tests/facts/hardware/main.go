@@ -5,7 +5,7 @@
 //
 //	NAME<TAB>PROGRAM ARGUMENT...
 //
-// whose output comes after a line "@ NAME". SATA in an argument is the node of
+// whose output goes to the port "facts", after a line "@ NAME". SATA in an argument is the node of
 // the disk with the serial number "sata". Then it powers off.
 package main
 
@@ -23,6 +23,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/victorinix/vic/internal/kmod"
+	"github.com/victorinix/vic/qemu-tests/lab/port"
 )
 
 func main() {
@@ -55,6 +56,11 @@ func run() error {
 	if err := suspend(asleep); err != nil {
 		return err
 	}
+	out, err := port.Open("facts")
+	if err != nil {
+		return err
+	}
+	defer out.Close()
 	commands, err := os.ReadFile("/commands")
 	if err != nil {
 		return err
@@ -62,14 +68,14 @@ func run() error {
 	for line := range strings.Lines(string(commands)) {
 		name, command, _ := strings.Cut(strings.TrimSpace(line), "\t")
 		argv := strings.Fields(strings.ReplaceAll(command, "SATA", "/dev/"+sata))
-		fmt.Printf("@ %s\n", name)
+		fmt.Fprintf(out, "@ %s\n", name)
 		cmd := exec.Command(argv[0], argv[1:]...)
-		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stdout
+		cmd.Stdout, cmd.Stderr = out, out
 		// smartctl tells by its exit status that a disk is failing.
 		if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
 			return fmt.Errorf("run %s: %w", command, err)
 		}
-		fmt.Printf("@ power after %s\n%s\n", name, status(asleep))
+		fmt.Fprintf(out, "@ power after %s\n%s\n", name, status(asleep))
 	}
 	return nil
 }

@@ -15,13 +15,12 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/victorinix/vic/disk"
 	"github.com/victorinix/vic/qemu-tests/lab/inram/runs"
+	"github.com/victorinix/vic/qemu-tests/lab/port"
 )
 
 func main() {
@@ -46,7 +45,7 @@ func run(ctx context.Context) error {
 	if err := json.Unmarshal(text, &list); err != nil {
 		return fmt.Errorf("read %s: %w", os.Args[1], err)
 	}
-	out, err := port()
+	out, err := port.Open(runs.Port)
 	if err != nil {
 		return err
 	}
@@ -70,20 +69,6 @@ func run(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// port opens the port for the output.
-func port() (*os.File, error) {
-	names, err := filepath.Glob("/sys/class/virtio-ports/*/name")
-	if err != nil {
-		return nil, err
-	}
-	for _, name := range names {
-		if b, err := os.ReadFile(name); err == nil && strings.TrimSpace(string(b)) == runs.Port {
-			return os.OpenFile("/dev/"+filepath.Base(filepath.Dir(name)), os.O_WRONLY, 0)
-		}
-	}
-	return nil, fmt.Errorf("find port %s: this machine has none", runs.Port)
 }
 
 // test runs one package's tests, as go test would in CI.
