@@ -18,8 +18,8 @@ import (
 	"filippo.io/age/armor"
 	"golang.org/x/crypto/ssh"
 
-	"github.com/victorinix/vic/internal/secret"
 	"github.com/victorinix/vic/internal/agefile"
+	"github.com/victorinix/vic/internal/secret"
 	"github.com/victorinix/vic/internal/tool/tooltest"
 )
 

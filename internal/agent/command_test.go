@@ -119,6 +119,7 @@ func TestCommandRefuses(t *testing.T) {
 		"arch":     {strings.Replace(goodPayload, "amd64", "vax", 1), "vax"},
 		"no image": {strings.Replace(goodPayload, "payload.erofs", "other", 1), "payload.source"},
 		"no disk":  {goodPayload, "no single disk matches"},
+		"a field":  {strings.Replace(goodPayload, `"hostname"`, `"futureField":1,"hostname"`, 1), `unknown field "futureField": the payload was built by another vic`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, stdout, _ := newCommand("")

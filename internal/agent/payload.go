@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,18 +16,32 @@ import (
 
 // payloadFile is what the agent reads of the builder's payload.json.
 type payloadFile struct {
-	Version  int            `json:"version"`
-	Item     string         `json:"item"`
-	Arch     string         `json:"arch"`
-	Format   string         `json:"format"`
-	Kernel   string         `json:"kernel"`
-	TreeSize int64          `json:"treeSize"`
-	System   request.System `json:"system"`
-	Files    []struct {
+	Version  int    `json:"version"`
+	Item     string `json:"item"`
+	Arch     string `json:"arch"`
+	Format   string `json:"format"`
+	Kernel   string `json:"kernel"`
+	TreeSize int64  `json:"treeSize"`
+	// Its fields are all to be understood: one that a newer vic knows would be
+	// missing from the installed system.
+	System strictSystem `json:"system"`
+	Files  []struct {
 		Name   string `json:"name"`
 		Size   int64  `json:"size"`
 		SHA256 string `json:"sha256"`
 	} `json:"files"`
+}
+
+// strictSystem refuses fields that this vic does not know.
+type strictSystem struct{ request.System }
+
+func (s *strictSystem) UnmarshalJSON(b []byte) error {
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&s.System); err != nil {
+		return fmt.Errorf("%w: the payload was built by another vic", err)
+	}
+	return nil
 }
 
 func readPayload(dir string) (payloadFile, error) {
@@ -59,7 +74,7 @@ func (c *command) request(dir string) (request.Request, error) {
 		return request.Request{}, err
 	}
 	req := request.Request{
-		Version: request.Version, Item: p.Item, Layout: l, System: p.System,
+		Version: request.Version, Item: p.Item, Layout: l, System: p.System.System,
 		Disks: map[string]request.DiskSelector{"main": {Device: c.disk}}, Finish: request.FinishStay,
 		Payload: request.Payload{Format: p.Format, Arch: p.Arch, Kernel: p.Kernel, TreeSize: p.TreeSize},
 	}

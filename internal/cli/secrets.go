@@ -8,9 +8,9 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/victorinix/vic/internal/agefile"
 	"github.com/victorinix/vic/internal/config"
 	"github.com/victorinix/vic/internal/secret"
-	"github.com/victorinix/vic/internal/agefile"
 )
 
 // secretFlags say where secrets come from: -s, --secrets, --identity.

@@ -32,11 +32,11 @@ func TestInMachine(t *testing.T) {
 		Runs: []runs.Run{
 			only("disk", "^(TestMountedDisk|TestReread.*|TestSwapInUse)$"),
 			only("disk/luks", "^TestOpen$"),
-			only("disk/lvm", "^TestVolumes$"),
+			only("disk/lvm", "^(TestVolumes|TestFitReal)$"),
 			only("disk/md", "^TestArray$"),
 			only("disk/release", "^TestStack$"),
 			only("disk/btrfs", "^TestMake$"),
-			only("internal/agent/storage", "^(TestStacked|TestStackedKilled)$/^(cryptsetup|lvcreate|mdadm|mkfs.btrfs)$"),
+			only("internal/agent/storage", "^(TestStacked|TestStackedKilled|TestStackedResize|TestDegraded|TestSwapThatIsOn|TestBind)$/^(cryptsetup|lvcreate|mdadm|mkfs.btrfs)$"),
 		},
 	})
 }
