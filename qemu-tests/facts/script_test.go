@@ -92,6 +92,7 @@ func parts(text string) map[string]string {
 	for line := range strings.Lines(text) {
 		if n, ok := strings.CutPrefix(line, "@ "); ok {
 			name = strings.TrimSpace(n)
+			found[name] = ""
 			continue
 		}
 		found[name] += line
