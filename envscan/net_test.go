@@ -233,6 +233,9 @@ func linksOfIP(t *testing.T) []NetLink {
 		case "tun":
 			n.Mode = d.Type
 		case "bond":
+			if d.Mode != "802.3ad" { // iproute2 prints what has no meaning in other modes
+				d.LACP = ""
+			}
 			n.Mode = d.Mode
 			n.Bond = &Bond{Monitor: d.MIIMon, UpDelay: d.UpDelay, DownDelay: d.DownDelay, Primary: d.Primary, LACP: d.LACP, ARP: append([]string{}, d.ARP...), ARPInterval: d.ARPInterval}
 			if d.Mode == "802.3ad" {
@@ -359,6 +362,7 @@ type ipRule struct {
 	SrcLen, DstLen, Goto, Suppress                                  *int64
 	SuppressLen                                                     *int64          `json:"suppress_prefixlen"`
 	Not                                                             json.RawMessage // null where it is
+	L3MDev                                                          json.RawMessage // the same
 	UIDStart                                                        int64           `json:"uid_start"`
 	UIDEnd                                                          int64           `json:"uid_end"`
 	SPort                                                           int64
@@ -405,6 +409,9 @@ func rulesOfIP(t *testing.T) []Rule {
 			}
 			if r.Action != "" {
 				v.Action = r.Action
+			}
+			if r.L3MDev != nil { // the table of the interface's VRF
+				v.L3MDev, v.Table = true, 0
 			}
 			if v.Action != "lookup" {
 				v.Table = 0

@@ -58,6 +58,9 @@ func (s *scanner) ask80211(ctx context.Context, r radio) (map[string]*Wiphy, []S
 		}
 		s.gap("hw.nic[name="+name+"].wiphy", "netlink", err)
 		wiphys[name] = radios[i.number(unix.NL80211_ATTR_WIPHY)]
+		if !listens(i) {
+			continue
+		}
 		heard, err := s.heard(ctx, r, name, uint32(i.number(unix.NL80211_ATTR_IFINDEX)))
 		s.gap("state.wireless", name, err)
 		stations = append(stations, heard...)
@@ -66,6 +69,13 @@ func (s *scanner) ask80211(ctx context.Context, r radio) (map[string]*Wiphy, []S
 		return cmp.Or(cmp.Compare(a.SSID, b.SSID), cmp.Compare(a.BSSID, b.BSSID), cmp.Compare(a.NIC, b.NIC))
 	})
 	return wiphys, stations
+}
+
+// listens tells whether an interface looks for networks to join. Others share a
+// radio with it, or serve a network that a scan would take off its channel.
+func listens(i attributes) bool {
+	kind := i.number(unix.NL80211_ATTR_IFTYPE)
+	return kind == unix.NL80211_IFTYPE_STATION || kind == unix.NL80211_IFTYPE_P2P_CLIENT
 }
 
 // wiphyList are the radios by their number. The kernel tells of each in several

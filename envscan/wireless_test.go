@@ -51,7 +51,9 @@ func oneRadio() *fakeRadio {
 	weak := int32(-7150)
 	return &fakeRadio{answers: map[uint8][]attributes{
 		unix.NL80211_CMD_GET_INTERFACE: {
-			{unix.NL80211_ATTR_IFNAME: []byte("wlan0\x00"), unix.NL80211_ATTR_IFINDEX: number32(3), unix.NL80211_ATTR_WIPHY: number32(0)},
+			{unix.NL80211_ATTR_IFNAME: []byte("wlan0\x00"), unix.NL80211_ATTR_IFINDEX: number32(3), unix.NL80211_ATTR_WIPHY: number32(0), unix.NL80211_ATTR_IFTYPE: number32(unix.NL80211_IFTYPE_STATION)},
+			// An access point on the same radio, which is not asked what it hears.
+			{unix.NL80211_ATTR_IFNAME: []byte("wlan0_1\x00"), unix.NL80211_ATTR_IFINDEX: number32(4), unix.NL80211_ATTR_WIPHY: number32(0), unix.NL80211_ATTR_IFTYPE: number32(unix.NL80211_IFTYPE_AP)},
 			{unix.NL80211_ATTR_WIPHY: number32(0)}, // a P2P device
 		},
 		unix.NL80211_CMD_GET_WIPHY: {
@@ -76,7 +78,8 @@ func oneRadio() *fakeRadio {
 func TestWireless(t *testing.T) {
 	s, r, signal := scanner{}, oneRadio(), int64(-71)
 	wiphys, stations := s.ask80211(t.Context(), r)
-	if diff := cmp.Diff(map[string]*Wiphy{"wlan0": {Name: "phy0", Modes: []string{"99", "ap", "managed"}, Bands: []string{"2.4GHz", "5GHz"}}}, wiphys); diff != "" {
+	phy0 := &Wiphy{Name: "phy0", Modes: []string{"99", "ap", "managed"}, Bands: []string{"2.4GHz", "5GHz"}}
+	if diff := cmp.Diff(map[string]*Wiphy{"wlan0": phy0, "wlan0_1": phy0}, wiphys); diff != "" {
 		t.Error(diff)
 	}
 	want := []Station{

@@ -57,7 +57,7 @@ func TestNamesAgreeWithUdev(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
 	defer cancel()
 	dir := t.TempDir()
-	kernel, tree, release := installerKernel(t)
+	kernel, tree, release := genericKernel(t)
 	files, _, err := initramfs.ModuleFiles(initramfs.Config{Modules: os.DirFS(tree), Release: release, Sets: modules})
 	if err != nil {
 		t.Fatal(err)

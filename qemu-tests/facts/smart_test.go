@@ -7,11 +7,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -19,7 +17,6 @@ import (
 	"github.com/victorinix/vic/builder"
 	"github.com/victorinix/vic/envscan"
 	"github.com/victorinix/vic/initramfs"
-	"github.com/victorinix/vic/internal/tool/tooltest"
 	"github.com/victorinix/vic/qemu-tests/lab"
 	"github.com/victorinix/vic/qemu-tests/vm"
 )
@@ -40,9 +37,9 @@ var (
 )
 
 // hardwareCommands are what the machine runs: see package hardware.
-const hardwareCommands = `dump	vic-env dump
-again	vic-env dump
-opened	strace -f -e signal=none -e trace=open,openat -P /dev/nvme0n1 -P /dev/nvme1n1 -P /dev/sda -P /dev/sdb -P /dev/sdc -P /dev/sdd -P /dev/vda vic-env dump --output /tmp/facts
+const hardwareCommands = `dump	vic-env dump --timeout 60s
+again	vic-env dump --timeout 60s
+opened	strace -f -e signal=none -e trace=open,openat -P /dev/nvme0n1 -P /dev/nvme1n1 -P /dev/sda -P /dev/sdb -P /dev/sdc -P /dev/sdd -P /dev/vda vic-env dump --timeout 60s --output /tmp/facts
 lspci	lspci -Dn
 lsusb	lsusb
 lsblk	lsblk -J -b -d -o NAME,SIZE
@@ -50,7 +47,7 @@ nvme0	smartctl -j -a /dev/nvme0n1
 nvme1	smartctl -j -a /dev/nvme1n1
 nvme2	smartctl -j -a /dev/nvme2n1
 sata	smartctl -j -a SATA
-woken	vic-env dump --wake
+woken	vic-env dump --wake --timeout 60s
 `
 
 // disksOfHardware are those among the devices.
@@ -77,12 +74,17 @@ func TestHardware(t *testing.T) {
 func runHardware(t *testing.T) map[string]string {
 	t.Helper()
 	dir := t.TempDir()
-	kernel, modules, release := installerKernel(t)
+	kernel, modules, release := genericKernel(t)
+	buildGo(t, filepath.Join(dir, "init"), "build", "./hardware")
+	buildGo(t, filepath.Join(dir, "vic-env"), "build", "github.com/victorinix/vic/cmd/vic-env")
 	files := []initramfs.File{
 		initramfs.Regular("modules", 0o644, []byte(strings.Join(hardwareModules, "\n"))), initramfs.Regular("commands", 0o644, []byte(hardwareCommands)),
-		staticProgram(t, "init", "./hardware"), staticProgram(t, "usr/bin/vic-env", "github.com/victorinix/vic/cmd/vic-env"),
+		fileOf(t, filepath.Join(dir, "init"), "init"), fileOf(t, filepath.Join(dir, "vic-env"), "usr/bin/vic-env"),
 	}
-	files = append(files, hostPrograms(t, hardwareTools...)...)
+	for _, path := range withLibraries(t, hardwareTools) {
+		files = append(files, fileOf(t, path, merged(path)))
+	}
+	files = append(files, initramfs.Symlink("lib64", "usr/lib64"))
 	var archive bytes.Buffer
 	c := initramfs.Config{Modules: os.DirFS(modules), Release: release, Sets: hardwareModules, Files: files, Time: builder.DefaultTime}
 	if _, err := initramfs.Write(&archive, c); err != nil {
@@ -117,85 +119,6 @@ func runHardware(t *testing.T) map[string]string {
 		t.Fatal(err)
 	}
 	return parts(string(text))
-}
-
-// installerKernel is the generic kernel of the RAM system, and its modules, which
-// vic leaves in its cache.
-func installerKernel(t *testing.T) (image, modules, release string) {
-	t.Helper()
-	dir := lab.Dir(t, "installer-generic")
-	lab.MustVic(t, "build", "installer", "-o", "kernel=generic", "--out", dir)
-	bundle, err := builder.OpenBundle(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cache, err := lab.CacheDir()
-	if err != nil {
-		t.Fatal(err)
-	}
-	trees, err := filepath.Glob(filepath.Join(cache, "kernels", "*", "modules"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, tree := range trees {
-		b, err := os.ReadFile(filepath.Join(filepath.Dir(tree), "kernel.json"))
-		if err == nil && strings.Contains(string(b), strconv.Quote(bundle.Kernel)) {
-			return bundle.Path(builder.KernelFile), tree, bundle.Kernel
-		}
-	}
-	t.Fatalf("no modules of %s in %s", bundle.Kernel, cache)
-	return "", "", ""
-}
-
-// staticProgram compiles a program.
-func staticProgram(t *testing.T, path, pkg string) initramfs.File {
-	t.Helper()
-	out := filepath.Join(t.TempDir(), "program")
-	cmd := exec.Command("go", "build", "-o", out, pkg)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOARCH=amd64")
-	if text, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build %s: %v\n%s", pkg, err, text)
-	}
-	return copiedFile(t, path, out)
-}
-
-func copiedFile(t *testing.T, path, from string) initramfs.File {
-	t.Helper()
-	b, err := os.ReadFile(from)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return initramfs.Regular(path, 0o755, b)
-}
-
-// hostPrograms are programs of this host, with the libraries that they are linked
-// with. /lib is a link in the guest.
-func hostPrograms(t *testing.T, names ...string) []initramfs.File {
-	t.Helper()
-	tooltest.Need(t, append(names, "ldd")...)
-	var files []initramfs.File
-	seen := map[string]bool{}
-	for _, name := range names {
-		program, err := exec.LookPath(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		linked, err := exec.Command("ldd", program).Output()
-		if err != nil {
-			t.Fatalf("ldd %s: %v", program, err)
-		}
-		for _, path := range append(strings.Fields(string(linked)), program) {
-			to := strings.TrimPrefix(path, "/")
-			if strings.HasPrefix(to, "lib/") {
-				to = "usr/" + to
-			}
-			if path[0] == '/' && !seen[to] {
-				seen[to] = true
-				files = append(files, copiedFile(t, to, path))
-			}
-		}
-	}
-	return files
 }
 
 func decodeFacts(t *testing.T, text string) (f envscan.Facts) {

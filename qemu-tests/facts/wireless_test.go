@@ -221,6 +221,7 @@ func TestNetworkFacts(t *testing.T) {
 		modules: []string{"veth", "bridge", "8021q", "bonding max_bonds=0", "macvlan", "dummy numdummies=0", "wireguard", "vxlan", "vrf", "team", "sit", "tun"},
 		tools:   []string{"ip"},
 		static:  map[string]string{"usr/bin/envscan.test": test},
+		files:   map[string]string{"etc/protocols": "tcp\t6\tTCP\n"},
 		script:  "export VIC_TEST_NETWORK=all\nenvscan.test -test.run '^TestNetwork$' -test.v 2>&1\necho '@ end'\n",
 		config:  vm.Config{MemoryMiB: 512},
 	}.run(t)
