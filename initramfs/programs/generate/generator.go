@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sort"
+	"sync"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -44,20 +45,29 @@ func (g generator) run() (bool, error) {
 	defer os.RemoveAll(tmp)
 	m := programs.Manifest{Key: key, Go: goVersion, Commands: names(pkgs)}
 	sort.Strings(m.Commands)
-	initELF, envELF := filepath.Join(tmp, "init"), filepath.Join(tmp, "env")
-	if err := buildBusybox(g.arch, pkgs, initELF); err != nil {
-		return false, fmt.Errorf("build busybox: %w", err)
-	}
-	if err := buildStatic(g.arch, g.envPkg, envELF); err != nil {
-		return false, fmt.Errorf("build vic-env: %w", err)
-	}
-	if m.Init, err = pack(initELF, g.file("init", ".zst")); err != nil {
-		return false, err
-	}
-	if m.Env, err = pack(envELF, g.file("env", ".zst")); err != nil {
+	// Side by side: much of each is work for one processor.
+	var made sync.WaitGroup
+	var initErr, envErr error
+	made.Go(func() {
+		m.Init, initErr = g.program(tmp, "init", func(elf string) error { return buildBusybox(g.arch, pkgs, elf) })
+	})
+	made.Go(func() {
+		m.Env, envErr = g.program(tmp, "env", func(elf string) error { return buildStatic(g.arch, g.envPkg, elf) })
+	})
+	made.Wait()
+	if err := errors.Join(initErr, envErr); err != nil {
 		return false, err
 	}
 	return true, g.writeManifest(m)
+}
+
+// program compiles and packs one of the two.
+func (g generator) program(tmp, name string, build func(elf string) error) (programs.Program, error) {
+	elf := filepath.Join(tmp, name)
+	if err := build(elf); err != nil {
+		return programs.Program{}, fmt.Errorf("build %s: %w", name, err)
+	}
+	return pack(elf, g.file(name, ".zst"))
 }
 
 // key is what the programs depend on.
