@@ -104,9 +104,12 @@ func Installed(t *testing.T, spec Spec) System {
 	if err := os.WriteFile(secretFile, []byte(Password+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	stop := keepConsoles(t, dir)
+	stop, seen := keepConsoles(t, dir), watchProcesses(Password)
 	s.Run = Vic(t, s.installArgs(writeLoginKey(t, dir), secretFile)...)
 	s.Consoles = stop()
+	for _, args := range seen() {
+		t.Errorf("the password is among the arguments of a program: %s", args)
+	}
 	if err := os.Remove(secretFile); err != nil {
 		t.Fatal(err)
 	}
