@@ -2,6 +2,7 @@ package qemutests
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io/fs"
 	"os"
@@ -12,6 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/crypto/ssh"
+
+	"github.com/victorinix/vic/envscan"
 	"github.com/victorinix/vic/internal/event"
 	"github.com/victorinix/vic/qemu-tests/lab"
 	"github.com/victorinix/vic/qemu-tests/vm"
@@ -103,9 +107,37 @@ func checkBoot(t *testing.T, d lab.System) {
 			{"bootctl --no-pager list", `(?s)Debian GNU/Linux.*linux: .*/boot/efi/`},
 		})
 	}
+	checkFacts(t, g, d)
 	g.Poweroff(ctx)
 	if strings.Contains(g.Console(), lab.Password) {
 		t.Error("the password is on the console of the installed system")
+	}
+}
+
+// checkFacts has vic look at the running system by ssh(1), through its own sshd.
+func checkFacts(t *testing.T, g lab.Guest, d lab.System) {
+	t.Helper()
+	run := lab.VicWith(t.Context(), t, nil, "facts", "--on", "guest", "--ssh-config", g.SSHConfig(d.Result), "--timeout", "60s")
+	var f envscan.Facts
+	if err := json.Unmarshal([]byte(run.Stdout), &f); err != nil || run.Exit != 0 {
+		t.Errorf("exit code %d, %v: %s", run.Exit, err, run.Stderr)
+		return
+	}
+	if f.OS.Hostname != "web1" || f.OS.Kernel != d.Result.Kernel || f.OS.Init != "systemd" || f.HW.Firmware.Type != d.Firmware || len(f.HW.Disk) != 1 || f.HW.Disk[0].SectorSize != d.Sector {
+		t.Errorf("facts of another machine: %s", run.Stdout)
+	}
+	var keys []string
+	for _, k := range f.OS.HostKey {
+		keys = append(keys, k.Fingerprint)
+	}
+	for _, line := range d.Result.HostKeys {
+		key, _, _, _, err := ssh.ParseAuthorizedKey([]byte(line))
+		if err != nil || !slices.Contains(keys, ssh.FingerprintSHA256(key)) {
+			t.Errorf("%s (%v) is not among the host keys %v", line, err, keys)
+		}
+	}
+	if left := g.Sudo("find /dev/shm /run /tmp -name 'vic-env*'"); left != "" {
+		t.Errorf("left on the machine: %s", left)
 	}
 }
 

@@ -41,6 +41,7 @@ func newRoot(a *app) *cobra.Command {
 		newDisk(a),
 		newSize(a),
 		newEnv(a),
+		newFacts(a),
 		newItems(a),
 		newOptions(a),
 		newCheck(a),

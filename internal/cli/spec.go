@@ -81,11 +81,11 @@ func (f *archiveFlags) apt() (request.APT, error) {
 		main, _ = deb.HostMirror("/")
 	}
 	security, err := deb.HostSecurityMirror("/")
-	return request.APT{Mirror: remote(main), Security: remote(security)}, err
+	return request.APT{Mirror: remoteURL(main), Security: remoteURL(security)}, err
 }
 
-// remote is the URL, unless it is a folder of this machine.
-func remote(url string) string {
+// remoteURL is the URL, unless it is a folder of this machine.
+func remoteURL(url string) string {
 	if strings.HasPrefix(url, "http") {
 		return url
 	}

@@ -3,7 +3,10 @@ package lab
 import (
 	"context"
 	"crypto/ed25519"
+	"encoding/pem"
 	"errors"
+	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -18,14 +21,19 @@ import (
 	"github.com/victorinix/vic/qemu-tests/vm"
 )
 
-// loginKey is the key of this run's user.
-var loginKey = sync.OnceValues(func() (ssh.Signer, error) {
+// userKey is the key of this run's user.
+var userKey = sync.OnceValues(func() (ed25519.PrivateKey, error) {
 	_, key, err := ed25519.GenerateKey(nil)
+	return key, err
+})
+
+func loginKey() (ssh.Signer, error) {
+	key, err := userKey()
 	if err != nil {
 		return nil, err
 	}
 	return ssh.NewSignerFromKey(key)
-})
+}
 
 // writeLoginKey writes the public half of the login key into dir, for
 // -o sshkey=@FILE.
@@ -73,6 +81,39 @@ func Login(t *testing.T, m *vm.Machine, installed event.Result) Guest {
 	}
 	t.Cleanup(func() { client.Close() })
 	return Guest{m, t, client}
+}
+
+// SSHConfig writes a configuration of ssh(1) in which "guest" is the guest, as
+// User, with nothing but its own host keys known.
+func (g Guest) SSHConfig(installed event.Result) string {
+	g.t.Helper()
+	dir := g.t.TempDir()
+	key, err := userKey()
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	block, err := ssh.MarshalPrivateKey(key, "")
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	host, port, err := net.SplitHostPort(g.Addr(0, 22))
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	known := ""
+	for _, line := range installed.HostKeys {
+		known += fmt.Sprintf("[%s]:%s %s\n", host, port, line)
+	}
+	for name, text := range map[string]string{
+		"key": string(pem.EncodeToMemory(block)), "known": known,
+		"config": fmt.Sprintf("Host guest\n Hostname %s\n Port %s\n User %s\n IdentityFile %s/key\n IdentitiesOnly yes\n BatchMode yes\n UserKnownHostsFile %s/known\n StrictHostKeyChecking yes\n",
+			host, port, User, dir, dir),
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			g.t.Fatal(err)
+		}
+	}
+	return filepath.Join(dir, "config")
 }
 
 // Try runs a shell command in the guest.
