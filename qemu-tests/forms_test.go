@@ -77,9 +77,11 @@ func typeAtShell(ctx context.Context, t *testing.T, m *vm.Machine, line string) 
 func typeUntil(ctx context.Context, t *testing.T, m *vm.Machine, line string, over func(console string) bool) {
 	t.Helper()
 	const (
-		ask, answer = "echo at-\"your\"-service-%d.\r", "at-your-service-%d." // the terminal shows what is typed, too
-		where, here = "\x1b[6n", "\x1b[1;1R"                                  // line editors ask for the cursor, and wait
-		patience    = 50                                                      // ticks, before asking again
+		// The terminal shows what is typed, too. Nothing is quoted: the serial line
+		// now and then doubles a letter, and no line ends an open quote.
+		ask, answer = "echo at-your$x-service-%d.\r", "at-your-service-%d."
+		where, here = "\x1b[6n", "\x1b[1;1R" // line editors ask for the cursor, and wait
+		patience    = 50                     // ticks, before asking again
 	)
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
