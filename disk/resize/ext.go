@@ -68,11 +68,14 @@ func parseMinimum(out string) (uint64, error) {
 }
 
 // checkExt repairs what is safe to repair. What an interrupted resize2fs
-// leaves is more than that: blocks that it has copied count twice, and it has
-// marked the file system.
+// leaves is more than that: blocks that it has copied count twice. After a power
+// cut the file system alone tells of it.
 func checkExt(ctx context.Context, r tool.Runner, device string, o Options) error {
-	err := disk.Fsck(ctx, r, "ext4", device, true)
-	if err == nil || !o.Resumed {
+	interrupted, err := extResizing(device)
+	if err != nil {
+		return err
+	}
+	if err = disk.Fsck(ctx, r, "ext4", device, true); err == nil || !o.Resumed && !interrupted {
 		return err
 	}
 	_, err = r.Run(ctx, tool.Cmd{Name: "e2fsck", Args: []string{"-f", "-y", device}})

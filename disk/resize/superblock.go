@@ -48,6 +48,21 @@ func extBlocks(device string) (count, size uint64, err error) {
 	return count, 1 << (10 + min(le.Uint32(b[0x18:]), 20)), nil
 }
 
+// extResizing tells whether resize2fs has been interrupted: it marks the file
+// system as one with errors while it works, and the kernel, which marks it for
+// errors that it finds, counts those.
+func extResizing(device string) (bool, error) {
+	const (
+		state, hasErrors = 0x3a, 2 // s_state, EXT2_ERROR_FS
+		errorCount       = 0x194   // s_error_count
+	)
+	b, err := read(device, 1024, 1024, 0x38, "\x53\xef")
+	if err != nil {
+		return false, err
+	}
+	return le.Uint16(b[state:])&hasErrors != 0 && le.Uint32(b[errorCount:]) == 0, nil
+}
+
 // xfsBlocks reads the superblock of XFS (xfs_dsb in fs/xfs/libxfs/xfs_format.h).
 func xfsBlocks(device string) (count, size uint64, err error) {
 	b, err := read(device, 0, 512, 0, "XFSB")
