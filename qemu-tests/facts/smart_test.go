@@ -157,16 +157,16 @@ func checkDisks(t *testing.T, facts, woken envscan.Facts, out map[string]string)
 		}
 		return got
 	}
-	for name, got := range map[string]map[string]string{"as it is": verdicts(facts), "woken": verdicts(woken)} {
-		if name == "woken" {
-			want["asleep"] = "ata ok []"
-		}
+	check := func(name string, got map[string]string) {
 		for serial := range want {
 			if got[serial] != want[serial] {
 				t.Errorf("%s: disk %s: %q, want %q", name, serial, got[serial], want[serial])
 			}
 		}
 	}
+	check("as it is", verdicts(facts))
+	want["asleep"] = "ata ok []"
+	check("woken", verdicts(woken))
 	for _, name := range []string{"dump", "again", "opened"} {
 		if got := strings.TrimSpace(out["power after "+name]); got != "suspended" {
 			t.Errorf("the sleeping disk is %s after %s", got, name)
