@@ -8,6 +8,7 @@ package request
 
 import (
 	"github.com/victorinix/vic/disk/layout"
+	"github.com/victorinix/vic/internal/netconf"
 )
 
 // Version is the version that this package writes and reads.
@@ -71,6 +72,9 @@ type Source struct {
 	Path string `json:"path,omitempty"`
 	// PartLabel of a GPT partition that holds the image from its first byte.
 	PartLabel string `json:"partLabel,omitempty"`
+	// Stream: the client sends it once the target's file systems are mounted. It
+	// is kept there as a file until it is verified and copied, never in memory.
+	Stream bool `json:"stream,omitempty"`
 }
 
 // DiskSelector chooses one disk; every field that is set has to match. None or
@@ -103,6 +107,17 @@ type System struct {
 	Options []Option `json:"options,omitempty"`
 	Files   []File   `json:"files,omitempty"`
 	Units   []Unit   `json:"units,omitempty"`
+	// Identity is what makes it the machine that it was before; nil: it is a new
+	// one.
+	Identity *Identity `json:"identity,omitempty"`
+}
+
+// Identity is what others know a machine by.
+type Identity struct {
+	MachineID string `json:"machineId"` // machine-id(5)
+	// HostKeys: the SSH host keys are those that the RAM system was handed
+	// (package handover).
+	HostKeys bool `json:"hostKeys"`
 }
 
 // User is an account; "root" changes root's.
@@ -125,9 +140,11 @@ type APT struct {
 
 // Network is how the installed system gets on the network.
 type Network struct {
-	// Mode is "dhcp": DHCP and router advertisements on every physical NIC
-	// found on the target, matched by its permanent MAC.
-	Mode string `json:"mode"`
+	// Mode is NetworkDHCP: DHCP and router advertisements on every physical NIC
+	// found on the target, matched by its permanent MAC; or NetworkAsBefore: as
+	// Config says.
+	Mode   string          `json:"mode"`
+	Config *netconf.Config `json:"config,omitempty"`
 	// NICs are names for interfaces; all others keep those that udev gives them.
 	NICs []NICName `json:"nics,omitempty"`
 }

@@ -16,7 +16,10 @@ import (
 )
 
 // The values of Network.Mode.
-const NetworkDHCP = "dhcp"
+const (
+	NetworkDHCP     = "dhcp"
+	NetworkAsBefore = "as-before"
+)
 
 // maxSize bounds what Decode reads: a request is a few KiB.
 const maxSize = 1 << 20
@@ -105,6 +108,9 @@ func (p Payload) validate() error {
 			set++
 		}
 	}
+	if p.Source.Stream {
+		set++
+	}
 	return errors.Join(
 		check(p.Format == "erofs" || p.Format == "squashfs", "payload.format", p.Format, "must be erofs or squashfs"),
 		check(p.Size > 0, "payload.size", p.Size, "must be positive"),
@@ -112,19 +118,20 @@ func (p Payload) validate() error {
 		check(hexHash.MatchString(p.SHA256), "payload.sha256", p.SHA256, "must be 64 lower-case hex digits"),
 		check(p.Arch == "amd64" || p.Arch == "arm64", "payload.arch", p.Arch, "must be amd64 or arm64"),
 		check(release.MatchString(p.Kernel), "payload.kernel", p.Kernel, "must be a kernel release"),
-		check(set == 1, "payload.source", fmt.Sprintf("%+v", p.Source), "must have exactly one of serial, path, partLabel"),
+		check(set == 1, "payload.source", fmt.Sprintf("%+v", p.Source), "must have exactly one of serial, path, partLabel, stream"),
 	)
 }
 
 // What goes into files of the target, unquoted.
 var (
-	hostname = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$`)
-	username = regexp.MustCompile(`^[a-z_][a-z0-9_-]{0,31}$`)
-	zone     = regexp.MustCompile(`^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$`)
-	word     = regexp.MustCompile(`^[A-Za-z0-9_.@-]+$`)
-	suite    = regexp.MustCompile(`^[a-z][a-z0-9.-]*$`)
-	archive  = regexp.MustCompile(`^https?://[\x21-\x7e]+$`)
-	sshKey   = regexp.MustCompile(`^[^\n\r\x00]+$`)
+	hostname  = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$`)
+	username  = regexp.MustCompile(`^[a-z_][a-z0-9_-]{0,31}$`)
+	zone      = regexp.MustCompile(`^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$`)
+	word      = regexp.MustCompile(`^[A-Za-z0-9_.@-]+$`)
+	machineID = regexp.MustCompile(`^[0-9a-f]{32}$`)
+	suite     = regexp.MustCompile(`^[a-z][a-z0-9.-]*$`)
+	archive   = regexp.MustCompile(`^https?://[\x21-\x7e]+$`)
+	sshKey    = regexp.MustCompile(`^[^\n\r\x00]+$`)
 	// A parameter stands in a shell file and in a loader entry.
 	parameter = regexp.MustCompile(`^[\x21\x23-\x26\x28-\x5b\x5d-\x5f\x61-\x7e]+$`)
 )
@@ -140,6 +147,20 @@ func (s System) Validate() error {
 	return s.validate(func(string) bool { return false })
 }
 
+func (n Network) validate() error {
+	switch {
+	case n.Mode == NetworkDHCP && n.Config == nil:
+		return nil
+	case n.Mode == NetworkAsBefore && n.Config != nil:
+		return n.Config.Validate()
+	}
+	return check(false, "system.network.mode", n.Mode, "must be dhcp, or as-before with a config")
+}
+
+func (i *Identity) validate() error {
+	return check(i == nil || machineID.MatchString(i.MachineID), "system.identity", i, "must have a machine-id of 32 lower-case hex digits")
+}
+
 // validate checks the settings that are not yet to become something else.
 func (s System) validate(later func(text string) bool) error {
 	errs := []error{
@@ -147,7 +168,8 @@ func (s System) validate(later func(text string) bool) error {
 		check(later(s.Timezone) || s.Timezone == "" || zone.MatchString(s.Timezone) && path.Clean(s.Timezone) == s.Timezone, "system.timezone", s.Timezone, "must be a time zone such as Europe/Berlin"),
 		check(s.Locale == "" || word.MatchString(s.Locale), "system.locale", s.Locale, "must be a locale such as de_DE.UTF-8"),
 		check(s.Keymap == "" || word.MatchString(s.Keymap), "system.keymap", s.Keymap, "must be a keymap such as de"),
-		check(s.Network.Mode == NetworkDHCP, "system.network.mode", s.Network.Mode, "must be dhcp"),
+		s.Network.validate(),
+		s.Identity.validate(),
 		validateNICs(s.Network.NICs),
 	}
 	for field, url := range map[string]string{"system.apt.mirror": s.APT.Mirror, "system.apt.security": s.APT.Security} {
