@@ -79,8 +79,17 @@ type renderer struct {
 }
 
 type stepKey struct {
+	host  string // of several
 	phase event.Phase
 	step  string
+}
+
+// prefix tells machines apart.
+func (k stepKey) prefix() string {
+	if k.host == "" {
+		return ""
+	}
+	return k.host + "  "
 }
 
 type step struct {
@@ -101,7 +110,7 @@ func newRenderer(w io.Writer, terminal bool) *renderer {
 func (r *renderer) Emit(e event.Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	key := stepKey{e.Phase, e.Step}
+	key := stepKey{e.Host, e.Phase, e.Step}
 	switch e.State {
 	case event.Start:
 		r.begin(key, e.Message)
@@ -140,7 +149,7 @@ func (r *renderer) line(key stepKey, rest string) {
 			name, rest = rest[2:], ""
 		}
 	}
-	if _, err := fmt.Fprintf(r.out, "%-9s  %s%s\n", key.phase, name, rest); err != nil && r.err == nil {
+	if _, err := fmt.Fprintf(r.out, "%s%-9s  %s%s\n", key.prefix(), key.phase, name, rest); err != nil && r.err == nil {
 		r.err = err
 	}
 }
@@ -154,7 +163,7 @@ func (r *renderer) begin(key stepKey, message string) *step {
 		r.line(key, note(message))
 	default:
 		s.bar = r.bars.AddBar(0, mpb.BarRemoveOnComplete(), mpb.BarFillerMiddleware(whenKnown),
-			mpb.PrependDecorators(decor.Name(fmt.Sprintf("%-9s  %-24.24s ", key.phase, key.step))),
+			mpb.PrependDecorators(decor.Name(fmt.Sprintf("%s%-9s  %-24.24s ", key.prefix(), key.phase, key.step))),
 			mpb.AppendDecorators(decor.Any(percent), decor.Elapsed(decor.ET_STYLE_GO)))
 	}
 	r.active[key] = s

@@ -59,10 +59,12 @@ const (
 
 // Event is one line of the stream.
 type Event struct {
-	V     int       `json:"v"`
-	Seq   int64     `json:"seq"` // counts from 1, without gaps, per writer
-	Time  time.Time `json:"time"`
-	Phase Phase     `json:"phase"`
+	V    int       `json:"v"`
+	Seq  int64     `json:"seq"` // counts from 1, without gaps, per writer
+	Time time.Time `json:"time"`
+	// Host is the machine that it is about, where one run works on several.
+	Host  string `json:"host,omitempty"`
+	Phase Phase  `json:"phase"`
 	// Step names the step within the phase; empty for the phase itself. The
 	// phase "finish" with an empty step and state "done" ends an install: the
 	// target is about to power off or reboot.

@@ -35,7 +35,9 @@ func matches(sel request.DiskSelector, d envscan.Disk) bool {
 		(sel.Serial == "" || sel.Serial == d.Serial) &&
 		(sel.WWN == "" || sel.WWN == d.WWN) &&
 		(sel.Size == 0 || sel.Size == d.Size) &&
-		(sel.SectorSize == 0 || sel.SectorSize == d.SectorSize)
+		(sel.SectorSize == 0 || sel.SectorSize == d.SectorSize) &&
+		(sel.BusPath == "" || sel.BusPath == d.Path) &&
+		(sel.Table == "" || sel.Table == d.TableGUID)
 }
 
 func identity(d envscan.Disk) Disk {
@@ -46,11 +48,16 @@ func identity(d envscan.Disk) Disk {
 }
 
 // Selector is the one that finds a disk again on the machine where it
-// was seen, whatever its name is by then. The device path is left out as soon
-// as there is a serial number or a WWN.
+// was seen, whatever its name is by then. Without a serial number and a WWN it
+// is known by where it is plugged in; the device path is for those that are
+// plugged in nowhere.
 func Selector(d Disk) request.DiskSelector {
 	sel := request.DiskSelector{Serial: d.Serial, WWN: d.WWN, Size: d.Size, SectorSize: d.SectorSize}
-	if d.Serial == "" && d.WWN == "" {
+	switch {
+	case d.Serial != "" || d.WWN != "":
+	case d.Path != "":
+		sel.BusPath = d.Path
+	default:
 		sel.Device = d.Device
 	}
 	return sel
@@ -121,6 +128,8 @@ func describe(sel request.DiskSelector) string {
 	add("device", sel.Device)
 	add("serial", sel.Serial)
 	add("WWN", sel.WWN)
+	add("bus path", sel.BusPath)
+	add("table", sel.Table)
 	if sel.Size != 0 {
 		add("size", Bytes(sel.Size))
 	}

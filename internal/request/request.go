@@ -87,6 +87,10 @@ type DiskSelector struct {
 	WWN        string `json:"wwn,omitempty"`
 	Size       int64  `json:"size,omitempty"`       // bytes, exact
 	SectorSize int    `json:"sectorSize,omitempty"` // logical, bytes
+	// BusPath is where it is plugged in, as udev's ID_PATH, and Table the GUID of
+	// its GPT: for disks without a serial number.
+	BusPath string `json:"busPath,omitempty"`
+	Table   string `json:"table,omitempty"`
 }
 
 // System is what the installed system is to be. Host name, time zone, user
