@@ -35,6 +35,8 @@ type Handover struct {
 	Version  int            `json:"version"`
 	Hostname string         `json:"hostname"` // of the system before, for people
 	Network  netconf.Config `json:"network"`
+	// MachineID is machine-id(5) of the system before; empty: it has none.
+	MachineID string `json:"machineId,omitempty"`
 	// AuthorizedKeys may log in as root, in the format of authorized_keys(5), one
 	// each: those of the user who logged in before, and that of the client.
 	AuthorizedKeys []string `json:"authorizedKeys"`
