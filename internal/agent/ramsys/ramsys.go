@@ -41,6 +41,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/victorinix/vic/internal/agent/control"
 	"github.com/victorinix/vic/internal/agent/ramsys/network"
 	"github.com/victorinix/vic/internal/event"
 	"github.com/victorinix/vic/internal/request"
@@ -65,6 +66,10 @@ type Config struct {
 type Env struct {
 	RequestPath string
 	SecretsPath string // may be absent
+	// Delivery is a request that a client has delivered; nil: it is in the files
+	// above. Who got it from control.Server.Next calls its Done when Run has
+	// returned.
+	Delivery *control.Delivery
 	Sink        event.Sink
 	Cmdline     Cmdline
 	// Online waits for the first DHCP lease; with vic.net=no it fails.
