@@ -48,6 +48,12 @@ func (h Host) Leave(ctx context.Context) error {
 	case !errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("leave the running system: %w", err)
 	}
+	return h.Jump(ctx)
+}
+
+// Jump starts the kernel that is loaded after all file systems were made
+// read-only, whatever still runs. It does not return when it works.
+func (h Host) Jump(ctx context.Context) error {
 	h.Sync()
 	if err := h.readOnly(ctx); err != nil {
 		return fmt.Errorf("make file systems read-only: %w", err)

@@ -1,0 +1,124 @@
+package enter
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/victorinix/vic/kexec"
+)
+
+// verify reads one file. A whole file that is wrong is removed: whoever uploads
+// goes on at the end of what is there.
+func (u *upload) verify(f File) error {
+	in, err := u.root.Open(f.Name)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	st, err := in.Stat()
+	switch {
+	case err != nil:
+		return err
+	case !st.Mode().IsRegular():
+		return fmt.Errorf("%s is no regular file", f.Name)
+	case st.Size() < f.Size:
+		return fmt.Errorf("%s has %d bytes of %d", f.Name, st.Size(), f.Size)
+	}
+	sum := sha256.New()
+	if _, err := io.Copy(sum, io.LimitReader(in, f.Size+1)); err != nil {
+		return fmt.Errorf("read %s: %w", f.Name, err)
+	}
+	if got := hex.EncodeToString(sum.Sum(nil)); got != f.SHA256 || st.Size() > f.Size {
+		return errors.Join(f.wrong(got, st.Size()), u.root.Remove(f.Name))
+	}
+	return nil
+}
+
+func (f File) wrong(sum string, size int64) error {
+	return fmt.Errorf("%s is not what was sent: %d bytes with SHA-256 %s, expected %d bytes with %s: it was removed", f.Name, size, sum, f.Size, f.SHA256)
+}
+
+// chunk is freed at once: the size of a huge page.
+const chunk = 2 << 20
+
+// take moves a file into memory that only this program and the kernel see, and
+// verifies what came there: the file is still its owner's.
+func (u *upload) take(f File) (_ *os.File, err error) {
+	in, err := u.root.OpenFile(f.Name, os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer in.Close()
+	out, err := kexec.Memory(f.Name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			out.Close()
+		}
+	}()
+	sum := sha256.New()
+	for at := int64(0); at < f.Size; {
+		n, err := io.CopyN(io.MultiWriter(out, sum), in, min(chunk, f.Size-at))
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %w", f.Name, err)
+		}
+		// Where it cannot be freed in parts, it is when it is removed.
+		err = unix.Fallocate(int(in.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, at, n)
+		if err != nil && !errors.Is(err, unix.EOPNOTSUPP) {
+			return nil, fmt.Errorf("free %s: %w", f.Name, err)
+		}
+		at += n
+	}
+	if err := u.root.Remove(f.Name); err != nil {
+		return nil, err
+	}
+	if got := hex.EncodeToString(sum.Sum(nil)); got != f.SHA256 {
+		return nil, f.wrong(got, f.Size)
+	}
+	return out, nil
+}
+
+// room is what the running system keeps to end in order, and what this program
+// and kexec's own pages take, in bytes.
+const room = 32 << 20
+
+// Need is the available memory that entering takes, in bytes, once kernel and
+// initrd, of size bytes together, are uploaded: while kexec_file_load runs, the
+// kernel has what it read and the pages from which the other one starts.
+func Need(size int64) int64 { return 2*size + room }
+
+func (s System) checkMemory(size int64) error {
+	text, err := os.ReadFile(s.Root + "/proc/meminfo")
+	if err != nil {
+		return fmt.Errorf("look for memory: %w", err)
+	}
+	have, err := available(string(text))
+	if err != nil {
+		return fmt.Errorf("look for memory: %w", err)
+	}
+	if need := Need(size); have < need {
+		return fmt.Errorf("%d MiB of memory are available, and loading kernel and initrd takes %d MiB", have>>20, (need+1<<20-1)>>20)
+	}
+	return nil
+}
+
+// available reads MemAvailable of proc_meminfo(5), in bytes.
+func available(meminfo string) (int64, error) {
+	for line := range strings.Lines(meminfo) {
+		if f := strings.Fields(line); len(f) == 3 && f[0] == "MemAvailable:" && f[2] == "kB" {
+			kib, err := strconv.ParseInt(f[1], 10, 64)
+			return kib << 10, err
+		}
+	}
+	return 0, errors.New("/proc/meminfo has no MemAvailable")
+}
