@@ -18,26 +18,28 @@ var leaves = []string{"internal/event", "internal/nearest", "internal/tool", "in
 // not. A folder stands for everything below it. What is not listed may import
 // nothing but the leaves.
 var allowed = map[string][]string{
-	"cmd/vic":      {"internal/kmod", "internal/agefile", "internal/remote", "internal/cli", "internal/config", "internal/plan", "internal/secret", "internal/agent/install", "internal/agent/storage", "internal/agent/within", "internal/agent/copytree", "builder", "initramfs", "disk", "efi", "kexec", "envscan", "qemu-tests/vm"},
+	"cmd/vic":      {"internal/kmod", "internal/agefile", "internal/remote", "internal/visit", "internal/agent/control", "internal/cli", "internal/config", "internal/plan", "internal/secret", "internal/agent/install", "internal/agent/storage", "internal/agent/within", "internal/agent/copytree", "builder", "initramfs", "disk", "efi", "kexec", "envscan", "qemu-tests/vm"},
 	"cmd/vic-init": {"internal/kmod", "internal/agent", "internal/plan", "internal/secret", "disk", "efi", "kexec", "envscan"},
 	"cmd/vic-env":  {"envscan", "internal/enter", "internal/kmod", "kexec", "disk/sysfs", "disk/probe"},
 
-	"internal/cli": {"internal/cli/like", "internal/kmod", "internal/agefile", "internal/remote", "internal/config", "internal/plan", "internal/secret", "internal/agent/install", "internal/agent/storage", "internal/agent/within", "internal/agent/copytree", "builder", "initramfs", "disk", "efi", "kexec", "envscan", "qemu-tests/vm"},
+	"internal/cli": {"internal/cli/like", "internal/kmod", "internal/agefile", "internal/remote", "internal/visit", "internal/agent/control", "internal/config", "internal/plan", "internal/secret", "internal/agent/install", "internal/agent/storage", "internal/agent/within", "internal/agent/copytree", "builder", "initramfs", "disk", "efi", "kexec", "envscan", "qemu-tests/vm"},
 	// An agent runs plans: it must not be able to build anything.
 	"internal/agent": {"internal/agent", "internal/kmod", "internal/plan", "internal/secret", "disk", "efi", "kexec", "envscan"},
 	"internal/plan":  {"internal/plan", "internal/kmod", "envscan", "disk/sysfs", "disk/probe"},
 
 	"internal/agefile": {"internal/secret"},
+	// A client speaks the same protocol as the RAM system.
+	"internal/visit": {"internal/agent/control", "internal/secret"},
 	// What runs on the system that is left goes over the network first: it is small.
 	"internal/enter": {"kexec"},
 
-	"builder":       {"builder", "initramfs", "disk", "efi", "internal/config"},
+	"builder":       {"internal/kmod", "builder", "initramfs", "disk", "efi", "internal/config"},
 	"builder/deb":   {},
-	"initramfs":     {"initramfs"},
+	"initramfs":     {"internal/kmod", "initramfs"}, // for modules.alias
 	"disk":          {"disk"},
 	"efi":           {"efi"},
 	"envscan":       {"envscan", "internal/kmod", "disk/sysfs", "disk/probe"},
-	"qemu-tests":    {"internal/kmod", "internal/agefile", "internal/remote", "qemu-tests", "internal/agent", "internal/cli", "internal/config", "internal/plan", "internal/secret", "builder", "initramfs", "disk", "efi", "envscan"},
+	"qemu-tests":    {"internal/kmod", "internal/agefile", "internal/remote", "internal/visit", "internal/agent/control", "qemu-tests", "internal/agent", "internal/cli", "internal/config", "internal/plan", "internal/secret", "builder", "initramfs", "disk", "efi", "envscan"},
 	"qemu-tests/vm": {},
 }
 
