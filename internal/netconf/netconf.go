@@ -97,9 +97,10 @@ type Address struct {
 	Peer    string `json:"peer,omitempty"` // CIDR, of a point-to-point link
 	// Dynamic: from DHCP or a router. The RAM system keeps it for as long as it
 	// runs, beside what it is given anew; the installed system asks for its own.
-	Dynamic bool  `json:"dynamic,omitempty"`
-	NoRoute bool  `json:"noRoute,omitempty"` // no route to its network comes with it
-	Metric  int64 `json:"metric,omitempty"`
+	Dynamic bool   `json:"dynamic,omitempty"`
+	Scope   string `json:"scope,omitempty"`   // global (empty), link, host
+	NoRoute bool   `json:"noRoute,omitempty"` // no route to its network comes with it
+	Metric  int64  `json:"metric,omitempty"`  // of that route; 0: the kernel's default
 }
 
 // Route is where packets go. Those that the kernel makes with an address are
@@ -150,4 +151,6 @@ type Rule struct {
 type DNS struct {
 	Servers []string `json:"servers,omitempty"`
 	Search  []string `json:"search,omitempty"`
+	// Dynamic: a DHCP server named them; see Address.
+	Dynamic bool `json:"dynamic,omitempty"`
 }
