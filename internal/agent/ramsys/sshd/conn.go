@@ -50,13 +50,10 @@ func (w *wire) drop() {
 	w.Conn.Close()
 }
 
-// handle serves a connection from its first byte to its last process.
+// handle serves a connection from its first byte to its last process. It has
+// entered the waiting room.
 func (s *server) handle(ctx context.Context, nc net.Conn) {
 	defer nc.Close()
-	if !s.waiting.enter(nc) {
-		s.Log("%s: refused: too many connections are logging in", nc.RemoteAddr())
-		return
-	}
 	stop := context.AfterFunc(ctx, func() { nc.Close() })
 	defer stop()
 	w := newWire(nc)

@@ -216,6 +216,11 @@ func (s *server) accept(ctx context.Context, l net.Listener) error {
 		if err != nil {
 			return err
 		}
+		if !s.waiting.enter(nc) {
+			s.Log("%s: refused: too many connections are logging in", nc.RemoteAddr())
+			nc.Close()
+			continue
+		}
 		s.tasks.Go(func() { s.handle(ctx, nc) })
 	}
 }

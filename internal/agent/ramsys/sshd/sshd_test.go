@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"encoding/pem"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -284,4 +285,60 @@ func firstLine(t *testing.T, s *ssh.Session, command string) string {
 func alive(pid string) bool {
 	_, err := os.Stat("/proc/" + pid)
 	return err == nil
+}
+
+// startChild starts a server in a process of its own, with the real limits.
+func startChild(t *testing.T) (*site, int) {
+	t.Helper()
+	x := &site{t: t, dir: t.TempDir()}
+	x.client = writeKey(t, filepath.Join(x.dir, "id"))
+	x.host = writeKey(t, filepath.Join(x.dir, "ssh_host_ed25519_key"))
+	if err := os.WriteFile(filepath.Join(x.dir, "authorized_keys"), []byte(keyLine(x.client.PublicKey())), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), childDir+"="+x.dir)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait() // it was killed
+	})
+	r := bufio.NewReader(out)
+	line, err := r.ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _, _ = io.Copy(io.Discard, r) }()
+	if _, err := fmt.Sscanf(line, "listening on %s", &x.addr); err != nil {
+		t.Fatalf("%q: %v", line, err)
+	}
+	x.writeClient()
+	return x, cmd.Process.Pid
+}
+
+// rss is a figure of /proc/PID/status, in KiB.
+func rss(t *testing.T, pid int, name string) int {
+	t.Helper()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(b)) {
+		if value, ok := strings.CutPrefix(line, name+":"); ok {
+			var n int
+			if _, err := fmt.Sscanf(value, "%d kB", &n); err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+	}
+	t.Fatalf("no %s of process %d", name, pid)
+	return 0
 }
