@@ -78,13 +78,14 @@ func (s *Server) proceed() error {
 	s.turn.Lock()
 	defer s.turn.Unlock()
 	s.mu.Lock()
-	state, d := s.state, s.run
+	state, d, gone := s.state, s.run, s.gone
 	s.mu.Unlock()
-	switch state {
-	case Writing:
+	switch {
+	case gone != "":
+		return errors.New(gone)
+	case state == Writing:
 		return nil
-	case Verified:
-	default:
+	case state != Verified:
 		return fmt.Errorf("there is nothing to acknowledge: the state is %s, not %s", state, Verified)
 	}
 	if err := s.cfg.Hooks.Acknowledged(); err != nil {
@@ -121,14 +122,15 @@ func (s *Server) leave(force bool) error {
 	s.turn.Lock()
 	defer s.turn.Unlock()
 	s.mu.Lock()
-	written := s.written || s.state == Writing
-	if !written || force {
+	refused := !force && (s.written || s.state == Writing)
+	if !refused {
 		s.gone = "the machine is about to reboot: it was told to leave"
 	}
 	s.mu.Unlock()
-	if written && !force {
+	if refused {
 		return errors.New("a disk was written to: the system before may not start any more")
 	}
+	s.left()
 	s.cfg.Hooks.Leave()
 	return nil
 }

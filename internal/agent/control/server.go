@@ -19,6 +19,8 @@ type Server struct {
 	cfg      Config
 	listener *net.UnixListener
 	next     chan *Delivery
+	leaving  context.Context
+	left     context.CancelFunc // ends leaving
 
 	// turn is held by whatever changes the state, and its hook: so that no
 	// probation begins anew after the acknowledgement of the run after it.
@@ -61,6 +63,7 @@ func Listen(ctx context.Context, cfg Config) (*Server, error) {
 		return nil, errors.Join(fmt.Errorf("open control socket: %w", err), l.Close())
 	}
 	s := &Server{cfg: cfg, listener: l, next: make(chan *Delivery), state: Waiting}
+	s.leaving, s.left = context.WithCancel(ctx)
 	stop := context.AfterFunc(ctx, func() { l.Close() })
 	go func() {
 		defer stop()
@@ -118,6 +121,8 @@ func (s *Server) awaitProceed(ctx context.Context, d *Delivery) error {
 		ev.State, ev.Message = event.Done, ""
 		s.cfg.Sink.Emit(ev)
 		return nil
+	case <-s.leaving.Done():
+		return errors.New("the machine was told to leave")
 	case <-ctx.Done():
 		return fmt.Errorf("wait for the client: %w", context.Cause(ctx))
 	}
@@ -143,7 +148,7 @@ func (s *Server) done(d *Delivery, finish string, err error) {
 	if err != nil {
 		s.state = Failed
 	} else if finish != request.FinishStay {
-		s.gone = "the machine is installed, and about to " + finish
+		s.gone = "the request was run, and the machine is about to " + finish
 	}
 	again := !s.written && !s.stayed && s.gone == ""
 	s.mu.Unlock()
