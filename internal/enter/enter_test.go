@@ -16,6 +16,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/victorinix/vic/internal/enter/order"
 	"github.com/victorinix/vic/internal/handover"
 	"github.com/victorinix/vic/internal/tool"
 	"github.com/victorinix/vic/internal/tool/tooltest"
@@ -117,6 +118,8 @@ func system(t *testing.T) (s System, dir string, got *loaded, public string) {
 }
 
 const (
+	kernelFile, initrdFile = "kernel-1", "initrd-2"
+
 	aKernel = "a kernel\n"
 	anEnd   = "the end" // no multiple of 4
 )
@@ -130,7 +133,7 @@ func uploaded(t *testing.T) string {
 	if err := os.Chmod(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	order, err := json.Marshal(anOrder())
+	document, err := json.Marshal(anOrder())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,15 +142,15 @@ func uploaded(t *testing.T) string {
 	if err := h.Encode(&doc); err != nil {
 		t.Fatal(err)
 	}
-	write(t, dir, map[string]string{OrderFile: string(order), HandoverFile: doc.String(), KernelFile: aKernel, InitrdFile: anInitrd()})
+	write(t, dir, map[string]string{order.Path: string(document), order.HandoverPath: doc.String(), kernelFile: aKernel, initrdFile: anInitrd()})
 	return dir
 }
 
-func anOrder() Order {
-	file := func(name, text string) File {
-		return File{Name: name, Size: int64(len(text)), SHA256: fmt.Sprintf("%x", sha256.Sum256([]byte(text)))}
+func anOrder() order.Order {
+	file := func(name, text string) order.File {
+		return order.File{Name: name, Size: int64(len(text)), SHA256: fmt.Sprintf("%x", sha256.Sum256([]byte(text)))}
 	}
-	return Order{Version: Version, Kernel: file(KernelFile, aKernel), Initrd: file(InitrdFile, anInitrd()), Cmdline: "console=ttyS0 quiet"}
+	return order.Order{Version: order.Version, Kernel: file(kernelFile, aKernel), Initrd: file(initrdFile, anInitrd()), Cmdline: "console=ttyS0 quiet"}
 }
 
 func TestEnter(t *testing.T) {
@@ -157,7 +160,7 @@ func TestEnter(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if a.Loaded != kexec.FileLoad || !slices.Equal(a.HostKeys, []string{public}) || a.NewHostKey || a.MachineID != "0123456789abcdef0123456789abcdef" || len(a.Warnings) > 0 {
+	if a.Loaded != string(kexec.FileLoad) || !slices.Equal(a.HostKeys, []string{public}) || a.NewHostKey || a.MachineID != "0123456789abcdef0123456789abcdef" || len(a.Warnings) > 0 {
 		t.Errorf("%+v", a)
 	}
 	if got.kernel != aKernel || got.cmdline != "console=ttyS0 quiet" {
@@ -167,7 +170,7 @@ func TestEnter(t *testing.T) {
 	if !ok || len(anInitrd()+"\x00")%4 != 0 {
 		t.Fatalf("the initrd is another one: ...%q", got.initrd[max(0, len(got.initrd)-200):])
 	}
-	for _, name := range []string{KernelFile, InitrdFile} {
+	for _, name := range []string{kernelFile, initrdFile} {
 		if _, err := os.Stat(filepath.Join(dir, name)); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%s still takes memory: %v", name, err)
 		}
@@ -181,7 +184,7 @@ func TestEnter(t *testing.T) {
 		mode       fs.FileMode
 	}{
 		{"vic", "", fs.ModeDir | 0o755},
-		{handover.Path, dir + "/" + HandoverFile, 0o600},
+		{handover.Path, dir + "/" + order.HandoverPath, 0o600},
 		{handover.KeyDir, "", fs.ModeDir | 0o700},
 		{handover.KeyDir + "/ssh_host_ed25519_key", s.Root + "/etc/ssh/ssh_host_ed25519_key", 0o600},
 	} {
@@ -202,7 +205,7 @@ func TestEnter(t *testing.T) {
 
 // What stands in the way is found before anything is loaded or consumed.
 func TestEnterRefuses(t *testing.T) {
-	order := func(change func(*Order)) func(*testing.T, *System, string) {
+	ordered := func(change func(*order.Order)) func(*testing.T, *System, string) {
 		return func(t *testing.T, _ *System, dir string) {
 			o := anOrder()
 			change(&o)
@@ -210,25 +213,25 @@ func TestEnterRefuses(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			write(t, dir, map[string]string{OrderFile: string(text)})
+			write(t, dir, map[string]string{order.Path: string(text)})
 		}
 	}
 	file := func(name, text string) func(*testing.T, *System, string) {
 		return func(t *testing.T, _ *System, dir string) { write(t, dir, map[string]string{name: text}) }
 	}
 	for want, change := range map[string]func(t *testing.T, s *System, dir string){
-		"only root":                            func(_ *testing.T, s *System, _ string) { s.UID = 1000 },
-		"initrd has 7 bytes of":                file(InitrdFile, "initrd\x00"),
-		"kernel is not what was sent: 9 bytes": file(KernelFile, "A kernel\n"),
-		"kernel is not what was sent: 10 byte": file(KernelFile, aKernel+"\n"),
-		"version 2, this vic-env reads":        order(func(o *Order) { o.Version = 2 }),
-		`"../kernel" is no name of a file`:     order(func(o *Order) { o.Kernel.Name = "../kernel" }),
-		`"abc" is no SHA-256`:                  order(func(o *Order) { o.Initrd.SHA256 = "abc" }),
-		"no kernel command line":               order(func(o *Order) { o.Cmdline = " " }),
-		"both \"initrd\"":                      order(func(o *Order) { o.Kernel = o.Initrd }),
-		"unknown field":                        file(OrderFile, `{"version":1,"more":2}`),
-		"nobody could log in":                  file(HandoverFile, `{"version":1}`),
-		"larger than 1048576 bytes":            file(HandoverFile, strings.Repeat(" ", maxDocument+1)),
+		"only root":                              func(_ *testing.T, s *System, _ string) { s.UID = 1000 },
+		"initrd-2 has 7 bytes of":                file(initrdFile, "initrd\x00"),
+		"kernel-1 is not what was sent: 9 bytes": file(kernelFile, "A kernel\n"),
+		"kernel-1 is not what was sent: 10 byte": file(kernelFile, aKernel+"\n"),
+		"version 2 must be 1":                    ordered(func(o *order.Order) { o.Version = 2 }),
+		`"../kernel" is no name of a file`:       ordered(func(o *order.Order) { o.Kernel.Name = "../kernel" }),
+		`"abc" is no SHA-256`:                    ordered(func(o *order.Order) { o.Initrd.SHA256 = "abc" }),
+		"no kernel command line":                 ordered(func(o *order.Order) { o.Cmdline = " " }),
+		"both \"initrd-2\"":                      ordered(func(o *order.Order) { o.Kernel = o.Initrd }),
+		"unknown field":                          file(order.Path, `{"version":1,"more":2}`),
+		"nobody could log in":                    file(order.HandoverPath, `{"version":1}`),
+		"larger than 1048576 bytes":              file(order.HandoverPath, strings.Repeat(" ", maxDocument+1)),
 		"1 MiB of memory are available, and loading kernel and initrd takes 41 MiB": func(t *testing.T, s *System, _ string) {
 			write(t, s.Root, map[string]string{"proc/meminfo": "MemAvailable: 2047 kB\n"})
 		},
@@ -241,7 +244,7 @@ func TestEnterRefuses(t *testing.T) {
 			}
 		},
 		"no such file": func(t *testing.T, _ *System, dir string) {
-			if err := os.Remove(dir + "/" + KernelFile); err != nil {
+			if err := os.Remove(dir + "/" + kernelFile); err != nil {
 				t.Fatal(err)
 			}
 		},
@@ -252,10 +255,10 @@ func TestEnterRefuses(t *testing.T) {
 		if !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), want) || got.cmdline != "" {
 			t.Errorf("%s: %v, loaded %+v", want, err, *got)
 		}
-		if _, err := os.Stat(dir + "/" + InitrdFile); err != nil {
+		if _, err := os.Stat(dir + "/" + initrdFile); err != nil {
 			t.Errorf("%s: %v", want, err)
 		}
-		_, err = os.Stat(dir + "/" + KernelFile)
+		_, err = os.Stat(dir + "/" + kernelFile)
 		if wrong := strings.Contains(want, "not what was sent") || want == "no such file"; wrong != errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%s: the kernel: %v", want, err)
 		}
@@ -280,11 +283,11 @@ func TestTakeVerifies(t *testing.T) {
 	}
 	defer root.Close()
 	u := &upload{root: root}
-	write(t, dir, map[string]string{KernelFile: "A kernel\n"})
+	write(t, dir, map[string]string{kernelFile: "A kernel\n"})
 	if _, err := u.take(anOrder().Kernel); err == nil || !strings.Contains(err.Error(), "not what was sent") {
 		t.Error(err)
 	}
-	write(t, dir, map[string]string{KernelFile: "a"})
+	write(t, dir, map[string]string{kernelFile: "a"})
 	if _, err := u.take(anOrder().Kernel); !errors.Is(err, io.EOF) {
 		t.Error(err)
 	}

@@ -12,12 +12,13 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/victorinix/vic/internal/enter/order"
 	"github.com/victorinix/vic/kexec"
 )
 
 // verify reads one file. A whole file that is wrong is removed: whoever uploads
 // goes on at the end of what is there.
-func (u *upload) verify(f File) error {
+func (u *upload) verify(f order.File) error {
 	in, err := u.root.Open(f.Name)
 	if err != nil {
 		return err
@@ -37,12 +38,12 @@ func (u *upload) verify(f File) error {
 		return fmt.Errorf("read %s: %w", f.Name, err)
 	}
 	if got := hex.EncodeToString(sum.Sum(nil)); got != f.SHA256 || st.Size() > f.Size {
-		return errors.Join(f.wrong(got, st.Size()), u.root.Remove(f.Name))
+		return errors.Join(wrong(f, got, st.Size()), u.root.Remove(f.Name))
 	}
 	return nil
 }
 
-func (f File) wrong(sum string, size int64) error {
+func wrong(f order.File, sum string, size int64) error {
 	return fmt.Errorf("%s is not what was sent: %d bytes with SHA-256 %s, expected %d bytes with %s: it was removed", f.Name, size, sum, f.Size, f.SHA256)
 }
 
@@ -51,7 +52,7 @@ const chunk = 2 << 20
 
 // take moves a file into memory that only this program and the kernel see, and
 // verifies what came there: the file is still its owner's.
-func (u *upload) take(f File) (_ *os.File, err error) {
+func (u *upload) take(f order.File) (_ *os.File, err error) {
 	in, err := u.root.OpenFile(f.Name, os.O_RDWR, 0)
 	if err != nil {
 		return nil, err
@@ -83,7 +84,7 @@ func (u *upload) take(f File) (_ *os.File, err error) {
 		return nil, err
 	}
 	if got := hex.EncodeToString(sum.Sum(nil)); got != f.SHA256 {
-		return nil, f.wrong(got, f.Size)
+		return nil, wrong(f, got, f.Size)
 	}
 	return out, nil
 }
