@@ -27,8 +27,12 @@ type setup struct {
 // image is a disk image as it is opened.
 type image struct{ path, format string }
 
-// backends are the host's ends of a machine's ports, as values of -chardev.
-type backends struct{ console, monitor, events string }
+// backends are the host's ends of a machine's ports, as values of -chardev, and
+// the descriptors of the network cards' cables.
+type backends struct {
+	console, monitor, events string
+	cables                   map[int]int // by card
+}
 
 // opts joins option words: the first as it is, then keys with their values,
 // whose commas are doubled as QEMU wants them. Empty values are left out.
@@ -59,7 +63,7 @@ func (s setup) args(b backends) []string {
 	} else {
 		a = append(a, "-mon", "chardev=console,mode=readline")
 	}
-	a = append(a, s.nicsOn("00", rootBus)...) // before QEMU puts others in their place
+	a = append(a, s.nicsOn("00", rootBus, b.cables)...) // before QEMU puts others in their place
 	a = append(a, "-device", "virtio-rng-pci")
 	if b.events != "" {
 		a = append(a, "-device", "virtio-serial-pci", "-chardev", b.events,
@@ -71,7 +75,7 @@ func (s setup) args(b backends) []string {
 	}
 	for i, n := range s.NICs {
 		if n.Address == "" {
-			a = append(a, s.nicArgs(i, n, "")...)
+			a = append(a, s.nicArgs(i, n, "", b.cables)...)
 		}
 	}
 	if s.NoReboot {
@@ -81,7 +85,7 @@ func (s setup) args(b backends) []string {
 		a = append(a, "-device", "i6300esb", "-action", "watchdog="+s.Watchdog)
 	}
 	a = append(a, s.onboardArgs()...)
-	a = append(a, s.bridgedNICArgs()...) // last: what has no bus would come onto these
+	a = append(a, s.bridgedNICArgs(b.cables)...) // last: what has no bus would come onto these
 	if len(s.creds) > 0 {
 		v := "type=11"
 		for _, f := range s.creds {

@@ -137,6 +137,7 @@ func TestConfigRefuses(t *testing.T) {
 		"not -1":                   disk(Disk{FailWrites: -1}),
 		"can fail on virtio":       disk(Disk{Bus: "sata", FailWrites: 1}),
 		"boot index -1":            disk(Disk{BootIndex: -1}),
+		"the user-mode network":    {NICs: []NIC{{Cable: os.Stdin, Forward: []int{22}}}},
 		"port 70000":               {NICs: []NIC{{Forward: []int{70000}}}},
 		`address "02:00"`:          {NICs: []NIC{{MAC: "02:00"}}},
 	} {
@@ -185,6 +186,19 @@ func TestShellWord(t *testing.T) {
 	for in, want := range map[string]string{"a-b/c=d,e": "a-b/c=d,e", "": "''", "a b": "'a b'", "it's": `'it'\''s'`, "$HOME": "'$HOME'"} {
 		if got := shellWord(in); got != want {
 			t.Errorf("%q: got %s, want %s", in, got, want)
+		}
+	}
+}
+
+// A cable is a descriptor; a run by hand has none, and its card leads nowhere.
+func TestCable(t *testing.T) {
+	s := fixed(t, Config{NICs: []NIC{{}, {Cable: os.Stdin}}})
+	for want, b := range map[string]backends{
+		"socket,id=nic1,fd=7":         {cables: map[int]int{1: 7}},
+		"ipv6-net=fec0:0:0:1::/64,re": {},
+	} {
+		if got := strings.Join(s.args(b), " "); !strings.Contains(got, want) || !strings.Contains(got, "user,id=nic0,net=10.0.2.0/24,ipv6-net=fec0:0:0:0::/64 ") {
+			t.Errorf("want %s in\n%s", want, got)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package vm
 import (
 	"fmt"
 	"net"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -106,8 +107,8 @@ type Disk struct {
 	Hotplug bool
 }
 
-// NIC is a network card on its own user-mode network: 10.0.2.0/24 for the
-// first, 10.0.3.0/24 for the second, and so on, with DHCP, DNS and a router.
+// NIC is a network card; without a Cable, on its own user-mode network: 10.0.2.0/24
+// for the first, 10.0.3.0/24 for the second, and so on, with DHCP, DNS and a router.
 type NIC struct {
 	MAC   string // default 52:54:00:76:69:00 plus the card's index
 	Model string // default virtio-net-pci; usb-net is plugged into USB
@@ -125,6 +126,10 @@ type NIC struct {
 	// Restrict cuts the guest off from the host and the world; forwarded
 	// ports still work.
 	Restrict bool
+	// Cable, when set, is a stream socket that the card's frames go through, each
+	// after its length in 4 bytes (big endian), in place of the user-mode network.
+	// The machine takes it: it is closed here once QEMU has it, and on errors.
+	Cable *os.File
 }
 
 var diskBuses = map[string]bool{"virtio": true, "nvme": true, "sata": true, "usb": true, "scsi": true, "mmc": true}
@@ -291,6 +296,9 @@ func (n NIC) validate() error {
 		return fmt.Errorf("onboard index %d is not 0 to 255", n.Index)
 	case n.Label != "" && n.Index == 0:
 		return fmt.Errorf("label %q needs an onboard index", n.Label)
+	}
+	if n.Cable != nil && (n.Restrict || len(n.Forward) > 0) {
+		return fmt.Errorf("ports are forwarded, and guests cut off, by the user-mode network, which one with a cable has not")
 	}
 	for _, p := range n.Forward {
 		if p < 1 || p > 65535 {

@@ -39,7 +39,15 @@ const startLimit = 60 * time.Second
 // Close is called, or the calling process ends. Whoever called Run calls Close.
 // A QEMU that refuses its arguments (a disk in use, say) is Run's error.
 func Run(ctx context.Context, c Config) (*Machine, error) {
-	return run(ctx, host{}, c)
+	m, err := run(ctx, host{}, c)
+	if err != nil {
+		for _, n := range c.NICs {
+			if n.Cable != nil {
+				_ = n.Cable.Close() // an error if it had got as far as QEMU
+			}
+		}
+	}
+	return m, err
 }
 
 func run(ctx context.Context, h host, c Config) (*Machine, error) {
@@ -91,7 +99,7 @@ func (m *Machine) start(ctx context.Context) error {
 }
 
 // launch starts the process, connected to this one by descriptors 3 (console),
-// 4 (monitor) and 5 (events).
+// 4 (monitor), 5 (events), and to others by cables, which follow.
 func (m *Machine) launch() error {
 	ours, theirs, err := newPairs(3)
 	if err != nil {
@@ -100,6 +108,13 @@ func (m *Machine) launch() error {
 	b := backends{
 		console: opts("socket,id=console,fd=3", "logfile", m.ConsolePath(), "logappend", "off"),
 		monitor: "socket,id=monitor,fd=4",
+		cables:  map[int]int{},
+	}
+	for i, n := range m.setup.NICs {
+		if n.Cable != nil {
+			b.cables[i] = 3 + len(theirs)
+			theirs = append(theirs, n.Cable)
+		}
 	}
 	if m.setup.Events {
 		b.events = "socket,id=events,fd=5"

@@ -18,7 +18,7 @@ const rootBus = "pcie.0"
 // other from the root's own number on. So buses of consecutive numbers are root
 // ports of one root (pxb-pcie) whose number is one less; from 01 on, of the
 // board's own.
-func (s setup) bridgedNICArgs() []string {
+func (s setup) bridgedNICArgs(cables map[int]int) []string {
 	var a []string
 	buses := s.buses()
 	root := rootBus
@@ -29,7 +29,7 @@ func (s setup) bridgedNICArgs() []string {
 		}
 		number := fmt.Sprintf("%02x", bus)
 		a = append(a, "-device", opts("pcie-root-port", "id", "bus"+number, "bus", root, "chassis", strconv.Itoa(100+bus)))
-		a = append(a, s.nicsOn(number, "bus"+number)...)
+		a = append(a, s.nicsOn(number, "bus"+number, cables)...)
 	}
 	return a
 }
@@ -48,11 +48,11 @@ func (s setup) buses() []int {
 }
 
 // nicsOn are the network cards whose address is on a bus; id is the bus's name.
-func (s setup) nicsOn(number, id string) []string {
+func (s setup) nicsOn(number, id string, cables map[int]int) []string {
 	var a []string
 	for i, n := range s.NICs {
 		if strings.HasPrefix(n.Address, number+":") {
-			a = append(a, s.nicArgs(i, n, id)...)
+			a = append(a, s.nicArgs(i, n, id, cables)...)
 		}
 	}
 	return a
@@ -61,16 +61,12 @@ func (s setup) nicsOn(number, id string) []string {
 // nicArgs are network card i and the network behind it. bus is where its address
 // counts; empty: it has none. The card's option ROM is left out: starting a
 // system from the network is the firmware's business under UEFI, and takes
-// SeaBIOS seconds.
-func (s setup) nicArgs(i int, n NIC, bus string) []string {
+// SeaBIOS seconds. cables are the descriptors of those that have one.
+func (s setup) nicArgs(i int, n NIC, bus string, cables map[int]int) []string {
 	id := fmt.Sprintf("nic%d", i)
-	netdev := opts("user", "id", id,
-		"net", fmt.Sprintf("10.0.%d.0/24", 2+i), "ipv6-net", fmt.Sprintf("fec0:0:0:%x::/64", i))
-	if n.Restrict {
-		netdev = opts(netdev, "restrict", "on")
-	}
-	for _, port := range n.Forward {
-		netdev = opts(netdev, "hostfwd", fmt.Sprintf("tcp:127.0.0.1:0-:%d", port))
+	netdev := n.userNetwork(i, id)
+	if fd, ok := cables[i]; ok {
+		netdev = opts("socket", "id", id, "fd", strconv.Itoa(fd))
 	}
 	dev := opts(n.Model, "id", id+"-card", "netdev", id, "mac", n.MAC)
 	if bus != "" {
@@ -87,6 +83,20 @@ func (s setup) nicArgs(i int, n NIC, bus string) []string {
 		dev += ",romfile="
 	}
 	return []string{"-netdev", netdev, "-device", dev}
+}
+
+// userNetwork is the user-mode network of card i. That of one with a cable, which
+// only runs by hand have, leads nowhere.
+func (n NIC) userNetwork(i int, id string) string {
+	netdev := opts("user", "id", id,
+		"net", fmt.Sprintf("10.0.%d.0/24", 2+i), "ipv6-net", fmt.Sprintf("fec0:0:0:%x::/64", i))
+	if n.Restrict || n.Cable != nil {
+		netdev = opts(netdev, "restrict", "on")
+	}
+	for _, port := range n.Forward {
+		netdev = opts(netdev, "hostfwd", fmt.Sprintf("tcp:127.0.0.1:0-:%d", port))
+	}
+	return netdev
 }
 
 // functions counts the cards in the slot of an address.
