@@ -52,7 +52,11 @@ func (b *installerBuild) key() (string, error) {
 	h := sha256.New()
 	h.Write(init)
 	enc := json.NewEncoder(h)
-	enc.Encode([]any{bundleRecipe, b.spec, b.env.Time.Unix()})
+	// Of the hardware, what was chosen for it counts: machines that are alike
+	// share a bundle, whatever their firmware calls them.
+	spec := b.spec
+	spec.Hardware = nil
+	enc.Encode([]any{bundleRecipe, spec, b.chosen.all, b.chosen.early, b.chosen.drivers, b.env.Time.Unix()})
 	for _, p := range b.packages {
 		enc.Encode([]string{p.Name, p.Version, p.SHA256})
 	}

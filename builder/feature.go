@@ -157,6 +157,7 @@ func (s InstallerSpec) withFeatures() (InstallerSpec, error) {
 		s.Programs = union(s.Programs, f.System.Programs)
 		s.Libraries = union(s.Libraries, f.System.Libraries)
 		s.Modules = union(s.Modules, f.System.Modules)
+		s.featureModules = union(s.featureModules, f.System.Modules)
 		maps.Copy(s.Config, f.Config)
 	}
 	return s, nil

@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"maps"
 	"os"
-	"regexp"
 	"slices"
 
 	"github.com/victorinix/vic/builder/deb"
@@ -37,6 +36,11 @@ type InstallerSpec struct {
 	Libraries []string
 	// Config are files of vic's own, by their name in the image.
 	Config map[string]string
+	// Hardware is of the machine that it is for: its modules are taken in place
+	// of Modules, which are for any machine. Nil: any machine.
+	Hardware *Hardware
+
+	featureModules []string // those that Features brought
 }
 
 // earlyModules is the module set that the initramfs itself needs, to mount the
@@ -45,7 +49,7 @@ const earlyModules = "early"
 
 // bundleRecipe changes whenever the same packages give another bundle, so that
 // a cached one of an older vic is not taken for a new one.
-const bundleRecipe = 5
+const bundleRecipe = 6
 
 // bundleCmdline is what every bundle needs: erofs can be mounted straight from
 // a file on ramfs, not from one on tmpfs (fs/erofs/super.c, read_folio).
@@ -67,7 +71,13 @@ func newInstallerBuild(ctx context.Context, env Env, spec InstallerSpec) (*insta
 		return nil, err
 	}
 	b := &installerBuild{env: env, spec: spec}
-	return b, env.step("resolve packages", func() error { return b.resolve(ctx) })
+	if err := env.step("resolve packages", func() error { return b.resolveKernel(ctx) }); err != nil {
+		return nil, err
+	}
+	if err := b.choose(ctx); err != nil {
+		return nil, err
+	}
+	return b, b.resolve(ctx)
 }
 
 func (b *installerBuild) build(ctx context.Context, dir string) (*Bundle, error) {
@@ -106,61 +116,11 @@ type installerBuild struct {
 	packages []deb.Package // to unpack: the kernel's, then the others
 
 	kernel *kernel
+	chosen chosen
 	tree   *deb.Tree // what the other packages unpack to
 
 	files  []File // of the bundle, described
 	bundle *Bundle
-}
-
-var kernelPackage = regexp.MustCompile(`^linux-image-(unsigned-)?[0-9]`)
-
-// resolve finds the packages. Of what the kernel's package depends on, only
-// the kernel itself is taken: it wants initramfs-tools.
-func (b *installerBuild) resolve(ctx context.Context) (err error) {
-	if b.archive, err = b.env.Archive(ctx, b.spec.Suite, b.spec.Arch); err != nil {
-		return err
-	}
-	kernel, err := b.archive.Resolve(ctx, deb.Request{Packages: b.spec.Kernel})
-	if err != nil {
-		return refused(err)
-	}
-	b.resolved = slices.Clone(kernel)
-	kernel = slices.DeleteFunc(kernel, func(p deb.Package) bool { return !kernelPackage.MatchString(p.Name) })
-	if len(kernel) != 1 {
-		return refused(fmt.Errorf("packages %v bring %d kernels, one is needed", b.spec.Kernel, len(kernel)))
-	}
-	rest, err := b.archive.Resolve(ctx, deb.Request{Packages: append(slices.Clone(b.spec.Packages), b.spec.Firmware...)})
-	if err != nil {
-		return refused(err)
-	}
-	b.resolved = append(b.resolved, rest...)
-	b.packages = append(kernel, rest...)
-	return nil
-}
-
-// unpack puts the packages' files into one tree.
-func (b *installerBuild) unpack(ctx context.Context) error {
-	var err error
-	if b.kernel, err = openKernel(ctx, b.env, b.archive, b.packages[0]); err != nil {
-		return err
-	}
-	others := b.packages[1:]
-	paths, err := b.archive.Fetch(ctx, others)
-	if err != nil {
-		return err
-	}
-	trim, err := deb.TrimSet("docs", "locales", "man")
-	if err != nil {
-		return err
-	}
-	b.tree = deb.NewTree()
-	if err := b.tree.AddDebs(ctx, paths, others, trim); err != nil {
-		return err
-	}
-	if err := b.out.copyFile(KernelFile, b.kernel.image()); err != nil {
-		return err
-	}
-	return b.described(KernelFile, []Part{{Origin: "kernel:" + b.kernel.Release, Size: 1, Raw: b.kernel.Size, Files: 1}})
 }
 
 // described adds a finished file to the bundle.
@@ -183,8 +143,7 @@ func (b *installerBuild) system(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	sets := append([]string{earlyModules}, b.spec.Modules...)
-	files, _, err := initramfs.ModuleFiles(initramfs.Config{Modules: b.kernel.modules(), Release: b.kernel.Release, Sets: sets, Firmware: firmware})
+	files, _, err := initramfs.ModuleFiles(initramfs.Config{Modules: b.kernel.modules(), Release: b.kernel.Release, Sets: b.chosen.all, Firmware: firmware})
 	if err != nil {
 		return err
 	}
@@ -335,7 +294,7 @@ func (b *installerBuild) initramfsConfig(files ...initramfs.File) (initramfs.Con
 	}
 	return initramfs.Config{
 		Init: init, Commands: commands, Modules: b.kernel.modules(), Release: b.kernel.Release,
-		Sets: append([]string{earlyModules}, b.spec.Early...), Files: files, Time: b.env.Time,
+		Sets: b.chosen.early, Files: files, Time: b.env.Time,
 	}, nil
 }
 
@@ -349,7 +308,7 @@ func (b *installerBuild) describe(context.Context) error {
 	}
 	b.bundle = &Bundle{
 		Version: Version, Item: b.spec.Item, Arch: b.spec.Arch, Kernel: b.kernel.Release,
-		Cmdline: bundleCmdline, Features: b.spec.Features, Files: b.files,
+		Cmdline: bundleCmdline, Features: b.spec.Features, Drivers: b.chosen.drivers, Files: b.files,
 	}
 	return b.out.writeManifest(BundleFile, b.bundle)
 }

@@ -63,8 +63,11 @@ type Bundle struct {
 	Cmdline string `json:"cmdline"`
 	// Features are what it can install onto beyond ext4 and vfat.
 	Features []Feature `json:"features,omitempty"`
-	Files    []File    `json:"files"`
-	dir      string
+	// Drivers are the modules that the hardware asked for, when it is for one
+	// machine; empty: it is for any.
+	Drivers []string `json:"drivers,omitempty"`
+	Files   []File   `json:"files"`
+	dir     string
 }
 
 // Payload is payload.json: what gets installed.

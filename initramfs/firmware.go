@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"path"
 	"runtime"
+	"slices"
 	"sort"
 	"strings"
 
@@ -38,6 +39,16 @@ func FirmwareFor(modules fs.FS, files []string, firmware fs.FS) (found, missing 
 		}
 	}
 	return sortedKeys(have), sortedKeys(lost), nil
+}
+
+// AsksForFirmware reports whether any module of sets may ask for firmware.
+func AsksForFirmware(modules fs.FS, sets ...string) (bool, error) {
+	files, err := SelectModules(modules, sets...)
+	if err != nil {
+		return false, err
+	}
+	infos, err := readInfos(modules, files)
+	return slices.ContainsFunc(infos, func(i Info) bool { return len(i.Firmware) > 0 }), err
 }
 
 func sortedKeys(m map[string]bool) []string {

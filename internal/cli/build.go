@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -24,6 +25,9 @@ type buildFlags struct {
 	format  string
 	out     string
 	json    bool
+
+	machine string // facts
+	layout  layoutFlags
 }
 
 func newBuild(a *app) *cobra.Command {
@@ -44,10 +48,16 @@ in secrets.json, which only its owner can read. vic install DIR finds it there.
 It is private: everything else in the folder may be shared, secrets.json may
 not.
 
+With --for the bundle is for one machine: the smallest kernel that drives its
+disks and network cards, the kernel modules that its devices ask for, and the
+programs that the layout (--layout) needs. FACTS is what vic-env dump or vic facts
+wrote there.
+
 It needs no root. The same input gives the same bytes; the time stamps in them
 are $SOURCE_DATE_EPOCH, or a constant.`,
 		Example: `  vic build installer --out out/installer
   vic build installer -o kernel=cloud --format usb --out out/usb
+  vic build installer --for web1.json --layout raid.yaml --out out/web1
   vic build debian -o hostname=web1 -o sshkey=@~/.ssh/id_ed25519.pub --out out/debian
   vic build debian --lock out/debian/lock.json --offline --out out/again`,
 		Args: args("ITEM"),
@@ -59,6 +69,8 @@ are $SOURCE_DATE_EPOCH, or a constant.`,
 	cmd.Flags().StringVar(&f.arch, "arch", "", "processor: amd64 or arm64 (short for -o arch=)")
 	cmd.Flags().StringVar(&f.format, "format", "", "bundle, netboot, uki or usb (short for -o format=)")
 	cmd.Flags().StringVar(&f.out, "out", "", "`DIR` for the artefacts")
+	cmd.Flags().StringVar(&f.machine, "for", "", "build the RAM system for the machine in `FACTS` alone, a file that vic-env dump wrote")
+	f.layout.add(cmd)
 	cmd.Flags().BoolVar(&f.json, "json", false, "write events as JSON lines on stdout")
 	return cmd
 }
@@ -80,6 +92,10 @@ func (f *buildFlags) build(ctx context.Context, a *app, item string, sink event.
 	}
 	f.item.short("arch", f.arch)
 	f.item.short("format", f.format)
+	ram, err := f.readMachine()
+	if err != nil {
+		return err
+	}
 	c, secrets, err := f.item.load(a, item)
 	if err != nil {
 		return err
@@ -97,7 +113,53 @@ func (f *buildFlags) build(ctx context.Context, a *app, item string, sink event.
 	if err != nil {
 		return err
 	}
-	return buildItem(ctx, env, c, secrets, f.out)
+	if ram == nil {
+		return buildItem(ctx, env, c, secrets, f.out)
+	}
+	spec, err := f.forMachine(ctx, a, item, env, c, ram)
+	if err != nil {
+		return err
+	}
+	return buildInstaller(ctx, env, spec, c.String("format"), f.out)
+}
+
+// readMachine reads --for; nil without it.
+func (f *buildFlags) readMachine() (*ramFor, error) {
+	if f.machine == "" {
+		if f.layout.file != "" {
+			return nil, usage("-o tools= adds what a layout needs to the RAM system for any machine", "--layout goes with --for")
+		}
+		return nil, nil
+	}
+	facts, err := readFacts("--for", f.machine)
+	if err != nil {
+		return nil, err
+	}
+	if len(facts.HW.Modalias) == 0 {
+		return nil, fail(exitRefused, fmt.Errorf("--for %s: it has no hw.modalias: nothing says which modules the machine needs", f.machine), "write all facts: vic-env dump > FILE")
+	}
+	if f.arch == "" {
+		f.item.short("arch", facts.HW.Arch)
+	}
+	return &ramFor{facts: facts}, nil
+}
+
+// forMachine is the specification for the machine of --for.
+func (f *buildFlags) forMachine(ctx context.Context, a *app, item string, env builder.Env, c *config.Config, ram *ramFor) (spec builder.InstallerSpec, err error) {
+	if !c.Is("provision") {
+		return spec, usage("an installed system is made for any machine", "--for goes with items that run in RAM, such as installer")
+	}
+	if arch := c.String("arch"); arch != ram.facts.HW.Arch {
+		return spec, usage("leave --arch out", "--for %s: it is of an %s machine, and the item is for %s", f.machine, ram.facts.HW.Arch, arch)
+	}
+	if ram.layout, err = f.layout.load(ctx, ram.facts.HW.Arch); err != nil {
+		return spec, err
+	}
+	return ram.spec(ctx, env, func(options ...string) (*config.Config, error) {
+		with := f.item
+		with.options = append(slices.Clone(with.options), options...)
+		return with.config(a, item)
+	})
 }
 
 // checkOut refuses a folder that cannot be written to, before the slow work,
@@ -125,7 +187,11 @@ func checkOut(dir string) error {
 func buildItem(ctx context.Context, env builder.Env, c *config.Config, secrets secret.Set, out string) error {
 	switch {
 	case c.Is("provision"):
-		return buildInstaller(ctx, env, c, out)
+		spec, err := installerSpec(c)
+		if err != nil {
+			return err
+		}
+		return buildInstaller(ctx, env, spec, c.String("format"), out)
 	case c.Is("linux-distro"):
 		spec, err := payloadSpec(c, secrets, env.APT)
 		if err != nil {
@@ -141,12 +207,8 @@ func buildItem(ctx context.Context, env builder.Env, c *config.Config, secrets s
 }
 
 // buildInstaller builds a bundle, or one of its other forms.
-func buildInstaller(ctx context.Context, env builder.Env, c *config.Config, out string) error {
-	spec, err := installerSpec(c)
-	if err != nil {
-		return err
-	}
-	if c.String("format") == "bundle" {
+func buildInstaller(ctx context.Context, env builder.Env, spec builder.InstallerSpec, format, out string) error {
+	if format == "bundle" {
 		_, err := builder.BuildInstaller(ctx, env, spec, out)
 		return err
 	}
@@ -154,7 +216,7 @@ func buildInstaller(ctx context.Context, env builder.Env, c *config.Config, out 
 	if err != nil {
 		return err
 	}
-	switch format := c.String("format"); format {
+	switch format {
 	case "netboot":
 		_, err = bundle.WriteNetboot(out)
 	case "uki":

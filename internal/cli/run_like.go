@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"runtime"
 
 	"github.com/spf13/cobra"
@@ -71,7 +70,7 @@ func (j *runJob) machine(ctx context.Context) (runMachine, error) {
 	if f.file == "" {
 		return j.plainMachine(), nil
 	}
-	facts, err := readFacts(f.file)
+	facts, err := readFacts("--like", f.file)
 	if err != nil {
 		return runMachine{}, err
 	}
@@ -114,18 +113,6 @@ func (j *runJob) plainMachine() runMachine {
 		m.Disks = append(m.Disks, like.Disk{Name: d.path, Size: d.bytes()})
 	}
 	return m
-}
-
-func readFacts(path string) (envscan.Facts, error) {
-	var f envscan.Facts
-	doc, err := os.ReadFile(path)
-	if err == nil {
-		err = json.Unmarshal(doc, &f)
-	}
-	if err != nil {
-		return f, fail(exitRefused, fmt.Errorf("--like %s: %w", path, err), "vic-env dump > FILE writes one")
-	}
-	return f, nil
 }
 
 // fitsMemory refuses a machine that this one has no memory for.

@@ -28,15 +28,17 @@ func (t *Tree) Match(modaliases []string) (map[string][]string, error) {
 		return nil, err
 	}
 	defer f.Close()
-	found, err := match(f, modaliases)
+	found, err := Match(f, modaliases)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", f.Name(), err)
 	}
 	return found, nil
 }
 
-// match reads lines of "alias PATTERN MODULE".
-func match(r io.Reader, modaliases []string) (map[string][]string, error) {
+// Match finds the modules of each modalias in the text of modules.alias: lines
+// of "alias PATTERN MODULE". Modaliases that no module claims are not in the
+// result.
+func Match(r io.Reader, modaliases []string) (map[string][]string, error) {
 	q := newQuestions(modaliases)
 	found := map[string][]string{}
 	s := bufio.NewScanner(r)

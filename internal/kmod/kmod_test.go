@@ -137,7 +137,7 @@ alias cpu:type:x86,ven*fam*mod*:feature:*0094* crc32c_intel
 alias malformed
 alias fs-ext4 ext4
 `
-	got, err := match(strings.NewReader(file), []string{
+	got, err := Match(strings.NewReader(file), []string{
 		"pci:v00001AF4d00001000sv00001AF4sd00000001bc02sc00i00",
 		"virtio:d00000001v00001AF4", "virtio:d00000099v00001AF4",
 		"acpi:PNP0C0A:", "platform:intel_gpio", "fs_ext4",
@@ -189,7 +189,7 @@ func FuzzGlob(f *testing.F) {
 	f.Fuzz(func(t *testing.T, pattern, s string) {
 		got := glob([]byte(pattern), s)
 		if !strings.ContainsAny(pattern, " \n") {
-			found, err := match(strings.NewReader("alias "+pattern+" module\n"), []string{s})
+			found, err := Match(strings.NewReader("alias "+pattern+" module\n"), []string{s})
 			if err == nil && (len(found) > 0) != got {
 				t.Errorf("pattern %q, modalias %q: match finds %v, glob says %v", pattern, s, found, got)
 			}
@@ -250,7 +250,7 @@ alias a-b* dashed
 		if out, err := exec.Command("modprobe", "-d", root, "-S", "1.0", "-C", conf, "-R", q).Output(); err == nil {
 			want = strings.Fields(string(out))
 		}
-		got, err := match(strings.NewReader(aliases), []string{q})
+		got, err := Match(strings.NewReader(aliases), []string{q})
 		if err != nil || !slices.Equal(got[q], want) {
 			t.Errorf("%s: got %v, %v; modprobe says %v", q, got[q], err, want)
 		}
@@ -278,7 +278,7 @@ func BenchmarkMatch(b *testing.B) {
 	b.ReportAllocs()
 	b.SetBytes(int64(index.Len()))
 	for b.Loop() {
-		if found, err := match(strings.NewReader(index.String()), devices); err != nil || len(found) == 0 {
+		if found, err := Match(strings.NewReader(index.String()), devices); err != nil || len(found) == 0 {
 			b.Fatal(found, err)
 		}
 	}
