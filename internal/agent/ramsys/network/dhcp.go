@@ -2,6 +2,7 @@ package network
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -22,8 +23,8 @@ const (
 )
 
 // keepLease gets and renews the lease of one interface until ctx ends, which
-// is when the carrier is lost.
-func (n *Network) keepLease(ctx context.Context, link netlink.Link) {
+// is when the carrier is lost. It asks for the address wish, if there is one.
+func (n *Network) keepLease(ctx context.Context, link netlink.Link, wish netip.Addr) {
 	name := link.Attrs().Name
 	report := func(l *Lease, err error) {
 		if ctx.Err() == nil {
@@ -31,7 +32,7 @@ func (n *Network) keepLease(ctx context.Context, link netlink.Link) {
 		}
 	}
 	for ctx.Err() == nil {
-		if err := n.oneLease(ctx, link, report); err != nil {
+		if err := n.oneLease(ctx, link, wish, report); err != nil {
 			report(nil, err)
 		}
 		if err := n.drop(name); err != nil {
@@ -42,7 +43,7 @@ func (n *Network) keepLease(ctx context.Context, link netlink.Link) {
 }
 
 // oneLease gets a lease and returns when it is lost.
-func (n *Network) oneLease(ctx context.Context, link netlink.Link, report func(*Lease, error)) error {
+func (n *Network) oneLease(ctx context.Context, link netlink.Link, wish netip.Addr, report func(*Lease, error)) error {
 	attrs := link.Attrs()
 	client, err := nclient4.New(attrs.Name, nclient4.WithTimeout(firstTimeout), nclient4.WithRetry(attempts),
 		nclient4.WithHWAddr(attrs.HardwareAddr))
@@ -50,7 +51,7 @@ func (n *Network) oneLease(ctx context.Context, link netlink.Link, report func(*
 		return fmt.Errorf("DHCP on %s: %w", attrs.Name, err)
 	}
 	defer client.Close()
-	given, err := client.Request(ctx, options)
+	given, err := request(ctx, client, wish)
 	if err != nil {
 		return fmt.Errorf("DHCP on %s: no lease: %w", attrs.Name, err)
 	}
@@ -69,6 +70,35 @@ func (n *Network) oneLease(ctx context.Context, link netlink.Link, report func(*
 			return fmt.Errorf("DHCP on %s: lease not renewed: %w", attrs.Name, err)
 		}
 	}
+}
+
+// request asks for an address. A client that had one before asks the servers to
+// confirm that (RFC 2131 §4.3.2, INIT-REBOOT), and is told so or not; where
+// nobody answers, or with no, it asks for any, by preference that one.
+func request(ctx context.Context, c *nclient4.Client, wish netip.Addr) (*nclient4.Lease, error) {
+	if !wish.IsValid() {
+		return c.Request(ctx, options)
+	}
+	requested := dhcpv4.WithOption(dhcpv4.OptRequestedIPAddress(wish.AsSlice()))
+	confirm, err := dhcpv4.New(dhcpv4.WithHwAddr(c.InterfaceAddr()), dhcpv4.WithMessageType(dhcpv4.MessageTypeRequest), requested, options)
+	if err != nil {
+		return nil, err
+	}
+	// One question, or two: the port of a switch may be deaf at first.
+	short, cancel := context.WithTimeout(ctx, 3*firstTimeout)
+	defer cancel()
+	ack, err := c.SendAndRead(short, c.RemoteAddr(), confirm, nclient4.IsMessageType(dhcpv4.MessageTypeAck, dhcpv4.MessageTypeNak))
+	if err == nil && ack.MessageType() == dhcpv4.MessageTypeAck {
+		return &nclient4.Lease{Offer: ack, ACK: ack, CreationTime: time.Now()}, nil
+	}
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	offer, err := c.DiscoverOffer(ctx, options, requested)
+	if err != nil {
+		return nil, err
+	}
+	return c.RequestFromOffer(ctx, offer, options)
 }
 
 // renew waits for half of the lease's time and asks again until it expires.
@@ -99,46 +129,67 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// apply sets what a lease says on its interface. Every interface has its own
-// route metric: of several default routes the first interface's is used.
-func apply(l Lease) error {
+// apply sets what a lease says on its interface, beside what was handed over.
+func (n *Network) apply(l Lease) error {
 	link, err := netlink.LinkByIndex(l.Index)
 	if err != nil {
 		return fmt.Errorf("find %s: %w", l.Interface, err)
 	}
-	if l.MTU != 0 && l.MTU != link.Attrs().MTU {
+	if l.MTU != 0 && l.MTU != link.Attrs().MTU && n.cfg.Handover == nil {
 		if err := netlink.LinkSetMTU(link, l.MTU); err != nil {
 			return fmt.Errorf("set MTU %d on %s: %w", l.MTU, l.Interface, err)
 		}
 	}
-	if err := netlink.AddrReplace(link, &netlink.Addr{IPNet: ipNet(l.Address)}); err != nil {
-		return fmt.Errorf("set address %s on %s: %w", l.Address, l.Interface, err)
+	if !n.handed[owned{l.Index, l.Address.Addr()}] {
+		if err := netlink.AddrReplace(link, &netlink.Addr{IPNet: ipNet(l.Address)}); err != nil {
+			return fmt.Errorf("set address %s on %s: %w", l.Address, l.Interface, err)
+		}
 	}
 	for _, r := range l.Routes {
-		if err := netlink.RouteReplace(route(l, r)); err != nil {
+		if err := netlink.RouteReplace(n.route(l, r)); err != nil {
 			return fmt.Errorf("set route to %s via %s: %w", r.Dst, r.Via, err)
 		}
 	}
 	return nil
 }
 
-// withdraw removes the address; the kernel removes its routes along.
-func withdraw(l Lease) error {
+// withdraw removes the routes and the address, unless that was handed over.
+func (n *Network) withdraw(l Lease) error {
 	link, err := netlink.LinkByIndex(l.Index)
 	if _, gone := err.(netlink.LinkNotFoundError); gone {
 		return nil
 	}
-	if err == nil {
-		err = netlink.AddrDel(link, &netlink.Addr{IPNet: ipNet(l.Address)})
-	}
 	if err != nil {
+		return fmt.Errorf("find %s: %w", l.Interface, err)
+	}
+	for _, r := range l.Routes {
+		// The kernel may have removed it, with the last address.
+		if err := netlink.RouteDel(n.route(l, r)); err != nil && !errors.Is(err, unix.ESRCH) {
+			return fmt.Errorf("remove route to %s from %s: %w", r.Dst, l.Interface, err)
+		}
+	}
+	if n.handed[owned{l.Index, l.Address.Addr()}] {
+		return nil
+	}
+	if err := netlink.AddrDel(link, &netlink.Addr{IPNet: ipNet(l.Address)}); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
 		return fmt.Errorf("remove address %s from %s: %w", l.Address, l.Interface, err)
 	}
 	return nil
 }
 
-func route(l Lease, r Route) *netlink.Route {
-	nr := &netlink.Route{LinkIndex: l.Index, Dst: ipNet(r.Dst), Priority: 100 + l.Index, Protocol: unix.RTPROT_DHCP}
+// Metrics of the routes of leases. Every interface has its own: of several
+// default routes the first interface's is used. Beside a handover they are worth
+// less than whatever that has, and replace none of it.
+const (
+	leaseMetric  = 100
+	besideMetric = 1 << 20
+)
+
+func (n *Network) route(l Lease, r Route) *netlink.Route {
+	nr := &netlink.Route{LinkIndex: l.Index, Dst: ipNet(r.Dst), Priority: leaseMetric + l.Index, Protocol: unix.RTPROT_DHCP}
+	if n.cfg.Handover != nil {
+		nr.Priority = besideMetric + l.Index
+	}
 	if r.Via.IsValid() {
 		nr.Gw = r.Via.AsSlice()
 		// A gateway outside of the subnet (a /32 from a cloud) is on the link all the same.

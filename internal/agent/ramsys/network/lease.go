@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/insomniacslk/dhcp/dhcpv4"
+
+	"github.com/victorinix/vic/internal/netconf"
 )
 
 // Lease is what a DHCP server gave one interface.
@@ -22,6 +24,8 @@ type Lease struct {
 	MTU       int           `json:"mtu,omitempty"` // 0: not said
 	Server    netip.Addr    `json:"server"`
 	Duration  time.Duration `json:"duration"`
+	// Before: it is none, but an address that was handed over.
+	Before bool `json:"before,omitempty"`
 }
 
 // Route is a route through an interface; without Via it is on the link.
@@ -37,6 +41,9 @@ func (l Lease) String() string {
 		if r.Dst.Bits() == 0 {
 			s += " via " + r.Via.String()
 		}
+	}
+	if l.Before {
+		s += ", as before"
 	}
 	return s
 }
@@ -113,11 +120,27 @@ func searchOf(ack *dhcpv4.DHCPv4) []string {
 	if len(words) == 0 {
 		words = strings.Fields(ack.DomainName())
 	}
+	return domains(words)
+}
+
+func domains(words []string) []string {
 	return slices.DeleteFunc(slices.Clone(words), func(w string) bool {
 		return w == "" || len(w) > 253 || strings.ContainsFunc(w, func(r rune) bool {
 			return !(r == '.' || r == '-' || r == '_' || '0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z')
 		})
 	})
+}
+
+// handedDNS is how the system before resolved names, as a lease. A resolver that
+// ran on the machine itself runs no more.
+func handedDNS(dns netconf.DNS) Lease {
+	l := Lease{Search: domains(dns.Search)}
+	for _, s := range dns.Servers {
+		if a, err := netip.ParseAddr(s); err == nil && !a.IsLoopback() && !a.IsUnspecified() {
+			l.DNS = append(l.DNS, a)
+		}
+	}
+	return l
 }
 
 func unicast(ip net.IP) (netip.Addr, bool) {

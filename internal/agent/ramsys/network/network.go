@@ -7,28 +7,46 @@
 //	                        ^                                                    │
 //	                        └───────────────── carrier lost ─────────────────────┘
 //
-// It knows no wireless networks, VLANs or static addresses.
+// After a kexec the system before hands over its network, and the machine keeps
+// it (handover.go): cards by their identity, bonds, VLANs, bridges, all addresses
+// also of DHCP and routers, routes, rules. DHCP goes on beside, and never takes
+// away what was handed over. DHCPv6 does not: its addresses stay as they were.
+//
+// It knows no wireless networks.
 package network
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
-	"path/filepath"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/victorinix/vic/internal/netconf"
 )
 
 // Config is what a Network works with.
 type Config struct {
 	Sys        string // "/sys"
 	ResolvConf string // the file to keep
-	// Report gets every change: a lease, or what went wrong on an interface.
+	// Report gets every change: a lease, an address of the handover that is set
+	// (Lease.Before), or what went wrong on an interface.
 	Report func(iface string, lease *Lease, err error)
+	// Handover is the network of the system before, to be taken over. nil: every
+	// physical interface comes up and asks for an address.
+	Handover *netconf.Config
+	// Need loads a kernel module (bonding, 8021q, bridge, ipv6); one that is built
+	// in is no error. nil: all are there.
+	Need func(module string) error
+
+	card     func(*netlink.LinkAttrs) bool // whether an interface is a card; tests have none
+	patience time.Duration                 // see patience
 }
 
 // Network keeps the interfaces configured until its context ends.
@@ -37,13 +55,26 @@ type Network struct {
 
 	mu     sync.Mutex
 	leases map[string]Lease
-	first  chan struct{} // closed with the first lease
+	handed map[owned]bool // addresses of the handover
+	first  chan struct{}  // closed when the machine is online
 }
 
 // Start starts to configure interfaces, those that exist and those to come.
 func Start(ctx context.Context, cfg Config) (*Network, error) {
+	if cfg.card == nil {
+		cfg.card = isCard(cfg.Sys)
+	}
+	if cfg.patience == 0 {
+		cfg.patience = carrierPatience
+	}
+	if cfg.Need == nil {
+		cfg.Need = func(string) error { return nil }
+	}
+	n := &Network{cfg: cfg, leases: map[string]Lease{}, handed: map[owned]bool{}, first: make(chan struct{})}
+	if cfg.Handover != nil {
+		return n, n.takeOver(ctx)
+	}
 	updates := make(chan netlink.LinkUpdate, 16)
-	n := &Network{cfg: cfg, leases: map[string]Lease{}, first: make(chan struct{})}
 	err := netlink.LinkSubscribeWithOptions(updates, ctx.Done(), netlink.LinkSubscribeOptions{
 		ListExisting: true,
 		ErrorCallback: func(err error) {
@@ -58,6 +89,10 @@ func Start(ctx context.Context, cfg Config) (*Network, error) {
 	go n.watch(ctx, updates)
 	return n, nil
 }
+
+// carrierPatience is how long the links of a handover may take to have a
+// carrier, before DHCP is tried on all cards.
+const carrierPatience = 30 * time.Second
 
 // Leases returns the leases that there are, by index of their interface.
 func (n *Network) Leases() []Lease {
@@ -75,13 +110,14 @@ func (n *Network) sorted() []Lease {
 	return all
 }
 
-// Wait returns when there is a lease.
+// Wait returns when the machine is online: there is a lease, or the addresses of
+// the handover are set on a link with a carrier.
 func (n *Network) Wait(ctx context.Context) error {
 	select {
 	case <-n.first:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("wait for a DHCP lease: %w", context.Cause(ctx))
+		return fmt.Errorf("wait for the network: %w", context.Cause(ctx))
 	}
 }
 
@@ -102,7 +138,7 @@ func (n *Network) watch(ctx context.Context, updates <-chan netlink.LinkUpdate) 
 		case carrier && !running && link.RawFlags&unix.IFF_LOOPBACK == 0:
 			clientCtx, cancel := context.WithCancel(ctx)
 			clients[link.Index] = cancel
-			go n.keepLease(clientCtx, u.Link)
+			go n.keepLease(clientCtx, u.Link, netip.Addr{})
 		case !carrier && running:
 			stop()
 			delete(clients, link.Index)
@@ -116,14 +152,9 @@ func (n *Network) watch(ctx context.Context, updates <-chan netlink.LinkUpdate) 
 	}
 }
 
-// wanted says which links are brought up: the loopback, and Ethernet on a
-// device, which excludes bridges, bonds, tunnels.
+// wanted says which links are brought up: the loopback, and cards.
 func (n *Network) wanted(link *netlink.LinkAttrs) bool {
-	if link.RawFlags&unix.IFF_LOOPBACK != 0 {
-		return true
-	}
-	_, err := os.Stat(filepath.Join(n.cfg.Sys, "class/net", link.Name, "device"))
-	return err == nil && link.EncapType == "ether"
+	return link.RawFlags&unix.IFF_LOOPBACK != 0 || n.cfg.card(link)
 }
 
 func (n *Network) setUp(link netlink.Link) {
@@ -139,20 +170,31 @@ func (n *Network) publish(l Lease) error {
 	old, had := n.leases[l.Interface]
 	var errs []error
 	if had && old.Address != l.Address {
-		errs = append(errs, withdraw(old))
+		errs = append(errs, n.withdraw(old))
 	}
-	errs = append(errs, apply(l))
+	errs = append(errs, n.apply(l))
 	n.leases[l.Interface] = l
 	errs = append(errs, n.writeResolvConf())
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
+	n.onlineLocked()
+	return nil
+}
+
+// online: the machine can be reached.
+func (n *Network) online() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.onlineLocked()
+}
+
+func (n *Network) onlineLocked() {
 	select {
 	case <-n.first:
 	default:
 		close(n.first)
 	}
-	return nil
 }
 
 // drop takes back the lease of an interface.
@@ -164,14 +206,32 @@ func (n *Network) drop(iface string) error {
 		return nil
 	}
 	delete(n.leases, iface)
-	return errors.Join(withdraw(l), n.writeResolvConf())
+	return errors.Join(n.withdraw(l), n.writeResolvConf())
 }
 
 // writeResolvConf replaces the file at once, so that nobody reads half of it.
 func (n *Network) writeResolvConf() error {
 	tmp := n.cfg.ResolvConf + ".new"
-	if err := os.WriteFile(tmp, []byte(resolvConf(n.sorted())), 0o644); err != nil {
+	if err := os.WriteFile(tmp, []byte(resolvConf(append(n.given(), n.sorted()...))), 0o644); err != nil {
 		return err
 	}
 	return os.Rename(tmp, n.cfg.ResolvConf)
+}
+
+// given are the name servers of the handover, as a lease.
+func (n *Network) given() []Lease {
+	if n.cfg.Handover == nil {
+		return nil
+	}
+	return []Lease{handedDNS(n.cfg.Handover.DNS)}
+}
+
+// hand notes that an address of the handover is on an interface: no lease takes
+// it away.
+func (n *Network) hand(a netconf.Address, index int) {
+	if p, err := netip.ParsePrefix(a.Address); err == nil {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		n.handed[owned{index, p.Addr()}] = true
+	}
 }
