@@ -62,9 +62,17 @@ func (c Config) writeRoute(u *unit, l Link, r Route) {
 			u.section("Route", "Destination", netip.PrefixFrom(gw, gw.BitLen()).String(), "Table", table(r.Table))
 		}
 	}
-	if c.section(r) == l.Name {
-		r.write(u, l.Name)
+	if c.section(r) != l.Name {
+		return
 	}
+	// Without an address in the file, gateways are taken to be on the link unless
+	// it is said that they are not.
+	onLink := yes(r.OnLink)
+	static := slices.ContainsFunc(c.Addresses, func(a Address) bool { return a.Link == l.Name && !a.Dynamic })
+	if r.Gateway != "" && !r.OnLink && !static {
+		onLink = "no"
+	}
+	r.write(u, l.Name, onLink)
 }
 
 func table(n int64) string {
@@ -74,7 +82,7 @@ func table(n int64) string {
 	return number(n)
 }
 
-func (r Route) write(u *unit, link string) {
+func (r Route) write(u *unit, link, onLink string) {
 	dst, scope, kind := r.Destination, r.Scope, r.Type
 	if dst == Default {
 		dst = map[string]string{IPv4: "0.0.0.0/0", IPv6: "::/0"}[r.Family]
@@ -88,7 +96,7 @@ func (r Route) write(u *unit, link string) {
 	} else if scope == "global" {
 		scope = ""
 	}
-	u.section("Route", "Destination", dst, "Source", r.From, "Gateway", r.Gateway, "GatewayOnLink", yes(r.OnLink))
+	u.section("Route", "Destination", dst, "Source", r.From, "Gateway", r.Gateway, "GatewayOnLink", onLink)
 	for _, h := range r.Hops {
 		way := h.Gateway
 		if h.Link != link {

@@ -32,15 +32,28 @@ func view(f envscan.Facts) old {
 	return o
 }
 
-// maxDepth bounds how many links stand on each other: the kernel's limit.
-const maxDepth = 8
+// looped reports whether a link stands on itself, which no kernel allows but a
+// document may say.
+func (o old) looped(name string) bool {
+	seen := map[string]bool{}
+	var reach func(from string)
+	reach = func(from string) {
+		l := o.soft[from]
+		for _, u := range append([]string{l.Lower}, l.Ports...) {
+			if !seen[u] {
+				seen[u] = true
+				reach(u)
+			}
+		}
+	}
+	reach(name)
+	return seen[name]
+}
 
 // why says why a link cannot be handed over; nil: it can.
-func (o old) why(name string) error { return o.whyAt(name, maxDepth) }
-
-func (o old) whyAt(name string, depth int) error {
-	if depth == 0 {
-		return errors.New("it stands on too many others")
+func (o old) why(name string) error {
+	if o.looped(name) {
+		return errors.New("it stands on itself")
 	}
 	one := netconf.Config{Links: []netconf.Link{{Name: name, Kind: netconf.Bridge}}}
 	if name != "lo" && one.Validate() != nil {
@@ -64,12 +77,12 @@ func (o old) whyAt(name string, depth int) error {
 	case l.Kind == netconf.VLAN && l.Lower == "":
 		return errors.New("a VLAN that stands on a card of another network namespace")
 	case l.Kind == netconf.VLAN:
-		if err := o.whyAt(l.Lower, depth-1); err != nil {
+		if err := o.why(l.Lower); err != nil {
 			return fmt.Errorf("a VLAN on %s: %w", l.Lower, err)
 		}
 		return nil
 	case l.Kind == netconf.Bond || l.Kind == netconf.Bridge:
-		if len(o.portsAt(l, depth-1)) == 0 {
+		if len(o.portsOf(l)) == 0 {
 			return fmt.Errorf("a %s without a network card beneath", l.Kind)
 		}
 		return nil
@@ -136,12 +149,12 @@ func identity(o old, n envscan.NIC) netconf.NIC {
 	return netconf.NIC{MAC: mac}
 }
 
-// portsAt are the ports of a bond or bridge that are handed over: not those of
+// portsOf are the ports of a bond or bridge that are handed over: not those of
 // virtual machines and containers.
-func (o old) portsAt(l envscan.NetLink, depth int) []string {
+func (o old) portsOf(l envscan.NetLink) []string {
 	var ports []string
 	for _, p := range l.Ports {
-		if o.whyAt(p, depth) == nil {
+		if o.why(p) == nil {
 			ports = append(ports, p)
 		}
 	}
@@ -175,8 +188,8 @@ func (o old) handed(c netconf.Config, w *warnings) []netconf.Link {
 				delete(need, l.Name)
 			}
 		}
-		if len(need) == before { // whyAt has seen to it that this cannot be
-			panic(fmt.Sprintf("links stand on each other: %v", need))
+		if len(need) == before { // names that are in no list, which why refuses
+			break
 		}
 	}
 	for i := range list {
@@ -192,7 +205,7 @@ func (o old) under(l envscan.NetLink) []string {
 	if l.Kind == netconf.VLAN {
 		return []string{l.Lower}
 	}
-	return o.portsAt(l, maxDepth)
+	return o.portsOf(l)
 }
 
 func (o old) beneath(name string, need map[string]bool) {
@@ -263,7 +276,7 @@ func (o old) bond(l envscan.NetLink) *netconf.BondConfig {
 	}
 	b.Monitor, b.UpDelay, b.DownDelay = l.Bond.Monitor, l.Bond.UpDelay, l.Bond.DownDelay
 	b.LACP, b.Hash, b.Select, b.FailMAC = l.Bond.LACP, l.Bond.Hash, l.Bond.Select, l.Bond.FailMAC
-	if slices.Contains(o.portsAt(l, maxDepth), l.Bond.Primary) {
+	if slices.Contains(o.portsOf(l), l.Bond.Primary) {
 		b.Primary = l.Bond.Primary
 	}
 	if l.Bond.ARPInterval > 0 && len(l.Bond.ARP) > 0 {
@@ -280,7 +293,7 @@ func (o old) bridge(l envscan.NetLink, w *warnings) *netconf.BridgeConfig {
 		return &netconf.BridgeConfig{}
 	}
 	b := netconf.BridgeConfig(*l.Bridge)
-	switch one := len(o.portsAt(l, maxDepth)) == 1; {
+	switch one := len(o.portsOf(l)) == 1; {
 	case b.VLANFiltering && one:
 		b.VLANFiltering, b.DefaultVLAN = false, 0
 		w.add("%s will not filter by VLAN: it has one network card beneath, and which VLANs that carries is not known", l.Name)

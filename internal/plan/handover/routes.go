@@ -1,6 +1,7 @@
 package handover
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -53,7 +54,19 @@ func (o old) routes(lost *left, w *warnings, addrs []netconf.Address) []netconf.
 	if learned > 0 {
 		w.add("%s that a routing daemon learned are not handed over", counted(learned, "route"))
 	}
+	// Gateways are only accepted where a route to them is there.
+	slices.SortStableFunc(list, func(a, b netconf.Route) int { return cmp.Compare(gateways(a), gateways(b)) })
 	return list
+}
+
+func gateways(r netconf.Route) int {
+	n := 0
+	for _, h := range ways(r) {
+		if h.Gateway != "" {
+			n = 1
+		}
+	}
+	return n
 }
 
 func same(a, b netconf.Route) bool { return fmt.Sprintf("%+v", a) == fmt.Sprintf("%+v", b) }

@@ -66,7 +66,7 @@ func (o old) tagged(name string) error {
 	if l.Kind != netconf.VLAN {
 		return nil
 	}
-	if b := o.soft[l.Lower]; b.Bridge != nil && b.Bridge.VLANFiltering && len(o.portsAt(b, maxDepth)) > 1 {
+	if b := o.soft[l.Lower]; b.Bridge != nil && b.Bridge.VLANFiltering && len(o.portsOf(b)) > 1 {
 		return fmt.Errorf("a VLAN on %s, and which VLANs the ports of that carry is not handed over: %s", b.Name, "log in by an address of another interface")
 	}
 	return o.tagged(l.Lower)

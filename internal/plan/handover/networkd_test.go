@@ -1,0 +1,141 @@
+package handover_test
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"github.com/victorinix/vic/internal/netconf"
+	"github.com/victorinix/vic/internal/plan/handover"
+	"github.com/victorinix/vic/internal/tool/tooltest"
+)
+
+const networkd = "/lib/systemd/systemd-networkd"
+
+// TestNetworkd has systemd-networkd read the files, which must leave nothing
+// over, and, where all is static and the kernel has the kinds of links, set up
+// the same network that the files were made from.
+func TestNetworkd(t *testing.T) {
+	if name := os.Getenv(inside); name != "" {
+		compareNetworkd(t, machines[slices.IndexFunc(machines, func(m machine) bool { return m.name == name })])
+		return
+	}
+	tooltest.Need(t, "ip")
+	if _, err := os.Stat(networkd); err != nil {
+		tooltest.Missing(t, err.Error())
+	}
+	for _, m := range machines {
+		enter(t, m.name)
+	}
+}
+
+// log is what a program says, as it says it.
+type log struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *log) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// wrong is how systemd begins what it has to say about a file.
+var wrong = regexp.MustCompile(`(?m)^/etc/systemd/network/[^ ]+: .*$`)
+
+func compareNetworkd(t *testing.T, m machine) {
+	plug(t, m, false)
+	want, _ := handover.Network(factsOf(t, m.name))
+	settle(t, netconf.Networkd(want))
+	said := start(t)
+	deadline := time.Now().Add(20 * time.Second)
+	for want := "Enumeration completed"; !strings.Contains(said.String(), want); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("systemd-networkd did not say %q:\n%s", want, said)
+		}
+	}
+	for _, line := range wrong.FindAllString(said.String(), -1) {
+		t.Error(line)
+	}
+	if m.absent || slices.ContainsFunc(want.Addresses, func(a netconf.Address) bool { return a.Dynamic }) {
+		t.Log("a kind of link, or a server, is not there: only how the files are read was looked at")
+		return
+	}
+	diff := ""
+	for time.Now().Before(deadline) {
+		got, _ := handover.Network(scanned(t, m))
+		got.DNS = want.DNS // which is not the kernel's
+		if diff = cmp.Diff(want, got); diff == "" {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Errorf("- as handed over, + as systemd-networkd has it:\n%s\n%s", diff, said)
+}
+
+// settle makes the namespace one that systemd-networkd runs in without udev and
+// D-Bus: as in a container, /sys is read-only. The cards are virtual, and have no
+// permanent address.
+func settle(t *testing.T, files []netconf.File) {
+	t.Helper()
+	dir := t.TempDir()
+	for _, f := range files {
+		text := strings.ReplaceAll(f.Content, "PermanentMACAddress=", "MACAddress=")
+		if err := os.WriteFile(filepath.Join(dir, filepath.Base(f.Path)), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	umask := unix.Umask(0) // it becomes the user systemd-network
+	defer unix.Umask(umask)
+	err := errors.Join(
+		unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""),
+		unix.Mount(dir, "/etc/systemd/network", "", unix.MS_BIND, ""),
+		unix.Mount("tmpfs", "/run", "tmpfs", 0, ""),
+		unix.Mount("tmpfs", "/lib/systemd/network", "tmpfs", 0, ""),
+		unix.Mount("sysfs", "/sys", "sysfs", unix.MS_RDONLY, ""),
+		os.MkdirAll("/run/systemd/netif/links", 0o777),
+		os.Mkdir("/run/systemd/netif/leases", 0o777),
+		os.Mkdir("/run/systemd/netif/lldp", 0o777))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount("/etc/systemd/network", 0); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func start(t *testing.T) *log {
+	t.Helper()
+	said := &log{}
+	cmd := exec.CommandContext(t.Context(), networkd)
+	cmd.Env = []string{"SYSTEMD_LOG_LEVEL=debug", "SYSTEMD_LOG_TARGET=console"}
+	cmd.Stdout, cmd.Stderr = said, said
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Wait() }) // it was told to end
+	return said
+}
