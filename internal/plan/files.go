@@ -16,9 +16,7 @@ func (t target) inject() []named {
 	s = append(s,
 		t.file("/etc/hostname", t.req.System.Hostname+"\n"),
 		t.file("/etc/hosts", hosts(t.req.System.Hostname)),
-		// Empty: systemd makes one at the first boot and keeps it
-		// (machine-id(5), "First Boot Semantics").
-		t.file("/etc/machine-id", ""))
+		t.file("/etc/machine-id", t.machineID()))
 	s = append(s, t.bootConfig()...)
 	s = append(s, t.apt()...)
 	s = append(s, t.links()...)
@@ -28,7 +26,22 @@ func (t target) inject() []named {
 		s = append(s, named{"user " + u.Name, AddUser{u}})
 	}
 	s = append(s, t.itemFiles()...) // they may belong to users, and have the last word
-	return append(s, named{"SSH host keys", HostKeys{}})
+	return append(s, named{"SSH host keys", HostKeys{AsBefore: t.oldHostKeys()}})
+}
+
+// machineID is the content of /etc/machine-id. Empty: systemd makes one at the
+// first boot and keeps it (machine-id(5), "First Boot Semantics").
+func (t target) machineID() string {
+	if id := t.req.System.Identity; id != nil {
+		return id.MachineID + "\n"
+	}
+	return ""
+}
+
+// oldHostKeys tells whether the machine keeps its SSH host keys.
+func (t target) oldHostKeys() bool {
+	id := t.req.System.Identity
+	return id != nil && id.HostKeys
 }
 
 // storageFiles say how the system finds its disks again.
@@ -124,8 +137,11 @@ func aptSource(url string, suites ...string) string {
 }
 
 // network has systemd-networkd configure every physical NIC, found by its
-// permanent MAC whatever its name is.
+// permanent MAC whatever its name is; or what the system before had configured.
 func (t target) network() []named {
+	if t.req.System.Network.Mode == request.NetworkAsBefore {
+		return t.networkBefore()
+	}
 	var s []named
 	for i, n := range t.facts.HW.NIC {
 		if n.Wireless {

@@ -11,6 +11,7 @@ import (
 	"github.com/victorinix/vic/disk/layout"
 	"github.com/victorinix/vic/envscan"
 	"github.com/victorinix/vic/internal/event"
+	"github.com/victorinix/vic/internal/netconf"
 	"github.com/victorinix/vic/internal/plan/storage"
 	"github.com/victorinix/vic/internal/request"
 	"github.com/victorinix/vic/internal/template"
@@ -57,6 +58,9 @@ func New(req request.Request, facts envscan.Facts, secrets []string) (Plan, erro
 	if t.nics, err = t.interfaces(); err != nil {
 		return Plan{}, err
 	}
+	if t.before, err = t.asBefore(); err != nil {
+		return Plan{}, err
+	}
 	if err := t.check(secrets); err != nil {
 		return Plan{}, err
 	}
@@ -80,6 +84,8 @@ type target struct {
 	// nics are the names of the interfaces, one for each of hw.nic; empty: not
 	// known.
 	nics []event.NIC
+	// before is the network of the system before, if it is to be the same.
+	before netconf.Config
 	// injected are the item's files and units.
 	injected []injected
 }
@@ -153,12 +159,22 @@ func (t target) checkDisk() error {
 	if root == nil {
 		return errors.Join(append(errs, errors.New("layout mounts nothing at /"))...)
 	}
-	need := t.req.Payload.TreeSize + rootHeadroom
+	need, why := t.need()
 	if have := usable(root.Size); have < need {
-		errs = append(errs, fmt.Errorf("%s is too small: the root file system would hold %s, the payload needs %s",
-			disksUnder(*root), Bytes(have), Bytes(need)))
+		errs = append(errs, fmt.Errorf("%s is too small: the root file system would hold %s, the payload needs %s%s",
+			disksUnder(*root), Bytes(have), Bytes(need), why))
 	}
 	return errors.Join(errs...)
+}
+
+// need is how much the root file system has to hold, in bytes, and of what.
+func (t target) need() (n int64, why string) {
+	p := t.req.Payload
+	n = p.TreeSize + rootHeadroom
+	if !p.Source.Stream {
+		return n, ""
+	}
+	return n + p.Size, fmt.Sprintf(": %s installed, and %s for itself as it is received", Bytes(n), Bytes(p.Size))
 }
 
 // disksUnder names the disks that a file system stands on.
@@ -263,6 +279,7 @@ func (t target) warnings() []string {
 		w = append(w, "the disk will boot by BIOS only: the layout has no EFI system partition")
 	}
 	w = append(w, t.unhealthy()...)
+	w = append(w, t.absentCards()...)
 	if len(t.facts.HW.NIC) == 0 {
 		w = append(w, "this machine has no network card: the installed system has no network configured")
 	}

@@ -61,9 +61,11 @@ func Bytes(n int64) string { return storage.Bytes(n) }
 
 // The verify phase: nothing is written.
 type (
-	// CheckPayload reads the whole payload and compares its hash.
+	// CheckPayload reads the whole payload and compares its hash. With a Path, it
+	// is a file of the target, in the copy phase, and is removed if it is wrong.
 	CheckPayload struct {
 		Payload request.Payload `json:"payload"`
+		Path    string          `json:"path,omitempty"`
 	}
 	// CheckMemory refuses when less than Need bytes are available.
 	CheckMemory struct {
@@ -77,13 +79,28 @@ type (
 	CheckTools struct {
 		Programs []string `json:"programs"`
 	}
+	// CheckHostKeys refuses when the SSH host keys of the system before cannot be
+	// read.
+	CheckHostKeys struct{}
 )
 
 // The copy phase.
 type (
-	// CopyPayload mounts the payload read-only and copies its tree to Root.
+	// ReceivePayload waits for the client to send the payload, into a file of the
+	// target that root alone can read. One that is left over is replaced.
+	ReceivePayload struct {
+		Path string `json:"path"` // see WriteFile
+		Size int64  `json:"size"` // bytes
+	}
+	// CopyPayload mounts the payload read-only and copies its tree to Root. With a
+	// Path, it is a file of the target.
 	CopyPayload struct {
 		Payload request.Payload `json:"payload"`
+		Path    string          `json:"path,omitempty"`
+	}
+	// RemovePayload removes what ReceivePayload has received.
+	RemovePayload struct {
+		Path string `json:"path"`
 	}
 )
 
@@ -127,7 +144,11 @@ type (
 		Name string `json:"name"`
 	}
 	// HostKeys makes the SSH host keys and reports their public halves.
-	HostKeys struct{}
+	HostKeys struct {
+		// AsBefore: those of the system before are taken over. Kinds of keys that
+		// it did not have are made.
+		AsBefore bool `json:"asBefore,omitempty"`
+	}
 	// Locale generates a locale, when the payload can.
 	Locale struct {
 		Name string `json:"name"`
@@ -172,24 +193,27 @@ type (
 )
 
 // Kind implements Action.
-func (CheckPayload) Kind() string { return "check-payload" }
-func (CheckMemory) Kind() string  { return "check-memory" }
-func (CheckSecrets) Kind() string { return "check-secrets" }
-func (CheckTools) Kind() string   { return "check-tools" }
-func (CopyPayload) Kind() string  { return "copy-payload" }
-func (WriteFile) Kind() string    { return "write-file" }
-func (Symlink) Kind() string      { return "symlink" }
-func (AddUser) Kind() string      { return "add-user" }
-func (WriteSecret) Kind() string  { return "write-secret" }
-func (PutFile) Kind() string      { return "put-file" }
-func (EnableUnit) Kind() string   { return "enable-unit" }
-func (HostKeys) Kind() string     { return "host-keys" }
-func (Locale) Kind() string       { return "locale" }
-func (SystemdBoot) Kind() string  { return "systemd-boot" }
-func (Initramfs) Kind() string    { return "initramfs" }
-func (GRUB) Kind() string         { return "grub" }
-func (CheckBoot) Kind() string    { return "check-boot" }
-func (BootEntry) Kind() string    { return "boot-entry" }
+func (CheckPayload) Kind() string   { return "check-payload" }
+func (CheckMemory) Kind() string    { return "check-memory" }
+func (CheckSecrets) Kind() string   { return "check-secrets" }
+func (CheckTools) Kind() string     { return "check-tools" }
+func (CheckHostKeys) Kind() string  { return "check-host-keys" }
+func (ReceivePayload) Kind() string { return "receive-payload" }
+func (CopyPayload) Kind() string    { return "copy-payload" }
+func (RemovePayload) Kind() string  { return "remove-payload" }
+func (WriteFile) Kind() string      { return "write-file" }
+func (Symlink) Kind() string        { return "symlink" }
+func (AddUser) Kind() string        { return "add-user" }
+func (WriteSecret) Kind() string    { return "write-secret" }
+func (PutFile) Kind() string        { return "put-file" }
+func (EnableUnit) Kind() string     { return "enable-unit" }
+func (HostKeys) Kind() string       { return "host-keys" }
+func (Locale) Kind() string         { return "locale" }
+func (SystemdBoot) Kind() string    { return "systemd-boot" }
+func (Initramfs) Kind() string      { return "initramfs" }
+func (GRUB) Kind() string           { return "grub" }
+func (CheckBoot) Kind() string      { return "check-boot" }
+func (BootEntry) Kind() string      { return "boot-entry" }
 
 // rootID derives the seed of a plan's identifiers: the same request on the
 // same disks gives the same GUIDs, other disks give others.

@@ -20,7 +20,7 @@ func (t target) steps() []Step {
 		}
 	}
 	s = append(s, t.mounts()...)
-	s.add(event.Copy, named{"payload", CopyPayload{t.req.Payload}})
+	s.add(event.Copy, t.copy()...)
 	s.add(event.Inject, t.inject()...)
 	s.add(event.Boot, t.boot()...)
 	return append(s, t.unmounts()...)
@@ -53,7 +53,31 @@ func (t target) verify() []named {
 	if names := t.secrets(); len(names) > 0 {
 		s = append(s, named{"secrets", CheckSecrets{names}})
 	}
-	return append(s, named{"payload", CheckPayload{t.req.Payload}})
+	if t.oldHostKeys() {
+		s = append(s, named{"SSH host keys", CheckHostKeys{}})
+	}
+	if t.req.Payload.Source.Stream {
+		return s // it comes when there is a place for it
+	}
+	return append(s, named{"payload", CheckPayload{Payload: t.req.Payload}})
+}
+
+// payloadFile is where a payload is that the client sends: on the disk, for the
+// machine may have less memory than the payload has bytes.
+const payloadFile = "/.vic-payload"
+
+// copy fills the target with the payload's tree.
+func (t target) copy() []named {
+	p := t.req.Payload
+	if p.Source.Stream {
+		return []named{
+			{"receive " + Bytes(p.Size) + " into " + payloadFile, ReceivePayload{payloadFile, p.Size}},
+			{"verify " + payloadFile, CheckPayload{p, payloadFile}},
+			{"payload", CopyPayload{p, payloadFile}},
+			{"remove " + payloadFile, RemovePayload{payloadFile}},
+		}
+	}
+	return []named{{"payload", CopyPayload{Payload: p}}}
 }
 
 // mounts are the steps that mount the target. What has no device of its own

@@ -12,7 +12,7 @@ import (
 
 // copyPayload copies the tree in the payload to the target.
 func (r *run) copyPayload(ctx context.Context, a plan.CopyPayload, progress func(int64)) (note string, err error) {
-	path, err := r.payloadPath(a.Payload.Source)
+	path, err := r.payloadPath(a.Path, a.Payload.Source)
 	if err != nil {
 		return "", err
 	}

@@ -104,6 +104,10 @@ func (m *machine) Mkfs(_ context.Context, f disk.Filesystem, dev string) error {
 
 func (m *machine) Open(path string) (install.Source, error) {
 	b, ok := m.files[path]
+	if !ok && !strings.HasPrefix(path, "/dev/") {
+		f, err := install.Host{}.Open(path)
+		return f, err
+	}
 	if !ok {
 		return nil, &os.PathError{Op: "open", Path: path, Err: os.ErrNotExist}
 	}

@@ -10,16 +10,23 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/victorinix/vic/internal/plan"
 	"github.com/victorinix/vic/internal/tool"
 )
 
 const sshDir = "/etc/ssh"
 
 // hostKeys makes new SSH host keys, so that no two machines share those of the
-// payload, and returns the public halves without comment.
-func (t target) hostKeys(ctx context.Context) ([]string, error) {
+// payload, and returns the public halves without comment. Those of the system
+// before, in the directory dir, are taken over if a says so.
+func (t target) hostKeys(ctx context.Context, a plan.HostKeys, dir string) ([]string, error) {
 	if err := t.removeHostKeys(); err != nil {
 		return nil, fmt.Errorf("remove the payload's SSH host keys: %w", err)
+	}
+	if a.AsBefore {
+		if err := t.takeHostKeys(dir); err != nil {
+			return nil, err
+		}
 	}
 	err := t.inside(ctx, func() error {
 		_, err := t.run(ctx, tool.Cmd{Name: "ssh-keygen", Args: []string{"-A"}})

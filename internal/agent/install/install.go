@@ -46,6 +46,14 @@ type Config struct {
 	Variables efi.Variables
 	// Root is where the target is mounted; empty means plan.Root.
 	Root string
+	// Proceed is called once, between what is verified and the first step that
+	// writes. After an error nothing is written. Nil: nobody is waited for.
+	Proceed func(ctx context.Context) error
+	// Receive writes a payload of size bytes that somebody sends to f, and to the
+	// disk beneath it. Nil: nobody sends one.
+	Receive func(ctx context.Context, f *os.File, size int64, progress func(done int64)) error
+	// HostKeys is the directory with the SSH host keys of the system before.
+	HostKeys string
 }
 
 // Error says where a run ended. Exit is one of the codes of package storage.
@@ -93,6 +101,8 @@ type run struct {
 	result  event.Result
 	storage *storage.Executor
 	filled  bool // something may have been written to the mounted target
+	// proceeds: whoever had to be asked before the first write has agreed.
+	proceeds bool
 }
 
 // disksOf are the identities of the layout's disks.
@@ -112,7 +122,8 @@ func storageSteps(p plan.Plan) []plan.Step {
 // ours says whether this package executes an action, not package storage.
 func ours(a plan.Action) bool {
 	switch a.(type) {
-	case plan.CheckMemory, plan.CheckSecrets, plan.CheckTools, plan.CheckPayload, plan.CopyPayload,
+	case plan.CheckMemory, plan.CheckSecrets, plan.CheckTools, plan.CheckHostKeys, plan.CheckPayload,
+		plan.ReceivePayload, plan.CopyPayload, plan.RemovePayload,
 		plan.WriteFile, plan.WriteSecret, plan.PutFile, plan.EnableUnit, plan.Symlink, plan.AddUser, plan.HostKeys, plan.Locale,
 		plan.SystemdBoot, plan.Initramfs, plan.GRUB, plan.CheckBoot, plan.BootEntry:
 		return true
@@ -136,19 +147,54 @@ func (r *run) leave(ctx context.Context) error {
 // steps executes the steps of the wanted phases.
 func (r *run) steps(ctx context.Context) *Error {
 	steps := r.wanted()
+	if err := r.able(steps); err != nil {
+		return err
+	}
 	for i, s := range steps {
 		if i == 0 || steps[i-1].Phase != s.Phase {
-			r.Sink.Emit(event.Event{Phase: s.Phase, State: event.Start})
+			if err := r.enter(ctx, steps, i); err != nil {
+				return err
+			}
 		}
 		if err := r.step(ctx, s); err != nil {
 			return err
 		}
-		if i == len(steps)-1 || steps[i+1].Phase != s.Phase {
-			r.phaseDone(s.Phase)
+	}
+	if n := len(steps); n > 0 {
+		r.phaseDone(steps[n-1].Phase)
+	}
+	return nil
+}
+
+// able refuses what could only fail once disks are written to.
+func (r *run) able(steps []plan.Step) *Error {
+	for _, s := range steps {
+		if _, ok := s.Action.(plan.ReceivePayload); ok && r.Receive == nil {
+			return &Error{Exit: storage.ExitRefused, Phase: s.Phase, Step: s.Name, Err: errors.New("nobody sends a payload to this machine: it has to be on a disk or in a file here")}
 		}
 	}
 	return nil
 }
+
+// enter ends the phase before step i and begins its own. Between verify and
+// what writes somebody may have to agree: that belongs to verify.
+func (r *run) enter(ctx context.Context, steps []plan.Step, i int) *Error {
+	if event.Writes([]event.Phase{steps[i].Phase}) && !r.proceeds && r.Proceed != nil {
+		if err := r.Proceed(ctx); err != nil {
+			return &Error{Exit: storage.ExitIntact, Phase: event.Verify, Step: acknowledgement, Err: err}
+		}
+	}
+	r.proceeds = r.proceeds || event.Writes([]event.Phase{steps[i].Phase})
+	if i > 0 {
+		r.phaseDone(steps[i-1].Phase)
+	}
+	r.Sink.Emit(event.Event{Phase: steps[i].Phase, State: event.Start})
+	return nil
+}
+
+// acknowledgement is the step that Config.Proceed is. It emits its own events,
+// but for an error.
+const acknowledgement = "acknowledgement"
 
 func (r *run) wanted() []plan.Step {
 	if len(r.Phases) == 0 {
@@ -206,6 +252,8 @@ func (r *run) do(ctx context.Context, s plan.Step) (note string, err error) {
 		return "", checkSecrets(a, r.Secrets)
 	case plan.CheckTools:
 		return "", checkTools(a, r.Machine)
+	case plan.CheckHostKeys:
+		return "", checkHostKeys(r.HostKeys)
 	case plan.CheckPayload:
 		return "", r.checkPayload(ctx, a, r.progress(s, a.Payload.Size))
 	}
@@ -225,8 +273,12 @@ func (r *run) do(ctx context.Context, s plan.Step) (note string, err error) {
 func (r *run) fill(ctx context.Context, s plan.Step) (note string, err error) {
 	in := target{root: within.Root(r.Root), tools: r.Tools, machine: r.Machine, disks: r.Disks, storage: r.Plan.Storage, node: r.storage.Path}
 	switch a := s.Action.(type) {
+	case plan.ReceivePayload:
+		return "", r.receivePayload(ctx, in, a, r.progress(s, a.Size))
 	case plan.CopyPayload:
 		return r.copyPayload(ctx, a, r.progress(s, a.Payload.TreeSize))
+	case plan.RemovePayload:
+		return "", in.remove(a.Path)
 	case plan.WriteFile:
 		return "", in.writeFile(a)
 	case plan.WriteSecret:
@@ -244,7 +296,7 @@ func (r *run) fill(ctx context.Context, s plan.Step) (note string, err error) {
 	case plan.AddUser:
 		return "", in.addUser(ctx, a.User, r.Secrets)
 	case plan.HostKeys:
-		r.result.HostKeys, err = in.hostKeys(ctx)
+		r.result.HostKeys, err = in.hostKeys(ctx, a, r.HostKeys)
 		return "", err
 	case plan.Locale:
 		return "", in.locale(ctx, a.Name)

@@ -20,7 +20,7 @@ type Source interface {
 	// Size in bytes, and whether it is a device, which may be larger than
 	// what it holds.
 	Size() (n int64, device bool, err error)
-	// Forget drops what has been read, up to the offset end, from the page
-	// cache.
+	// Forget drops what is on the disk up to the offset end, or all when it is 0,
+	// from the page cache.
 	Forget(end int64)
 }

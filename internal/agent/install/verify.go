@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/victorinix/vic/internal/agent/storage"
+	"github.com/victorinix/vic/internal/agent/within"
 	"github.com/victorinix/vic/internal/plan"
 	"github.com/victorinix/vic/internal/request"
 	"github.com/victorinix/vic/internal/secret"
@@ -63,9 +64,12 @@ func checkTools(a plan.CheckTools, m Machine) error {
 	return nil
 }
 
-// payloadPath is where the payload is on this machine.
-func (r *run) payloadPath(src request.Source) (string, error) {
+// payloadPath is where the payload is on this machine: a file of the target, or
+// what src says.
+func (r *run) payloadPath(file string, src request.Source) (string, error) {
 	switch {
+	case file != "":
+		return within.Root(r.Root).Plain(file)
 	case src.Path != "":
 		return src.Path, nil
 	case src.PartLabel != "":
@@ -92,12 +96,21 @@ func payloadDisk(serial string, m storage.Machine) (string, error) {
 	return same[0].Device, nil
 }
 
-// checkPayload reads the whole payload and compares its hash.
+// checkPayload reads the whole payload and compares its hash. One that was
+// received is not kept when it is wrong.
 func (r *run) checkPayload(ctx context.Context, a plan.CheckPayload, progress func(int64)) error {
-	path, err := r.payloadPath(a.Payload.Source)
+	path, err := r.payloadPath(a.Path, a.Payload.Source)
 	if err != nil {
 		return err
 	}
+	err = r.checkFile(ctx, path, a.Payload, progress)
+	if err != nil && a.Path != "" {
+		err = errors.Join(err, target{root: within.Root(r.Root)}.remove(a.Path))
+	}
+	return err
+}
+
+func (r *run) checkFile(ctx context.Context, path string, want request.Payload, progress func(int64)) error {
 	src, err := r.Machine.Open(path)
 	if err != nil {
 		return fmt.Errorf("open payload: %w", err)
@@ -107,15 +120,16 @@ func (r *run) checkPayload(ctx context.Context, a plan.CheckPayload, progress fu
 	if err != nil {
 		return fmt.Errorf("measure payload %s: %w", path, err)
 	}
-	if size < a.Payload.Size || size > a.Payload.Size && !device {
-		return fmt.Errorf("payload %s: expected %d bytes, found %d", path, a.Payload.Size, size)
+	if size < want.Size || size > want.Size && !device {
+		return fmt.Errorf("payload %s: expected %d bytes, found %d", path, want.Size, size)
 	}
-	sum, err := hashSource(ctx, src, a.Payload.Size, progress)
+	src.Forget(0) // what the disk has counts, not what was written to it
+	sum, err := hashSource(ctx, src, want.Size, progress)
 	if err != nil {
 		return fmt.Errorf("read payload %s: %w", path, err)
 	}
-	if sum != strings.ToLower(a.Payload.SHA256) {
-		return fmt.Errorf("payload %s: expected SHA-256 %s, found %s: it was altered or damaged", path, a.Payload.SHA256, sum)
+	if sum != strings.ToLower(want.SHA256) {
+		return fmt.Errorf("payload %s: expected SHA-256 %s, found %s: it was altered or damaged", path, want.SHA256, sum)
 	}
 	return nil
 }
