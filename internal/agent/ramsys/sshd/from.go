@@ -60,10 +60,13 @@ func (p addrPattern) matches(a netip.Addr) bool {
 }
 
 // allows reports whether one pattern matches and no negated one does. No
-// patterns at all allow everybody.
+// patterns at all allow everybody, also who has no address.
 func (list addrPatterns) allows(a netip.Addr) bool {
 	if list == nil {
 		return true
+	}
+	if !a.IsValid() {
+		return false
 	}
 	a, matched := a.WithZone(""), false
 	for _, p := range list {

@@ -14,6 +14,7 @@ import (
 )
 
 func TestExec(t *testing.T) {
+	t.Parallel()
 	x := newSite(t, "", nil)
 	for _, tt := range []struct{ name, stdin, command, want string }{
 		{"output", "", "echo hello", "hello\n"},
@@ -40,6 +41,7 @@ func TestExec(t *testing.T) {
 }
 
 func TestStatusAndStderr(t *testing.T) {
+	t.Parallel()
 	x := newSite(t, "", nil)
 	for _, tt := range []struct {
 		command        string
@@ -72,6 +74,7 @@ func TestStatusAndStderr(t *testing.T) {
 
 // A process that does not want its input must not keep the client.
 func TestInputNotRead(t *testing.T) {
+	t.Parallel()
 	x := newSite(t, "", nil)
 	cmd := x.tool("ssh", "host", "head -c 3")
 	cmd.Stdin, _ = os.Open("/dev/zero")
@@ -82,6 +85,7 @@ func TestInputNotRead(t *testing.T) {
 }
 
 func TestEnvironment(t *testing.T) {
+	t.Parallel()
 	x := newSite(t, "", nil)
 	cmd := x.tool("ssh", "-o", "SendEnv=LANG LC_* TERM PATH LD_PRELOAD_SAID", "host",
 		"echo $LANG $LC_TIME $TERM [$LD_PRELOAD_SAID]; echo $PATH")
@@ -100,6 +104,7 @@ func TestEnvironment(t *testing.T) {
 
 // Several sessions at a time on one connection, one login for all of them.
 func TestMultiplexing(t *testing.T) {
+	t.Parallel()
 	x := newSite(t, "", nil)
 	// A socket's path is short: TMPDIR may not be.
 	dir, err := os.MkdirTemp("/tmp", "vic-sshd-")
@@ -138,6 +143,7 @@ func TestMultiplexing(t *testing.T) {
 
 // ssh(1) asks whether the server is there, which must be answered.
 func TestServerAlive(t *testing.T) {
+	t.Parallel()
 	x := newSite(t, "", nil)
 	start := time.Now()
 	out := x.run("", "ssh", "-o", "ServerAliveInterval=1", "-o", "ServerAliveCountMax=1", "host", "sleep 2.3; echo there")
@@ -147,6 +153,7 @@ func TestServerAlive(t *testing.T) {
 }
 
 func TestFiles(t *testing.T) {
+	t.Parallel()
 	x := newSite(t, "", nil)
 	payload := bytes.Repeat([]byte("0123456789abcdef"), 1<<16)
 	local := filepath.Join(x.dir, "local")

@@ -3,9 +3,9 @@ package sshd
 import (
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -23,15 +23,15 @@ import (
 func TestClientVanishes(t *testing.T) {
 	for _, tt := range []struct {
 		name, command string
-		pty           bool
+		pty, orphan   bool
 	}{
-		{"heeds SIGHUP", "echo $$; exec sleep 100", false},
-		{"ignores SIGHUP", "trap '' HUP; echo $$; while :; do sleep 1; done", false},
-		{"is stopped", "echo $$; kill -STOP $$", false},
-		{"the leader has ended", "trap '' HUP; sleep 100 & echo $!", false},
-		{"writes without end", "echo $$; exec cat /dev/zero", false},
-		{"on a terminal", "echo $$; exec sleep 100", true},
-		{"ignores SIGHUP on a terminal", "trap '' HUP; echo $$; while :; do sleep 1; done", true},
+		{name: "heeds SIGHUP", command: "echo $$; exec sleep 100"},
+		{name: "ignores SIGHUP", command: "trap '' HUP; echo $$; while :; do sleep 1; done"},
+		{name: "is stopped", command: "echo $$; kill -STOP $$"},
+		{name: "the leader has ended", command: "trap '' HUP; sleep 100 & echo $!", orphan: true},
+		{name: "writes without end", command: "echo $$; exec cat /dev/zero"},
+		{name: "on a terminal", command: "echo $$; exec sleep 100", pty: true},
+		{name: "ignores SIGHUP on a terminal", command: "trap '' HUP; echo $$; while :; do sleep 1; done", pty: true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -54,20 +54,24 @@ func TestClientVanishes(t *testing.T) {
 			eventually(t, "process "+pid+" ends", func() bool { return !alive(pid) })
 			x.stop()
 			<-x.gone
+			if _, err := os.Stat("/proc/" + pid); err == nil && !tt.orphan { // PID 1 takes orphans
+				t.Errorf("process %s is a zombie", pid)
+			}
 		})
 	}
 }
 
 // A client whose network has gone says nothing at all.
 func TestClientFallsSilent(t *testing.T) {
-	x := newSite(t, "", func(_ *Config, l *limits) { l.silence, l.misses = 50*time.Millisecond, 4 })
+	t.Parallel()
+	x := newSite(t, "", func(_ *Config, l *limits) { l.silence, l.misses = 100*time.Millisecond, 5 })
 	hole, client := x.dialThroughHole()
 	s, err := client.NewSession()
 	if err != nil {
 		t.Fatal(err)
 	}
 	pid := firstLine(t, s, "echo $$; exec sleep 100")
-	time.Sleep(400 * time.Millisecond) // it answers, so it stays
+	time.Sleep(700 * time.Millisecond) // it answers, so it stays
 	if !alive(pid) {
 		t.Fatal("a client that answers was dropped")
 	}
@@ -111,6 +115,7 @@ func (x *site) dialThroughHole() (*hole, *ssh.Client) {
 
 // What a command leaves running on purpose goes on after a clean end.
 func TestDaemonGoesOn(t *testing.T) {
+	t.Parallel()
 	x := newSite(t, "", nil)
 	out := x.run("", "ssh", "host", "nohup sleep 60 >/dev/null 2>&1 </dev/null & echo $!")
 	pid, err := strconv.Atoi(strings.TrimSpace(out))
@@ -124,6 +129,7 @@ func TestDaemonGoesOn(t *testing.T) {
 }
 
 func TestSignals(t *testing.T) {
+	t.Parallel()
 	x := newSite(t, "", nil)
 	t.Run("caught", func(t *testing.T) {
 		s := x.mustSession()
@@ -161,6 +167,7 @@ func TestSignals(t *testing.T) {
 
 // When the server is told to end, everything ends.
 func TestServerEnds(t *testing.T) {
+	t.Parallel()
 	x := newSite(t, "", nil)
 	pid := firstLine(t, x.mustSession(), "trap '' HUP; echo $$; while :; do sleep 1; done")
 	x.stop()
@@ -242,11 +249,20 @@ func TestTooManySessions(t *testing.T) {
 // 100 MB in each direction, and what a client does not read, may not stay in
 // the server's memory.
 func TestMemory(t *testing.T) {
+	t.Parallel()
 	x, pid := startChild(t)
 	idle := rss(t, pid, "VmRSS")
 	const size = 100 << 20
+	sparse, err := os.Create(filepath.Join(x.dir, "sparse"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sparse.Close()
+	if err := sparse.Truncate(size); err != nil {
+		t.Fatal(err)
+	}
 	up := x.tool("ssh", "host", "wc -c")
-	up.Stdin = io.LimitReader(zeros{}, size)
+	up.Stdin = sparse
 	if out, err := up.Output(); err != nil || strings.TrimSpace(string(out)) != strconv.Itoa(size) {
 		t.Errorf("%q, %v", out, err)
 	}
@@ -277,13 +293,6 @@ func TestMemory(t *testing.T) {
 	}
 	c.Close()
 	eventually(t, "no children are left", func() bool { return len(children(t, pid)) == 0 })
-}
-
-type zeros struct{}
-
-func (zeros) Read(p []byte) (int, error) {
-	clear(p)
-	return len(p), nil
 }
 
 type counter struct{ n int }

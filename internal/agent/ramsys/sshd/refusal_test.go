@@ -78,6 +78,7 @@ func TestWhoMayLogIn(t *testing.T) {
 
 // A wrong user and a wrong key take the same time, so that they tell nothing.
 func TestRefusalsTakeTime(t *testing.T) {
+	t.Parallel()
 	const least = 150 * time.Millisecond
 	x := newSite(t, "", func(_ *Config, l *limits) { l.refusal = least })
 	for _, name := range []string{"root", "admin"} {
@@ -215,7 +216,8 @@ func (a *alterer) Write(p []byte) (int, error) {
 }
 
 func TestLoginTakesTooLong(t *testing.T) {
-	x := newSite(t, "", func(_ *Config, l *limits) { l.login = 200 * time.Millisecond })
+	t.Parallel()
+	x := newSite(t, "", func(_ *Config, l *limits) { l.login = 700 * time.Millisecond })
 	c, err := net.Dial("tcp", x.addr)
 	if err != nil {
 		t.Fatal(err)
@@ -227,13 +229,14 @@ func TestLoginTakesTooLong(t *testing.T) {
 		t.Errorf("%q, %v", text, err)
 	}
 	logged := x.mustDial() // a login in time has no end
-	time.Sleep(300 * time.Millisecond)
+	time.Sleep(800 * time.Millisecond)
 	if _, _, err := logged.SendRequest("keepalive@openssh.com", true, nil); err != nil {
 		t.Error(err)
 	}
 }
 
 func TestManyWait(t *testing.T) {
+	t.Parallel()
 	x := newSite(t, "", func(_ *Config, l *limits) { l.pending, l.tenure = 2, 300*time.Millisecond })
 	wait := func() net.Conn {
 		c, err := net.Dial("tcp", x.addr)

@@ -282,9 +282,11 @@ func firstLine(t *testing.T, s *ssh.Session, command string) string {
 	return strings.TrimSpace(line)
 }
 
+// alive is false for a zombie.
 func alive(pid string) bool {
-	_, err := os.Stat("/proc/" + pid)
-	return err == nil
+	b, err := os.ReadFile("/proc/" + pid + "/stat")
+	_, rest, _ := strings.Cut(string(b), ") ")
+	return err == nil && !strings.HasPrefix(rest, "Z")
 }
 
 // startChild starts a server in a process of its own, with the real limits.

@@ -93,6 +93,7 @@ func (p *person) expect(pattern string) []string {
 }
 
 func TestTerminal(t *testing.T) {
+	t.Parallel()
 	x := newSite(t, "", nil)
 	cmd := x.tool("ssh", "-tt", "host")
 	cmd.Env = append(os.Environ(), "TERM=vt220")
@@ -141,6 +142,7 @@ func setInterrupt(t *testing.T, term *terminal, char byte) {
 // All that was said arrives, and a process in the background that keeps the
 // terminal does not keep the client.
 func TestTerminalEnds(t *testing.T) {
+	t.Parallel()
 	x := newSite(t, "", nil)
 	out := x.run("", "ssh", "-tt", "host", "seq 20000; stty size >/dev/null && echo end")
 	if lines := strings.Count(out, "\r\n"); lines != 20001 || !strings.HasSuffix(out, "\r\n20000\r\nend\r\n") {
@@ -158,6 +160,7 @@ func TestTerminalEnds(t *testing.T) {
 // Output that the client takes up late must not be lost when the process has
 // ended meanwhile.
 func TestTerminalSlowClient(t *testing.T) {
+	t.Parallel()
 	x := newSite(t, "", func(_ *Config, l *limits) { l.lastWords = 20 * time.Millisecond })
 	s := x.mustSession()
 	if err := s.RequestPty("xterm", 24, 80, nil); err != nil {
