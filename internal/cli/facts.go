@@ -93,13 +93,13 @@ func (f *factsFlags) scan(ctx context.Context, s *remote.Session) ([]byte, error
 	}
 	program, err := programs.Env(m.Arch)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("run vic-env on %s, a machine of the architecture %s: %w", f.on, m.Arch, err), s.Discard(ctx, m))
+		return nil, fmt.Errorf("run vic-env on %s, a machine of the architecture %s: %w", f.on, m.Arch, err)
 	}
 	args := []string{"dump", "--format", f.format, "--redact", f.redact, "--timeout", f.timeout.String()}
 	if f.wake {
 		args = append(args, "--wake")
 	}
-	text, err := s.Execute(ctx, m, program, args...)
+	text, err := s.Execute(ctx, program, args...)
 	if err != nil {
 		return nil, err
 	}

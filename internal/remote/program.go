@@ -2,73 +2,186 @@ package remote
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"os"
 	"strings"
+
+	"github.com/victorinix/vic/internal/enter/order"
 )
 
-// Machine is what a host says of itself before anything is put on it.
-type Machine struct {
-	Arch string // as GOARCH: amd64, arm64; otherwise as uname -m
-	Root bool   // commands run as root, by themselves or by sudo without a password
-	// place is a new, empty file, in RAM if there is a place, that can be executed.
-	place string
-	sudo  bool
+// Install copies vic-env to where the host has RAM for it, or another place that
+// takes programs, and keeps it there until Discard.
+func (s *Session) Install(ctx context.Context, program []byte) error {
+	return s.install(ctx, program, shared)
 }
 
-// look prints uname -m, id -u, whether sudo asks nothing, and a file that can be
-// executed. Of a file without a first line the shell itself is the interpreter, so
-// that whether it runs depends on the file system alone.
-const look = `umask 077
-uname -m
-id -u
-if sudo -n true 2>/dev/null; then echo sudo; else echo none; fi
-for d in /dev/shm /run/user/$(id -u) /run /tmp; do
-  f=$(mktemp $d/vic-env.XXXXXX 2>/dev/null) || continue
-  chmod 700 $f
-  if $f 2>/dev/null; then echo $f; exit 0; fi
-  rm -f $f
-done
-echo no folder of this machine takes programs: tried /dev/shm, /run and /tmp >&2
-exit 1`
-
-// Look finds out what a program for the host has to be, and makes room for it.
-func (s *Session) Look(ctx context.Context) (Machine, error) {
-	out, err := s.Run(ctx, look, nil)
+func (s *Session) install(ctx context.Context, program []byte, whose string) error {
+	if err := s.makeFolder(ctx, anywhere, whose); err != nil {
+		return err
+	}
+	f, unpack, err := s.packed(program)
 	if err != nil {
-		return Machine{}, err
+		return err
 	}
-	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
-	if len(lines) < 4 {
-		return Machine{}, fmt.Errorf("look at %s: its shell answered %.200q", s.host, out)
+	to := s.path("vic-env-" + f.sha256[:16])
+	// The one of an earlier run may do.
+	out, err := s.asRoot(ctx, "if [ -x "+quote(to)+" ]; then echo vic:there; fi", nil)
+	if err != nil {
+		return fmt.Errorf("copy vic-env to %s: %w", s.host, err)
 	}
-	lines = lines[len(lines)-4:] // what a login shell says comes before
-	m := Machine{Arch: lines[0], Root: lines[1] == "0", place: lines[3]}
-	if arch := map[string]string{"x86_64": "amd64", "aarch64": "arm64"}[m.Arch]; arch != "" {
-		m.Arch = arch
+	if !strings.Contains(string(out), "vic:there") {
+		if err := s.checkRoom(ctx, []file{f, {name: "vic-env", size: int64(len(program))}}); err != nil {
+			return fmt.Errorf("copy vic-env to %s: %w", s.host, err)
+		}
+		if err := s.send(ctx, f, func(int64) {}); err != nil {
+			return fmt.Errorf("copy vic-env to %s: %w", s.host, err)
+		}
+		script := fmt.Sprintf(`umask 077; f=%s t=%s; %s <"$f" >"$t.new" && chmod 700 "$t.new" && mv "$t.new" "$t" && rm -f "$f" "$f.pid"`, quote(s.path(f.name)), quote(to), unpack)
+		if _, err := s.asRoot(ctx, script, nil); err != nil {
+			return fmt.Errorf("copy vic-env to %s: %w", s.host, err)
+		}
 	}
-	if !m.Root && lines[2] == "sudo" {
-		m.Root, m.sudo = true, true
-	}
-	return m, nil
+	s.program = to
+	return nil
 }
 
-// Execute copies a program to where Look made room, runs it with arguments, as
-// root where that is possible, and removes it. It returns its standard output.
-func (s *Session) Execute(ctx context.Context, m Machine, program []byte, args ...string) ([]byte, error) {
-	words := []string{m.place}
-	if m.sudo {
-		words = []string{"sudo", "-n", m.place}
+// packed is the program as it is sent: compressed, where the host can unpack it.
+func (s *Session) packed(program []byte) (f file, unpack string, err error) {
+	if !s.machine.gzip {
+		f, err = newFile("plain", bytes.NewReader(program), int64(len(program)))
+		return f, "cat", err
 	}
+	var b bytes.Buffer
+	w, err := gzip.NewWriterLevel(&b, gzip.BestCompression)
+	if err != nil {
+		return file{}, "", err
+	}
+	if _, err := w.Write(program); err != nil {
+		return file{}, "", err
+	}
+	if err := w.Close(); err != nil {
+		return file{}, "", err
+	}
+	f, err = newFile("packed", bytes.NewReader(b.Bytes()), int64(b.Len()))
+	return f, "gzip -dc", err
+}
+
+// VicEnv runs what Install has copied, as root where that is possible, and returns
+// its standard output.
+func (s *Session) VicEnv(ctx context.Context, args ...string) ([]byte, error) {
+	words := []string{quote(s.program)}
 	for _, a := range args {
 		words = append(words, quote(a))
 	}
-	script := fmt.Sprintf("trap 'rm -f %s' EXIT; cat > %s && %s", m.place, m.place, strings.Join(words, " "))
-	return s.Run(ctx, script, bytes.NewReader(program))
+	return s.asRoot(ctx, strings.Join(words, " "), nil)
 }
 
-// Discard removes what Look made, when Execute is not to come.
-func (s *Session) Discard(ctx context.Context, m Machine) error {
-	_, err := s.Run(ctx, "rm -f "+m.place, nil)
+// Execute is Install, VicEnv and Discard, apart from what others have installed.
+func (s *Session) Execute(ctx context.Context, program []byte, args ...string) ([]byte, error) {
+	var out []byte
+	err := s.install(ctx, program, private)
+	if err == nil {
+		out, err = s.VicEnv(ctx, args...)
+	}
+	return out, errors.Join(err, s.Discard(ctx))
+}
+
+// Bundle is the RAM system for a machine. Both files are read from their beginning.
+type Bundle struct {
+	Kernel   *os.File
+	Initrd   *os.File
+	Handover []byte // handover.Handover
+	Cmdline  string // the whole kernel command line
+}
+
+// UploadBundle sends what Enter loads, after Install, into RAM. What an earlier run
+// has sent is not sent again. progress is called from one goroutine at a time, with
+// bytes. It returns how many bytes this session has sent in all.
+func (s *Session) UploadBundle(ctx context.Context, b Bundle, progress func(done, total int64)) (sent int64, err error) {
+	if err := s.makeFolder(ctx, ram, shared); err != nil {
+		return 0, err
+	}
+	o := order.Order{Version: order.Version, Cmdline: b.Cmdline}
+	var files []file
+	for _, part := range []struct {
+		name string
+		in   *os.File
+		as   *order.File
+	}{{"kernel", b.Kernel, &o.Kernel}, {"initrd", b.Initrd, &o.Initrd}} {
+		st, err := part.in.Stat()
+		if err != nil {
+			return 0, err
+		}
+		f, err := newFile(part.name, part.in, st.Size())
+		if err != nil {
+			return 0, err
+		}
+		*part.as = order.File{Name: f.name, Size: f.size, SHA256: f.sha256}
+		files = append(files, f)
+	}
+	if err := o.Validate(); err != nil {
+		return 0, err
+	}
+	if err := s.upload(ctx, files, progress); err != nil {
+		return s.Sent(), fmt.Errorf("upload to %s: %w", s.host, err)
+	}
+	text, err := json.Marshal(o)
+	if err == nil {
+		err = errors.Join(s.sendSmall(ctx, order.HandoverPath, b.Handover), s.sendSmall(ctx, order.Path, text))
+	}
+	if err != nil {
+		return s.Sent(), fmt.Errorf("upload to %s: %w", s.host, err)
+	}
+	return s.Sent(), nil
+}
+
+func (s *Session) upload(ctx context.Context, files []file, progress func(done, total int64)) error {
+	if err := s.keepOnly(ctx, files); err != nil {
+		return err
+	}
+	if err := s.checkRoom(ctx, files); err != nil {
+		return err
+	}
+	var total, done int64
+	for _, f := range files {
+		total += f.size
+	}
+	for _, f := range files {
+		if err := s.send(ctx, f, func(n int64) { progress(done+n, total) }); err != nil {
+			return err
+		}
+		done += f.size
+	}
+	return nil
+}
+
+// keepOnly removes what earlier runs have sent and this one does not need.
+func (s *Session) keepOnly(ctx context.Context, files []file) error {
+	keep := []string{quote(s.program)}
+	for _, f := range files {
+		keep = append(keep, quote(s.path(f.name)), quote(s.path(f.name+".pid")))
+	}
+	_, err := s.asRoot(ctx, "for f in "+quote(s.folder)+`/*; do case $f in `+strings.Join(keep, "|")+`) ;; *) rm -f "$f";; esac; done`, nil)
 	return err
+}
+
+// Enter has vic-env load what UploadBundle has sent, and end the running system. When
+// it returns without an error, the connection is about to go.
+func (s *Session) Enter(ctx context.Context) (order.Answer, error) {
+	out, err := s.VicEnv(ctx, "enter", s.folder)
+	if err != nil {
+		return order.Answer{}, err
+	}
+	var a order.Answer
+	if err := json.Unmarshal(out, &a); err != nil {
+		return a, fmt.Errorf("enter %s: vic-env answered %.200q: %w", s.host, out, err)
+	}
+	if len(a.HostKeys) == 0 {
+		return a, fmt.Errorf("enter %s: vic-env tells no host keys of the RAM system", s.host)
+	}
+	return a, nil
 }

@@ -2,23 +2,25 @@
 // its configuration says of the host, keys, agents, known hosts and jump hosts
 // holds here too, and it asks on the terminal what it has to ask.
 //
-// One connection serves all commands of a Session.
+//	Open ── Look, Sudo ── Install, VicEnv ── UploadBundle, Enter   the system before
+//	                                                    │ kexec
+//	OpenPinned ── Wait ── Stream, Shell   <─────────────┘          the RAM system
+//
+// One connection serves all commands of a Session, and is made again when it broke.
+// A pinned session accepts no other host keys than those it was given.
 package remote
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
-	"time"
+	"sync/atomic"
 )
 
 // Host is another machine, as ssh(1) knows it: Name may be an alias of the
@@ -70,24 +72,46 @@ func (h Host) String() string {
 	return s
 }
 
-// Session is a connection to a host. It is opened by the first Run.
+// Session is a connection to a host. It is opened by the first command. Commands
+// may run at the same time, after Look, Sudo and Install.
 type Session struct {
-	host Host
-	args []string // of ssh, up to the host
-	dir  string
+	host   Host
+	args   []string // of ssh, up to the host
+	dir    string   // 0700: the connection is open to who can enter it
+	pinned bool
+
+	machine  Machine // what Look saw
+	password []byte  // of sudo, when it asks for one
+	folder   string  // on the host, where Install made it
+	inRAM    bool    // the folder is
+	program  string  // the file of vic-env there
+	sent     atomic.Int64
 }
 
 // Open prepares a session. config is a file in place of the user's own
 // configuration; empty: that.
 func Open(h Host, config string) (*Session, error) {
-	dir, err := os.MkdirTemp("", "vic-ssh-") // 0700: the connection is open to who can enter it
+	s, err := open(h, config)
+	if err != nil {
+		return nil, err
+	}
+	s.option("ServerAliveCountMax", "6")
+	return s, nil
+}
+
+func open(h Host, config string) (*Session, error) {
+	dir, err := os.MkdirTemp(socketFolder(os.TempDir()), "vic-ssh-")
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", h, err)
 	}
 	s := &Session{host: h, dir: dir}
-	s.args = []string{
-		"-o", "ControlMaster=auto", "-o", "ControlPersist=60", "-o", "ControlPath=" + filepath.Join(dir, "c"),
-		"-o", "ConnectTimeout=20", "-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=6", "-C", "-T",
+	for _, o := range [][2]string{
+		{"ControlMaster", "auto"}, {"ControlPersist", "60"}, {"ControlPath", literal(filepath.Join(dir, "c"))},
+		{"ConnectTimeout", "20"}, {"ServerAliveInterval", "5"},
+		// Of use to people who log in, and in the way of commands.
+		{"RemoteCommand", "none"}, {"ClearAllForwardings", "yes"},
+	} {
+		s.option(o[0], o[1])
 	}
 	if config != "" {
 		s.args = append(s.args, "-F", config)
@@ -101,54 +125,29 @@ func Open(h Host, config string) (*Session, error) {
 	return s, nil
 }
 
-// Error says how a command on a host failed.
-type Error struct {
-	Host Host
-	// Exit is the command's exit status; 255 is ssh's own: it could not connect,
-	// or lost the connection. -1: it was killed, or there is no ssh.
-	Exit   int
-	Stderr string // its last lines
-	Err    error
+// socketFolder is temp, or another folder where the name of a socket would be too
+// long: unix(7) takes 107 bytes, of which ssh adds 17 while it makes it.
+func socketFolder(temp string) string {
+	if len(temp) > 60 {
+		return "/tmp"
+	}
+	return temp
 }
 
-func (e *Error) Error() string {
-	what := fmt.Sprintf("run on %s: %v", e.Host, e.Err)
-	if e.Exit == 255 {
-		what = "connect to " + e.Host.String()
-	}
-	if e.Stderr != "" {
-		what += ": " + e.Stderr
-	}
-	return what
+// option sets one of ssh_config(5). The first value that ssh sees for one counts:
+// it is before that of the user's configuration.
+func (s *Session) option(name, value string) { s.args = append(s.args, "-o", name+"="+value) }
+
+// literal is a path as the value of an option, in which ssh replaces no %.
+func literal(path string) string {
+	return `"` + strings.ReplaceAll(path, "%", "%%") + `"`
 }
 
-func (e *Error) Unwrap() error { return e.Err }
+// Sent is how many bytes were given to ssh to send; what it adds to encrypt them
+// is not counted.
+func (s *Session) Sent() int64 { return s.sent.Load() }
 
-// Run has a POSIX shell on the host run a script, which gets stdin (nil: nothing)
-// and whose standard output is returned.
-func (s *Session) Run(ctx context.Context, script string, stdin io.Reader) ([]byte, error) {
-	// Who logs in may have another shell.
-	words := append(append([]string{}, s.args...), "--", s.host.Name, "exec /bin/sh -c "+quote(script))
-	cmd := exec.CommandContext(ctx, "ssh", words...)
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	cmd.WaitDelay = 5 * time.Second
-	var stdout bytes.Buffer
-	stderr := &tail{limit: 4 << 10}
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, &stdout, stderr
-	err := cmd.Run()
-	if err == nil {
-		return stdout.Bytes(), nil
-	}
-	failed := &Error{Host: s.host, Exit: -1, Stderr: strings.TrimSpace(string(stderr.text)), Err: err}
-	if ctx.Err() != nil {
-		failed.Err = context.Cause(ctx)
-	} else if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
-		failed.Exit = exit.ExitCode()
-	}
-	return stdout.Bytes(), failed
-}
-
-// Close ends the connection.
+// Close ends the connection. It leaves what is on the host: see Discard.
 func (s *Session) Close() error {
 	var err error
 	if _, statErr := os.Stat(filepath.Join(s.dir, "c")); statErr == nil {
@@ -157,22 +156,9 @@ func (s *Session) Close() error {
 			err = fmt.Errorf("disconnect from %s: %w: %s", s.host, exitErr, bytes.TrimSpace(out))
 		}
 	}
+	clear(s.password)
 	return errors.Join(err, os.RemoveAll(s.dir))
 }
 
 // quote makes one word of a text for a shell.
 func quote(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
-
-// tail keeps the end of what is written.
-type tail struct {
-	text  []byte
-	limit int
-}
-
-func (t *tail) Write(b []byte) (int, error) {
-	t.text = append(t.text, b...)
-	if over := len(t.text) - t.limit; over > 0 {
-		t.text = append(t.text[:0], t.text[over:]...)
-	}
-	return len(b), nil
-}

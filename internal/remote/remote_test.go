@@ -2,22 +2,10 @@ package remote
 
 import (
 	"context"
-	"crypto/ed25519"
-	"crypto/rand"
-	"encoding/pem"
 	"errors"
-	"fmt"
-	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
-
-	"golang.org/x/crypto/ssh"
-
-	"github.com/victorinix/vic/internal/tool/tooltest"
 )
 
 func TestParse(t *testing.T) {
@@ -46,145 +34,9 @@ func TestParse(t *testing.T) {
 	}
 }
 
-// server is a host that runs commands with this machine's shell. It returns the
-// configuration with which ssh reaches it as "there".
-func server(t *testing.T) (config string) {
-	t.Helper()
-	tooltest.Need(t, "ssh")
-	dir := t.TempDir()
-	_, hostKey, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, userKey, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	host, err := ssh.NewSignerFromKey(hostKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	block, err := ssh.MarshalPrivateKey(userKey, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	c := &ssh.ServerConfig{PublicKeyCallback: func(ssh.ConnMetadata, ssh.PublicKey) (*ssh.Permissions, error) { return nil, nil }}
-	c.AddHostKey(host)
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return // closed
-			}
-			go serve(conn, c)
-		}
-	}()
-	port := l.Addr().(*net.TCPAddr).Port
-	for name, text := range map[string]string{
-		"key":   string(pem.EncodeToMemory(block)),
-		"known": fmt.Sprintf("[127.0.0.1]:%d %s", port, ssh.MarshalAuthorizedKey(host.PublicKey())),
-		"config": fmt.Sprintf("Host there elsewhere\n Hostname 127.0.0.1\n Port %d\n User tester\n IdentityFile %s/key\n IdentitiesOnly yes\n BatchMode yes\n StrictHostKeyChecking yes\n"+
-			"Host there\n UserKnownHostsFile %s/known\nHost elsewhere\n UserKnownHostsFile /dev/null\n", port, dir, dir),
-	} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return filepath.Join(dir, "config")
-}
-
-// serve runs what one client asks for.
-func serve(conn net.Conn, c *ssh.ServerConfig) {
-	defer conn.Close()
-	_, channels, requests, err := ssh.NewServerConn(conn, c)
-	if err != nil {
-		return
-	}
-	go ssh.DiscardRequests(requests)
-	for ch := range channels {
-		if ch.ChannelType() != "session" {
-			_ = ch.Reject(ssh.UnknownChannelType, "only sessions")
-			continue
-		}
-		channel, asked, err := ch.Accept()
-		if err != nil {
-			return
-		}
-		go func() {
-			for r := range asked {
-				_ = r.Reply(r.Type == "exec" || r.Type == "env", nil)
-				if r.Type == "exec" {
-					go execute(channel, string(r.Payload[4:]))
-				}
-			}
-		}()
-	}
-}
-
-func execute(channel ssh.Channel, command string) {
-	defer channel.Close()
-	cmd := exec.Command("/bin/sh", "-c", command)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = channel, channel, channel.Stderr()
-	status := uint32(0)
-	if err := cmd.Run(); err != nil {
-		status = uint32(cmd.ProcessState.ExitCode())
-	}
-	_, _ = channel.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{status}))
-}
-
-func TestSession(t *testing.T) {
-	config := server(t)
-	s, err := Open(Host{Name: "there"}, config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	out, err := s.Run(ctx, "echo \"it's\"; cat", strings.NewReader("here\n"))
-	if err != nil || string(out) != "it's\nhere\n" {
-		t.Errorf("%q %v", out, err)
-	}
-	_, err = s.Run(ctx, "echo no >&2; exit 7", nil)
-	var failed *Error
-	if !errors.As(err, &failed) || failed.Exit != 7 || failed.Stderr != "no" || !strings.Contains(err.Error(), "run on there") {
-		t.Errorf("%v", err)
-	}
-	m, err := s.Look(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if m.Root != (os.Geteuid() == 0) && !m.sudo || m.Arch == "" || m.place == "" {
-		t.Errorf("%+v", m)
-	}
-	out, err = s.Execute(ctx, m, []byte("#!/bin/sh\necho ran \"$@\"\n"), "a b", "it's")
-	if err != nil || string(out) != "ran a b it's\n" {
-		t.Errorf("%q %v", out, err)
-	}
-	if _, err := os.Stat(m.place); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the program is left: %v", err)
-	}
-	if m, err = s.Look(ctx); err == nil {
-		err = s.Discard(ctx, m)
-	}
-	if _, gone := os.Stat(m.place); err != nil || !errors.Is(gone, os.ErrNotExist) {
-		t.Errorf("%v, left: %v", err, gone)
-	}
-	if err := s.Close(); err != nil {
-		t.Error(err)
-	}
-	if _, err := os.Stat(s.dir); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("left %s: %v", s.dir, err)
-	}
-}
-
 // A host whose key nobody knows is not talked to.
 func TestUnknownHost(t *testing.T) {
-	s, err := Open(Host{Name: "elsewhere"}, server(t))
+	s, err := Open(Host{Name: "elsewhere"}, serve(t).config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -193,6 +45,9 @@ func TestUnknownHost(t *testing.T) {
 	defer cancel()
 	_, err = s.Run(ctx, "true", nil)
 	var failed *Error
+	if !errors.Is(err, ErrHostKey) || IsLost(err) {
+		t.Error(err)
+	}
 	if !errors.As(err, &failed) || failed.Exit != 255 || !strings.HasPrefix(err.Error(), "connect to elsewhere: ") || !strings.Contains(err.Error(), "key verification failed") {
 		t.Errorf("%v", err)
 	}
@@ -200,7 +55,7 @@ func TestUnknownHost(t *testing.T) {
 
 // What hangs ends with the context.
 func TestRunEnds(t *testing.T) {
-	s, err := Open(Host{Name: "there"}, server(t))
+	s, err := Open(Host{Name: "there"}, serve(t).config)
 	if err != nil {
 		t.Fatal(err)
 	}
