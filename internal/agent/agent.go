@@ -1,7 +1,8 @@
 // Package agent runs a request on the machine it is on: it finds out what the
 // machine is, computes the plan, and executes it.
 //
-//	request.json + secrets.json --Run-->  scan -> plan -> install   (RAM system)
+//	request.json + secrets.json ──Run──> scan -> plan -> install   (RAM system)
+//	a request that a client delivers (package control) ──Run──> the same
 //	vic install DIR --disk DISK --Command--> the same, for a person at its shell
 //
 // The parts are in packages of their own: ramsys is PID 1, install executes
@@ -20,6 +21,7 @@ import (
 	"github.com/victorinix/vic/internal/agent/ramsys"
 	"github.com/victorinix/vic/internal/agent/storage"
 	"github.com/victorinix/vic/internal/event"
+	"github.com/victorinix/vic/internal/handover"
 	"github.com/victorinix/vic/internal/plan"
 	"github.com/victorinix/vic/internal/request"
 	"github.com/victorinix/vic/internal/secret"
@@ -49,10 +51,10 @@ func refused(err error) error {
 	return codeError{exitRefused, err}
 }
 
-// Run executes the request that the RAM system was started with, and returns
-// what to do afterwards. It is ramsys.Config.Run.
+// Run executes the request that was delivered, or that the RAM system was
+// started with, and returns what to do afterwards. It is ramsys.Config.Run.
 func Run(ctx context.Context, env ramsys.Env) (finish string, err error) {
-	req, secrets, err := read(env.RequestPath, env.SecretsPath)
+	req, secrets, err := requested(env)
 	if err != nil {
 		return "", refused(err)
 	}
@@ -71,7 +73,18 @@ func Run(ctx context.Context, env ramsys.Env) (finish string, err error) {
 	}
 	p.Warn(env.Sink, event.Scan)
 	env.Sink.Emit(event.Event{Phase: event.Scan, State: event.Done, Message: "install " + p.Item + " onto " + p.Disks()})
-	return p.Finish, execute(ctx, p, secrets, phases, env.Sink)
+	cfg := onThisMachine(p, secrets, phases, env.Sink)
+	if d := env.Delivery; d != nil {
+		cfg.Proceed, cfg.Receive, cfg.HostKeys = d.Proceed, d.Receive, handover.KeyDir
+	}
+	return p.Finish, execute(ctx, cfg)
+}
+
+func requested(env ramsys.Env) (request.Request, secret.Set, error) {
+	if d := env.Delivery; d != nil {
+		return d.Request, d.Secrets, nil
+	}
+	return read(env.RequestPath, env.SecretsPath)
 }
 
 // read reads the request and, if there are any, its secrets. The secrets' file
@@ -100,13 +113,18 @@ func takeSecrets(path string) (secret.Set, error) {
 	return secrets, errors.Join(err, os.Remove(path))
 }
 
-// execute runs the plan on this machine.
-func execute(ctx context.Context, p plan.Plan, secrets secret.Set, phases []event.Phase, sink event.Sink) error {
+// onThisMachine is a run on the machine that this is.
+func onThisMachine(p plan.Plan, secrets secret.Set, phases []event.Phase, sink event.Sink) install.Config {
 	programs := tool.Exec{Path: ramsys.Path}
 	cfg := install.Config{Plan: p, Secrets: secrets, Phases: phases, Sink: sink, Tools: programs, Machine: install.Host{Programs: programs}, Disks: storage.Host{Tools: programs, Programs: programs}}
 	if _, err := os.Stat(efi.EfivarfsPath); err == nil {
 		cfg.Variables = efi.Efivarfs(efi.EfivarfsPath)
 	}
+	return cfg
+}
+
+// execute runs a plan.
+func execute(ctx context.Context, cfg install.Config) error {
 	_, err := install.Run(ctx, cfg)
 	var failed *install.Error
 	if errors.As(err, &failed) {

@@ -24,7 +24,8 @@ import (
 )
 
 // Command is `vic` in the RAM system: it installs payloads that were built
-// elsewhere. It is ramsys.Config.Vic.
+// elsewhere, and is what a client drives the RAM system with. It is
+// ramsys.Config.Vic.
 func Command(args []string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, unix.SIGTERM)
 	defer stop()
@@ -45,6 +46,7 @@ func ExitCode(err error) int {
 }
 
 const usageText = `usage: vic install DIR --disk DISK [--dry-run] [--json] [--yes] [--phases PHASE,...] [-s password=@FILE]
+       vic status | events | deliver | proceed | payload | stay | leave
 
 Install the payload that vic build wrote into DIR onto DISK.
 
@@ -56,7 +58,7 @@ Install the payload that vic build wrote into DIR onto DISK.
   -s NAME=@FILE  give a secret that the build did not leave in DIR
 
 example: vic install /mnt/debian --disk /dev/sda --dry-run
-`
+` + drivenUsage
 
 // errHelp is what somebody who asks for help gets: no error.
 var errHelp = flag.ErrHelp
@@ -71,9 +73,14 @@ type command struct {
 	yes    bool
 	phases []event.Phase
 	given  []string // the arguments of -s
+
+	driving
 }
 
 func (c *command) run(ctx context.Context, args []string) error {
+	if len(args) > 0 && slices.Contains(driven, args[0]) {
+		return c.drive(ctx, args[0], args[1:])
+	}
 	dir, err := c.parse(args)
 	if errors.Is(err, errHelp) {
 		fmt.Fprint(c.stdout, usageText)
@@ -110,7 +117,7 @@ func (c *command) install(ctx context.Context, dir string) error {
 			return refused(err)
 		}
 	}
-	return execute(ctx, p, secrets, c.phases, c.sink())
+	return execute(ctx, onThisMachine(p, secrets, c.phases, c.sink()))
 }
 
 // parse reads the verb and the flags, which may stand before and after DIR.
@@ -119,7 +126,7 @@ func (c *command) parse(args []string) (dir string, err error) {
 		return "", errHelp
 	}
 	if args[0] != "install" {
-		return "", fmt.Errorf("unknown verb %q: the RAM system has one, install", args[0])
+		return "", unknownVerb(args[0])
 	}
 	set := c.flags()
 	var dirs []string

@@ -32,7 +32,7 @@ func TestParse(t *testing.T) {
 		"--help":                                "flag: help requested",
 		"install --help":                        "flag: help requested",
 		"install d -h":                          "flag: help requested",
-		"build debian":                          `unknown verb "build": the RAM system has one, install`,
+		"build debian":                          `unknown verb "build"; the RAM system has install, status, `,
 		"install":                               "install needs one DIR and --disk DISK",
 		"install d":                             "install needs one DIR and --disk DISK",
 		"install --disk /dev/sda":               "install needs one DIR and --disk DISK",
