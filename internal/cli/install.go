@@ -37,6 +37,8 @@ type installFlags struct {
 
 	nics []string
 
+	on onFlags
+
 	vm           bool
 	firmware     string
 	memory       string
@@ -56,10 +58,16 @@ and the machine have been verified; --dry-run stops there and shows the plan.
 
 With --vm it is tried first: DISK is an image file, the whole installation runs
 in a throw-away virtual machine, then the disk is booted by itself, and the
-system on it has to answer with the SSH host key that was made for it.`,
+system on it has to answer with the SSH host key that was made for it.
+
+With --on it is another machine, reached over SSH: it is taken into RAM by kexec,
+everything is verified there, the payload is streamed to its disk, and the new
+system has to answer with the host key that the machine had. Until the first write
+nothing is lost: without this command's word it reboots into the system before.`,
 		Example: `  vic install debian --vm --disk out/x.img,size=8G --firmware bios --memory 256M
   vic install debian -o hostname=web1 -o sshkey=@~/.ssh/id_ed25519.pub --disk /dev/sdb
   vic install debian --layout raid.yaml --disk a=/dev/sda --disk b=/dev/sdb
+  vic install debian -o hostname=web1 --on root@192.0.2.7 --disk match:transport=nvme
   vic install out/debian --disk /dev/disk/by-id/nvme-eui.0025 --dry-run`,
 		Args: args("ITEM|DIR"),
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd.Context(), a, args[0]) },
@@ -69,6 +77,7 @@ system on it has to answer with the SSH host key that was made for it.`,
 	f.archive.add(cmd)
 	flags := cmd.Flags()
 	f.layout.add(cmd)
+	f.on.add(cmd)
 	flags.StringArrayVar(&f.layout.disks, "disk", nil, "`DISK` to install onto: a device, or match:serial=...; with --vm an image file, with ,size=8G to make it; NAME=DISK for each of a layout with several")
 	flags.StringArrayVar(&f.nics, "nic", nil, "`NAME=WHICH`: what a network card is called, WHICH being mac:ADDRESS, path:PATH or driver:NAME (in place of -o nic=)")
 	flags.StringSliceVar(&f.phases, "phases", nil, "stop early: run only these `PHASES`, without a gap from verify on ("+phaseNames()+")")
@@ -101,6 +110,12 @@ func (f *installFlags) run(ctx context.Context, a *app, item string) error {
 }
 
 func (f *installFlags) install(ctx context.Context, a *app, item string, events *clock) error {
+	if err := f.on.check(f); err != nil {
+		return err
+	}
+	if f.on.asked() {
+		return f.onMachines(ctx, a, item, events)
+	}
 	chosen, err := f.check()
 	if err != nil {
 		return err
@@ -139,8 +154,8 @@ func (f *installFlags) check() ([]event.Phase, error) {
 				return nil, usage("this machine has the "+short.flag+" that it has", "--%s goes with --vm", short.flag)
 			}
 		}
-		if slices.Contains(chosen, event.Prove) {
-			return nil, usage("the other phases run without --vm too", "--phases: prove goes with --vm")
+		if slices.Contains(chosen, event.Prove) && !f.on.asked() {
+			return nil, usage("the other phases run without --vm too", "--phases: prove goes with --vm and --on")
 		}
 	}
 	if _, err := request.ParseNICNames(f.nics...); err != nil {

@@ -42,6 +42,7 @@ func newRoot(a *app) *cobra.Command {
 		newSize(a),
 		newEnv(a),
 		newFacts(a),
+		newRescue(a),
 		newItems(a),
 		newOptions(a),
 		newCheck(a),
