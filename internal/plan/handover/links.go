@@ -39,7 +39,11 @@ func (o old) looped(name string) bool {
 	var reach func(from string)
 	reach = func(from string) {
 		l := o.soft[from]
-		for _, u := range append([]string{l.Lower}, l.Ports...) {
+		under := l.Ports
+		if l.Kind == netconf.VLAN {
+			under = []string{l.Lower}
+		}
+		for _, u := range under {
 			if !seen[u] {
 				seen[u] = true
 				reach(u)
