@@ -16,26 +16,33 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/victorinix/vic/internal/agent/control"
 	"github.com/victorinix/vic/internal/agent/ramsys/hotplug"
 	"github.com/victorinix/vic/internal/agent/ramsys/network"
 	"github.com/victorinix/vic/internal/event"
+	"github.com/victorinix/vic/internal/handover"
 	"github.com/victorinix/vic/internal/kmod"
 	"github.com/victorinix/vic/internal/request"
 )
 
-// reportFd is the pipe on which the agent reports to init.
-const reportFd = 3
+// The pipes between the agent and init: on one it reports, on the other its
+// notices are answered.
+const (
+	reportFd = 3
+	answerFd = 4
+)
 
 // runAgent is the main function of the agent. Once it has sent the outcome, it
 // stays for the sake of the network and of devices that are plugged in: for
 // the person at the rescue shell. Init ends it.
 func runAgent(cfg Config) error {
 	unix.CloseOnExec(reportFd)
+	unix.CloseOnExec(answerFd)
 	debug.SetMemoryLimit(memory("MemTotal") / 4)
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM)
 	defer stop()
 	rep := newReporter(os.NewFile(reportFd, "reports"))
-	o, err := agent(ctx, cfg, rep)
+	o, err := agent(ctx, cfg, rep, newLine(rep, os.NewFile(answerFd, "answers")))
 	if err != nil { // before Run
 		o = outcome{Error: err.Error(), Exit: exitUntouched}
 	}
@@ -47,27 +54,38 @@ func runAgent(cfg Config) error {
 }
 
 // agent brings the machine to where it can run a request, and runs it.
-func agent(ctx context.Context, cfg Config, sink event.Sink) (outcome, error) {
-	line, err := os.ReadFile("/proc/cmdline")
+func agent(ctx context.Context, cfg Config, sink event.Sink, init *line) (outcome, error) {
+	text, err := os.ReadFile("/proc/cmdline")
 	if err != nil {
 		return outcome{}, err
 	}
-	cmdline := ParseCmdline(string(line))
+	cmdline := ParseCmdline(string(text))
 	if cmdline.Debug {
 		sink.Emit(event.Event{Phase: event.Enter, Step: "agent", State: event.Done, Message: "started " + seconds(uptime()) + " after the kernel"})
 	}
 	warn(sink, cmdline.Warnings)
+	before, err := readHandover(handover.Path)
+	if err != nil {
+		warn(sink, []string{err.Error()})
+	}
 	hw, err := startHotplug(ctx, cmdline, sink)
 	if err != nil {
 		return outcome{}, err
 	}
-	env, err := startNetwork(ctx, cmdline, sink)
+	trial := onProbation(before)
+	if trial {
+		go noticeSettled(ctx, hw.settled, init, noticeEarly, sink)
+	}
+	env, err := startNetwork(ctx, cmdline, before, hw.need(ctx), sink)
 	if err != nil {
 		return outcome{}, err
 	}
 	settled, err := openSystem(ctx, cmdline, hw, env.Online, sink)
 	if err != nil {
 		return outcome{}, err
+	}
+	if trial {
+		go noticeSettled(ctx, settled, init, noticeDevices, sink)
 	}
 	if cmdline.Net == NetWait {
 		if err := env.Online(ctx); err != nil {
@@ -76,34 +94,61 @@ func agent(ctx context.Context, cfg Config, sink event.Sink) (outcome, error) {
 	}
 	sink.Emit(event.Event{Phase: event.Enter, State: event.Done, Message: fmt.Sprintf(
 		"agent ready %s after the kernel started, %s of memory available", seconds(uptime()), size(memory("MemAvailable")))})
-	// A controller takes a second to find that nothing is attached to it. Only
-	// a request has to see all disks.
-	if settled != nil {
-		select {
-		case <-settled:
-		case <-ctx.Done():
-		}
+	if trial {
+		calls := control.Config{Sink: sink, Version: cfg.Version, Hooks: hooks(init, sink)}
+		return serveRequests(ctx, cfg, env, calls, settled)
 	}
+	await(ctx, settled)
 	return runRequest(ctx, cfg, env)
 }
 
-// runRequest runs the request, if there is one.
+// await waits until the devices have what they need. A controller takes a second
+// to find that nothing is attached to it. Only a request has to see all disks.
+func await(ctx context.Context, settled <-chan struct{}) {
+	if settled == nil {
+		return
+	}
+	select {
+	case <-settled:
+	case <-ctx.Done():
+	}
+}
+
+// noticeSettled lets init know when devices have their drivers: the watchdog is
+// one of them.
+func noticeSettled(ctx context.Context, settled <-chan struct{}, init *line, n notice, sink event.Sink) {
+	await(ctx, settled)
+	if _, err := init.ask(n); err != nil {
+		warn(sink, []string{err.Error()})
+	}
+}
+
+// runRequest runs the request that came with the system, if there is one.
 func runRequest(ctx context.Context, cfg Config, env Env) (outcome, error) {
-	if _, err := os.Stat(env.RequestPath); errors.Is(err, fs.ErrNotExist) {
+	if absent(env.RequestPath) {
 		return outcome{Finish: request.FinishStay, Idle: true}, nil
 	}
 	if cfg.Run == nil {
-		return outcome{}, errors.New("run the request: this vic-init was built without an installer")
+		return outcome{}, errNoInstaller
 	}
-	var told atomic.Bool
+	finish, told, err := runTold(ctx, cfg, env)
+	o := outcomeOf(finish, err)
+	o.Told = o.Error != "" && told
+	return o, nil
+}
+
+var errNoInstaller = errors.New("run the request: this vic-init was built without an installer")
+
+// runTold runs a request; told says whether the last event was about its failure.
+func runTold(ctx context.Context, cfg Config, env Env) (finish string, told bool, err error) {
+	var last atomic.Bool
 	sink := env.Sink
 	env.Sink = event.SinkFunc(func(e event.Event) {
-		told.Store(e.State == event.Failed && e.Exit != 0)
+		last.Store(e.State == event.Failed && e.Exit != 0)
 		sink.Emit(e)
 	})
-	o := outcomeOf(cfg.Run(ctx, env))
-	o.Told = o.Error != "" && told.Load()
-	return o, nil
+	finish, err = cfg.Run(ctx, env)
+	return finish, last.Load(), err
 }
 
 // hardware loads modules, for devices and for whoever needs one by name.
@@ -172,8 +217,9 @@ func warn(sink event.Sink, warnings []string) {
 	}
 }
 
-// startNetwork starts the network beside everything else.
-func startNetwork(ctx context.Context, c Cmdline, sink event.Sink) (Env, error) {
+// startNetwork starts the network beside everything else: that of the system
+// before, where there was one.
+func startNetwork(ctx context.Context, c Cmdline, before *handover.Handover, need func(module string) error, sink event.Sink) (Env, error) {
 	env := Env{RequestPath: request.Path, SecretsPath: request.SecretsPath, Sink: sink, Cmdline: c,
 		Online: func(context.Context) error { return errors.New("the network is needed, but vic.net=no") },
 		Leases: func() []network.Lease { return nil },
@@ -181,10 +227,14 @@ func startNetwork(ctx context.Context, c Cmdline, sink event.Sink) (Env, error) 
 	if c.Net == NetNo {
 		return env, nil
 	}
-	n, err := network.Start(ctx, network.Config{
-		Sys: "/sys", ResolvConf: runDir + "/resolv.conf",
+	cfg := network.Config{
+		Sys: "/sys", ResolvConf: runDir + "/resolv.conf", Need: need,
 		Report: func(iface string, l *network.Lease, err error) { reportNetwork(sink, iface, l, err) },
-	})
+	}
+	if before != nil && len(before.Network.Links) > 0 {
+		cfg.Handover = &before.Network
+	}
+	n, err := network.Start(ctx, cfg)
 	if err != nil {
 		return env, err
 	}

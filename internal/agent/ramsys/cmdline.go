@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/victorinix/vic/internal/nearest"
 )
@@ -21,6 +22,8 @@ type Cmdline struct {
 	ModuleParams map[string]string
 	// Load are modules to load though no device asks for them.
 	Load []string
+	// Watchdog is its timeout on probation; 0: it is left alone.
+	Watchdog time.Duration
 	// Warnings are about vic.* keys and values that were not understood.
 	Warnings []string
 }
@@ -52,6 +55,8 @@ func keys() []key {
 			func(c *Cmdline, v string) error { return oneOf(&c.OnError, v, OnErrorShell, "poweroff", "reboot") }},
 		{"vic.system", "PARTLABEL=LABEL|URL#sha256=HASH", "where the system erofs is, if not in the initramfs",
 			func(c *Cmdline, v string) (err error) { c.System, err = parseSource(v); return err }},
+		{"vic.watchdog", "SECONDS|no", "how soon a machine on probation is reset that hangs (60)",
+			func(c *Cmdline, v string) (err error) { c.Watchdog, err = parseWatchdog(v); return err }},
 	}
 }
 
@@ -72,7 +77,7 @@ func CmdlineHelp() string {
 // warning: a machine that boots with a typing error is better than one that
 // does not.
 func ParseCmdline(line string) Cmdline {
-	c := Cmdline{Net: NetAuto, OnError: OnErrorShell, Blacklist: map[string]bool{}, ModuleParams: map[string]string{}}
+	c := Cmdline{Net: NetAuto, OnError: OnErrorShell, Watchdog: watchdogTimeout, Blacklist: map[string]bool{}, ModuleParams: map[string]string{}}
 	for _, word := range splitWords(line) {
 		name, value, _ := strings.Cut(word, "=")
 		switch {
@@ -156,6 +161,20 @@ func parseBool(v string) (bool, error) {
 		return false, fmt.Errorf("%q is neither 0 nor 1", v)
 	}
 	return b, nil
+}
+
+// watchdogTimeout is for machines that are slow, and for nobody to wait long.
+const watchdogTimeout = 60 * time.Second
+
+func parseWatchdog(v string) (time.Duration, error) {
+	if v == "no" {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(v)
+	if err != nil || n < 1 || n > 3600 {
+		return watchdogTimeout, fmt.Errorf("%q is neither no nor 1 to 3600 seconds", v)
+	}
+	return time.Duration(n) * time.Second, nil
 }
 
 func oneOf(field *string, v string, values ...string) error {

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -12,7 +13,7 @@ const someHash = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b8
 
 func TestParseCmdline(t *testing.T) {
 	with := func(change func(*Cmdline)) Cmdline {
-		c := Cmdline{Net: NetAuto, OnError: OnErrorShell, Blacklist: map[string]bool{}, ModuleParams: map[string]string{}}
+		c := Cmdline{Net: NetAuto, OnError: OnErrorShell, Watchdog: 60 * time.Second, Blacklist: map[string]bool{}, ModuleParams: map[string]string{}}
 		change(&c)
 		return c
 	}
@@ -30,6 +31,11 @@ func TestParseCmdline(t *testing.T) {
 		{`"vic.net=no"`, with(func(c *Cmdline) { c.Net = NetNo })},
 		{"vic.system=http://10.0.2.2:8000/s.erofs#sha256=" + someHash, with(func(c *Cmdline) {
 			c.System = Source{URL: "http://10.0.2.2:8000/s.erofs", SHA256: someHash}
+		})},
+		{"vic.watchdog=7", with(func(c *Cmdline) { c.Watchdog = 7 * time.Second })},
+		{"vic.watchdog=no", with(func(c *Cmdline) { c.Watchdog = 0 })},
+		{"vic.watchdog=0", with(func(c *Cmdline) {
+			c.Warnings = []string{`kernel command line: vic.watchdog: "0" is neither no nor 1 to 3600 seconds`}
 		})},
 		{"vic.debug -- vic.net=no", with(func(c *Cmdline) { c.Debug = true })},
 		{"usb-storage.quirks=a:b:u usb_storage.delay_use=0 i8042.nomux", with(func(c *Cmdline) {

@@ -165,10 +165,10 @@ func TestReportsCrossThePipeInOrder(t *testing.T) {
 	var got []string
 	sink := event.SinkFunc(func(e event.Event) { got = append(got, string(e.Phase)) })
 	dec := json.NewDecoder(&pipe)
-	if o, ok := receive(dec, sink); !ok || o.Finish != "stay" || fmt.Sprint(got) != "[copy]" {
+	if o, ok := receive(dec, sink, nil); !ok || o.Finish != "stay" || fmt.Sprint(got) != "[copy]" {
 		t.Errorf("got %+v, %v, events %v", o, ok, got)
 	}
-	if _, ok := receive(dec, sink); ok || fmt.Sprint(got) != "[copy enter]" {
+	if _, ok := receive(dec, sink, nil); ok || fmt.Sprint(got) != "[copy enter]" {
 		t.Errorf("after the outcome: %v, events %v", ok, got)
 	}
 }
@@ -199,14 +199,14 @@ func TestOutcomes(t *testing.T) {
 
 func TestWitness(t *testing.T) {
 	for phase, want := range map[event.Phase]int{event.Enter: 4, event.Verify: 4, event.Partition: 5, event.Copy: 5, event.Finish: 5, "": 4, "new": 4} {
-		w := &witness{Sink: event.Discard}
+		w := newWitness(event.Discard)
 		w.Emit(event.Event{Phase: phase})
 		if got := w.exit(exitUntouched); got != want {
 			t.Errorf("a failure after %q has the exit code %d, want %d", phase, got, want)
 		}
 	}
 	var last event.Event
-	w := &witness{Sink: event.SinkFunc(func(ev event.Event) { last = ev })}
+	w := newWitness(event.SinkFunc(func(ev event.Event) { last = ev }))
 	w.fail("why", w.exit(exitInternal))
 	if last.State != event.Failed || last.Exit != 1 || last.Message != "why" || w.exit(exitUntouched) != exitUntouched {
 		t.Errorf("got %+v", last)

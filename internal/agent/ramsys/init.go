@@ -1,28 +1,30 @@
 package ramsys
 
 import (
-	"bytes"
-	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/victorinix/vic/internal/agent/ramsys/reap"
-	"github.com/victorinix/vic/internal/event"
+	"github.com/victorinix/vic/internal/handover"
 	"github.com/victorinix/vic/internal/request"
 )
 
 // system is what init works with for the whole life of the machine.
 type system struct {
-	cmdline  Cmdline
-	consoles []*console
-	reaper   *reap.Reaper
-	signals  <-chan os.Signal
+	cmdline     Cmdline
+	consoles    []*console
+	reaper      *reap.Reaper
+	signals     <-chan os.Signal
+	began       time.Duration      // after the kernel
+	handover    *handover.Handover // nil: no system before sent the machine here
+	onProbation bool
+	ending      chan struct{} // closed when the machine ends
 }
 
 // runInit is the life of PID 1.
@@ -32,7 +34,9 @@ func runInit(cfg Config) {
 	problem := errors.Join(mountAll(early()), prepareTree())
 	cpuinfo, _ := os.ReadFile("/proc/cpuinfo") // without it, a real one
 	problem = errors.Join(problem, steadyAddresses(cpuinfo))
-	s := start()
+	s, err := start()
+	problem = errors.Join(problem, err)
+	s.began = began
 	s.print("\n%s\n%s\n\n", title(cfg.Version), machine("/sys"))
 	if s.cmdline.Debug {
 		s.print("init: started %s after the kernel, ready to start the agent at %s\n", seconds(began), seconds(uptime()))
@@ -41,15 +45,15 @@ func runInit(cfg Config) {
 		s.print("%v\n", problem)
 	}
 	how := s.live()
+	close(s.ending)
 	s.print("\nUnmounting everything: %s.\n", how)
-	err := shutdown(how, s.print)
-	s.print("%v\n", err)
+	s.print("%v\n", shutdown(how, s.print))
 	select {} // PID 1 must not end
 }
 
-func start() system {
+func start() (system, error) {
 	line, _ := os.ReadFile("/proc/cmdline") // without /proc, the agent says so
-	s := system{cmdline: ParseCmdline(string(line)), reaper: reap.New()}
+	s := system{cmdline: ParseCmdline(string(line)), reaper: reap.New(), ending: make(chan struct{})}
 	quiet(s.cmdline.Debug)
 	var problems []string
 	s.consoles, problems = openConsoles(consoleDevices("/sys"))
@@ -63,7 +67,10 @@ func start() system {
 	if err := unix.Reboot(unix.LINUX_REBOOT_CMD_CAD_OFF); err != nil {
 		s.print("catch Ctrl-Alt-Del: %v\n", err)
 	}
-	return s
+	var err error
+	s.handover, err = readHandover(handover.Path)
+	s.onProbation = onProbation(s.handover)
+	return s, errors.Join(err, takeName(s.handover))
 }
 
 // quiet keeps the kernel's messages off the consoles, but for errors.
@@ -86,101 +93,6 @@ func title(version string) string {
 	return "vic " + version + ", RAM system"
 }
 
-// live runs the agent and does what follows from it, until it is time to end
-// the machine. It returns how: request.FinishPoweroff or FinishReboot.
-func (s system) live() string {
-	if reason := os.Getenv(panicEnv); reason != "" {
-		return s.refuse(reason)
-	}
-	log, err := createEventLog(runDir + "/events.jsonl")
-	if err != nil {
-		return s.refuse(err.Error())
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	flush := tell(ctx, s.consoles, log)
-	sink := &witness{Sink: event.NewEncoder(log)}
-	result, err := s.startAgent(sink)
-	if err != nil {
-		return s.refuse(err.Error())
-	}
-	select {
-	case sig := <-s.signals:
-		sink.fail("interrupted: "+sig.String(), sink.exit(exitUntouched))
-		flush()
-		return howOf(sig)
-	case o := <-result:
-		flush()
-		return s.next(o)
-	}
-}
-
-// startAgent starts the agent, and passes on its events until it ends; the
-// channel gets the outcome.
-func (s system) startAgent(sink *witness) (<-chan outcome, error) {
-	r, w, err := os.Pipe()
-	if err != nil {
-		return nil, err
-	}
-	defer w.Close()
-	log, err := os.OpenFile(agentLog, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	defer log.Close()
-	null, err := os.Open(os.DevNull)
-	if err != nil {
-		return nil, err
-	}
-	defer null.Close()
-	p, err := s.reaper.Start("/proc/self/exe", []string{"vic-init", agentArg}, &syscall.ProcAttr{
-		Dir: "/", Env: environment("dumb"),
-		Files: []uintptr{null.Fd(), log.Fd(), log.Fd(), reportFd: w.Fd()},
-		Sys:   &syscall.SysProcAttr{Setsid: true},
-	})
-	if err != nil {
-		return nil, err
-	}
-	result := make(chan outcome, 1)
-	guard(func() {
-		dec := json.NewDecoder(r)
-		o, ok := receive(dec, sink)
-		if !ok {
-			o = crashed(<-p.Done(), sink.exit(exitInternal))
-			o.Error += excerpt(agentLog)
-		}
-		if o.Error != "" && !o.Told {
-			sink.fail(o.Error, o.Exit)
-		}
-		result <- o
-		for ok {
-			_, ok = receive(dec, sink)
-		}
-	})
-	return result, nil
-}
-
-// agentLog is what the agent writes to its standard output and error: normally
-// nothing, and the reason when it panics.
-const agentLog = runDir + "/agent.log"
-
-// excerptSize is enough for a panic and the first frames below it.
-const excerptSize = 1 << 10
-
-// excerpt is the beginning of the last panic in a log, or the log's end.
-func excerpt(path string) string {
-	b, err := os.ReadFile(path)
-	if err != nil || len(b) == 0 {
-		return ""
-	}
-	for _, mark := range []string{"panic: ", "fatal error: "} {
-		if i := bytes.LastIndex(b, []byte(mark)); i >= 0 {
-			return "\n" + string(b[i:min(len(b), i+excerptSize)])
-		}
-	}
-	return "\n" + string(b[max(0, len(b)-excerptSize):])
-}
-
 // howOf is what a signal to PID 1 asks for.
 func howOf(sig os.Signal) string {
 	if sig == unix.SIGINT {
@@ -195,12 +107,12 @@ func (s system) refuse(reason string) string {
 	return s.next(outcome{Error: reason, Exit: exitInternal})
 }
 
-// next does what follows from an outcome that was told. Where that is to stay, it keeps a
-// shell on each console and waits for a signal.
+// next does what follows from an outcome that was told. Where that is to stay, it
+// keeps a shell on each console and waits.
 func (s system) next(o outcome) string {
 	switch {
 	case o.Error != "":
-		if s.cmdline.OnError != OnErrorShell {
+		if s.cmdline.OnError != OnErrorShell && !s.onProbation {
 			return s.cmdline.OnError
 		}
 		s.print("%s", rescueHelp)
@@ -211,10 +123,32 @@ func (s system) next(o outcome) string {
 	default:
 		s.print("\nDone; the request asks to stay.\n%s", endHelp)
 	}
+	s.keepShells()
+	return s.await()
+}
+
+// keepShells keeps a shell on each console.
+func (s system) keepShells() {
 	for _, c := range s.consoles {
 		guard(func() { keepShell(s.reaper, c) })
 	}
-	return howOf(<-s.signals)
+}
+
+// await waits for somebody to end the machine. On probation there is an end also
+// when init could not even start the agent, or had to be started anew: then as if
+// nothing had been acknowledged.
+func (s system) await() string {
+	var over <-chan time.Time
+	if s.onProbation {
+		over = time.After(s.limit() - (uptime() - s.began))
+	}
+	select {
+	case sig := <-s.signals:
+		return howOf(sig)
+	case <-over:
+		s.print("\nNobody ended this machine within %v: rebooting into the system before.\n", s.limit())
+		return request.FinishReboot
+	}
 }
 
 // panicEnv carries the reason of a panic of init over to its next life.

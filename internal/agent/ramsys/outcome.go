@@ -56,12 +56,18 @@ const (
 type witness struct {
 	event.Sink
 	written atomic.Bool
+	first   chan struct{} // receives when it has been
 }
 
-// Emit implements event.Sink.
+func newWitness(sink event.Sink) *witness {
+	return &witness{Sink: sink, first: make(chan struct{}, 1)}
+}
+
+// Emit implements event.Sink. The failure that ends a run has a phase, too, and
+// does not say that the phase began.
 func (w *witness) Emit(ev event.Event) {
-	if writes(ev.Phase) {
-		w.written.Store(true)
+	if writes(ev.Phase) && ev.State != event.Failed && w.written.CompareAndSwap(false, true) {
+		w.first <- struct{}{}
 	}
 	w.Sink.Emit(ev)
 }
@@ -77,7 +83,12 @@ func (w *witness) exit(untouched int) int {
 
 // fail emits the event that ends a failed run.
 func (w *witness) fail(message string, exit int) {
-	w.Sink.Emit(event.Event{Phase: event.Finish, State: event.Failed, Message: message, Exit: exit})
+	w.Emit(failure(message, exit))
+}
+
+// failure is the event that ends a failed run.
+func failure(message string, exit int) event.Event {
+	return event.Event{Phase: event.Finish, State: event.Failed, Message: message, Exit: exit}
 }
 
 // writes reports whether the target disk is written to in a phase.
@@ -88,20 +99,25 @@ func writes(phase event.Phase) bool {
 
 // crashed is the outcome of an agent that ended without one.
 func crashed(status syscall.WaitStatus, exit int) outcome {
-	why := fmt.Sprintf("exit status %d", status.ExitStatus())
-	switch {
-	case status.Signaled() && status.Signal() == syscall.SIGKILL:
-		why = "killed, perhaps for want of memory"
-	case status.Signaled():
-		why = status.Signal().String()
-	}
-	return outcome{Error: "the agent ended unexpectedly: " + why, Exit: exit}
+	return outcome{Error: "the agent ended unexpectedly: " + reasonOf(status), Exit: exit}
 }
 
-// report is one line of the pipe from the agent to init: events, and at last
-// the outcome.
+// reasonOf is how a process ended, for people.
+func reasonOf(status syscall.WaitStatus) string {
+	switch {
+	case status.Signaled() && status.Signal() == syscall.SIGKILL:
+		return "killed, perhaps for want of memory"
+	case status.Signaled():
+		return status.Signal().String()
+	}
+	return fmt.Sprintf("exit status %d", status.ExitStatus())
+}
+
+// report is one line of the pipe from the agent to init: events, notices, and at
+// last the outcome.
 type report struct {
 	Event   *event.Event `json:"event,omitempty"`
+	Notice  notice       `json:"notice,omitempty"`
 	Outcome *outcome     `json:"outcome,omitempty"`
 }
 
@@ -123,10 +139,10 @@ func (r *reporter) send(rep report) error {
 	return r.enc.Encode(rep)
 }
 
-// receive is init's end: it hands events to sink and returns at the outcome
-// (true), or at the end of the pipe (false). Events that follow an outcome are
-// read by calling it again.
-func receive(dec *json.Decoder, sink event.Sink) (outcome, bool) {
+// receive is init's end: it hands events to sink, notices to heed, and returns at
+// the outcome (true), or at the end of the pipe (false). Events that follow an
+// outcome are read by calling it again.
+func receive(dec *json.Decoder, sink event.Sink, heed func(notice)) (outcome, bool) {
 	for {
 		var rep report
 		if err := dec.Decode(&rep); err != nil {
@@ -134,6 +150,9 @@ func receive(dec *json.Decoder, sink event.Sink) (outcome, bool) {
 		}
 		if rep.Event != nil {
 			sink.Emit(*rep.Event)
+		}
+		if rep.Notice != "" {
+			heed(rep.Notice)
 		}
 		if rep.Outcome != nil {
 			return *rep.Outcome, true

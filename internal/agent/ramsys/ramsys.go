@@ -1,19 +1,30 @@
 // Package ramsys is PID 1 of the RAM system: it turns a kernel that has just
 // started into a machine that can run a request, runs it, and ends the machine.
 //
-// It is two processes of one program. init, PID 1, does what must not fail: it
-// mounts, waits for orphans, talks to people and to the host, keeps shells, and
-// ends the machine. The agent, its child, does what may fail: modules, network,
-// the system erofs, the request. A panic of the agent, a bug of a library, or
-// the kernel's out-of-memory killer end the agent, and init says why and leaves
-// a rescue shell.
+// It is two or three processes of one program. init, PID 1, does what must not
+// fail: it mounts, waits for orphans, talks to people and to the host, keeps
+// shells, and ends the machine. The agent, its child, does what may fail: modules,
+// network, the system erofs, the request. A panic of the agent, a bug of a
+// library, or the kernel's out-of-memory killer end the agent, and init says why
+// and leaves a rescue shell. The SSH server is another child.
 //
 //	kernel ─> init: mount /proc /sys /dev /run, consoles
 //	           │  fork                     events ^        ^ stderr
-//	           └─> agent: modules ─┬─> system erofs, /usr ─┴─> ready ─> Config.Run
-//	                               └─> network (beside)
+//	           ├─> agent: modules ─┬─> system erofs, /usr ─┴─> ready ─> Config.Run
+//	           │                   └─> network (beside)
+//	           └─> sshd
 //	          init: /run/vic/events.jsonl ─> consoles, port org.vic.events
 //	          init: outcome ─> poweroff | reboot | stay | rescue shell
+//
+// A machine that another system sent into RAM has a handover (package handover).
+// Its network is set up as it was. Without a request it is on probation: it takes
+// requests over SSH (package control), and goes back to the system before unless a
+// client acknowledges it in time. Until then three things bring that back: init's
+// clock, which outlives the agent; the watchdog, which outlives init; and the
+// kernel's own reboot after a panic.
+//
+//	agent ── notices ──> init: probation, watchdog
+//	      <── answers ──
 //
 // What the initramfs has to hold:
 //
@@ -23,6 +34,9 @@
 //	/system.erofs                  the system (or vic.system=), and
 //	/vic/system.json               its {"sha256": "...", "size": bytes}
 //	/vic/request.json              what to do; absent: help and a shell
+//	/vic/handover.json             of the system before; absent: there was none
+//	/vic/ssh/ssh_host_*_key        the SSH server's; absent: one is made
+//	/vic/authorized_keys           who may log in, beside those of the handover
 //
 // With rootfstype=ramfs on the kernel command line the system is mounted
 // without a loop device. The keys vic.* of the command line are in cmdline.go.
@@ -51,7 +65,7 @@ import (
 type Config struct {
 	// Version is shown on the consoles.
 	Version string
-	// Run executes the request, in the agent, and returns what to do next:
+	// Run executes a request, in the agent, and returns what to do next:
 	// request.FinishPoweroff, FinishReboot or FinishStay. An error may have a
 	// method ExitCode() int (see the design; without it: 1). When Run returns
 	// one, it need not have emitted an event about it. With a nil Run every
@@ -70,8 +84,8 @@ type Env struct {
 	// above. Who got it from control.Server.Next calls its Done when Run has
 	// returned.
 	Delivery *control.Delivery
-	Sink        event.Sink
-	Cmdline     Cmdline
+	Sink     event.Sink
+	Cmdline  Cmdline
 	// Online waits for the first DHCP lease; with vic.net=no it fails.
 	Online func(ctx context.Context) error
 	// Leases are those that there are.
@@ -94,6 +108,8 @@ func Main(cfg Config) error {
 	switch {
 	case command == agentArg && os.Getppid() == 1:
 		return runAgent(cfg)
+	case command == sshdArg && os.Getppid() == 1:
+		return runSSHD()
 	case command == "vic" && cfg.Vic != nil:
 		return cfg.Vic(args)
 	case command == modprobeCommand:
