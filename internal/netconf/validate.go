@@ -150,7 +150,7 @@ func (c Config) validateBond(p *problems, l Link) {
 	}
 	p.oneOf("mode", b.Mode, "balance-rr", "active-backup", "balance-xor", "broadcast", "802.3ad", "balance-tlb", "balance-alb")
 	p.oneOf("lacpRate", b.LACP, "slow", "fast")
-	p.oneOf("hashPolicy", b.Hash, "layer2", "layer2+3", "layer3+4", "encap2+3", "encap3+4", "vlan+srcmac")
+	p.oneOf("hashPolicy", b.Hash, "layer2", "layer2+3", "layer3+4", "encap2+3", "encap3+4")
 	p.oneOf("adSelect", b.Select, "stable", "bandwidth", "count")
 	p.oneOf("failOverMAC", b.FailMAC, "none", "active", "follow")
 	p.within("monitor", b.Monitor, 0, 1<<31-1)

@@ -266,20 +266,24 @@ func (o old) software(l envscan.NetLink, w *warnings) netconf.Link {
 		}
 		n.MTU = mtu(l.MTU, lowerMTU)
 	case netconf.Bond:
-		n.MTU, n.Bond = mtu(l.MTU, usualMTU), o.bond(l)
+		n.MTU, n.Bond = mtu(l.MTU, usualMTU), o.bond(l, w)
 	case netconf.Bridge:
 		n.MTU, n.Bridge = mtu(l.MTU, usualMTU), o.bridge(l, w)
 	}
 	return n
 }
 
-func (o old) bond(l envscan.NetLink) *netconf.BondConfig {
+func (o old) bond(l envscan.NetLink, w *warnings) *netconf.BondConfig {
 	b := &netconf.BondConfig{Mode: l.Mode}
 	if l.Bond == nil {
 		return b
 	}
 	b.Monitor, b.UpDelay, b.DownDelay = l.Bond.Monitor, l.Bond.UpDelay, l.Bond.DownDelay
 	b.LACP, b.Hash, b.Select, b.FailMAC = l.Bond.LACP, l.Bond.Hash, l.Bond.Select, l.Bond.FailMAC
+	if b.Hash == "vlan+srcmac" { // only what is sent goes other ways
+		b.Hash = ""
+		w.add("%s chooses ports by vlan+srcmac, which systemd-networkd does not know: it will by layer2", l.Name)
+	}
 	if slices.Contains(o.portsOf(l), l.Bond.Primary) {
 		b.Primary = l.Bond.Primary
 	}
