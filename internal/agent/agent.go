@@ -58,6 +58,13 @@ func Run(ctx context.Context, env ramsys.Env) (finish string, err error) {
 	if err != nil {
 		return "", refused(err)
 	}
+	env.Sink = hiding(secrets, env.Sink)
+	finish, err = run(ctx, env, req, secrets)
+	return finish, hide(secrets, err)
+}
+
+// run is Run of a request and its secrets.
+func run(ctx context.Context, env ramsys.Env, req request.Request, secrets secret.Set) (finish string, err error) {
 	env.Sink.Emit(event.Event{Phase: event.Scan, State: event.Start})
 	facts, err := envscan.Scan(ctx, envscan.Config{Root: "/", Wake: true})
 	if err != nil {

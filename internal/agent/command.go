@@ -117,7 +117,7 @@ func (c *command) install(ctx context.Context, dir string) error {
 			return refused(err)
 		}
 	}
-	return execute(ctx, onThisMachine(p, secrets, c.phases, c.sink()))
+	return hide(secrets, execute(ctx, onThisMachine(p, secrets, c.phases, hiding(secrets, c.sink()))))
 }
 
 // parse reads the verb and the flags, which may stand before and after DIR.

@@ -23,7 +23,7 @@ A machine that was entered from another one is driven by that one, over SSH:
   vic status [--json]       where it stands
   vic events [--from N]     all events from number N on, as they come
   vic deliver               run {"request":{...},"secrets":{...}} on stdin
-  vic proceed               acknowledge what was verified: it may be written
+  vic proceed [--run N]     acknowledge what was verified: it may be written
   vic payload               how much of the payload is there
   vic payload --offset N    take the payload from byte N on, on stdin
   vic stay                  no way back: the machine stays in this system
@@ -36,6 +36,7 @@ type driving struct {
 	events string // the file; empty: control.Events
 
 	from   int64
+	run    int64 // 0: any
 	offset int64 // -1: not given
 	force  bool
 }
@@ -73,6 +74,8 @@ func (c *command) drivenFlags(verb string) *flag.FlagSet {
 		set.Int64Var(&c.from, "from", 1, "")
 	case "deliver":
 		set.Bool("prompt-free", true, "") // for clients that want to be sure
+	case "proceed":
+		set.Int64Var(&c.driving.run, "run", 0, "")
 	case "payload":
 		c.offset = -1
 		set.Func("offset", "", func(v string) (err error) {
@@ -100,7 +103,7 @@ func (c *command) call(ctx context.Context, verb string) error {
 	case "deliver":
 		return c.deliver(ctx)
 	case "proceed":
-		return c.client.Proceed(ctx)
+		return c.client.Proceed(ctx, c.driving.run)
 	case "payload":
 		if c.offset >= 0 {
 			p, err := c.client.Send(ctx, c.offset, c.stdin)

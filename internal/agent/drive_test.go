@@ -133,7 +133,10 @@ func TestVerbs(t *testing.T) {
 	}
 	close(next)
 	d.awaitStatus(t, `"state":"verified"`)
-	if out, errs := d.vic(t, 0, "", "proceed"); out+errs != "" {
+	if _, errs := d.vic(t, 3, "", "proceed", "--run", "77"); !strings.Contains(errs, "after number 1, not 77") {
+		t.Errorf("proceed: %s", errs)
+	}
+	if out, errs := d.vic(t, 0, "", "proceed", "--run", "1"); out+errs != "" {
 		t.Errorf("proceed: %s%s", out, errs)
 	}
 	for out := ""; out != `{"offset":0,"size":10,"ready":true}`+"\n"; {

@@ -42,9 +42,10 @@ func (c Client) Deliver(ctx context.Context, doc []byte) (Started, error) {
 	return *a.Started, nil
 }
 
-// Proceed acknowledges what was verified.
-func (c Client) Proceed(ctx context.Context) error {
-	_, err := c.call(ctx, call{Verb: verbProceed}, nil)
+// Proceed acknowledges what was verified by the run that began with
+// Started.Events; 0: by whichever it is.
+func (c Client) Proceed(ctx context.Context, run int64) error {
+	_, err := c.call(ctx, call{Verb: verbProceed, Run: run}, nil)
 	return err
 }
 

@@ -49,7 +49,8 @@ type Config struct {
 	Idle time.Duration
 }
 
-// Hooks are how the server tells what happens. They are called one at a time.
+// Hooks are how the server tells what happens. They are called one at a time,
+// but for Left.
 type Hooks struct {
 	// Acknowledged: the client has seen what was verified, or wants the machine to
 	// stay as it is. The probation ends. It has ended for good when nil is
@@ -92,7 +93,8 @@ type Status struct {
 
 // Started is the answer to deliver.
 type Started struct {
-	// Events is the number of the event after which those of the run come.
+	// Events is the number of the event after which those of the run come. No
+	// other run has it.
 	Events int64 `json:"events"`
 	// Resumed: this very request, with the same secrets, was already being run.
 	Resumed bool `json:"resumed,omitempty"`

@@ -44,13 +44,13 @@ func TestWholeRun(t *testing.T) {
 	if p, err := s.Payload(t.Context()); err != nil || p != (control.Payload{Size: 1000}) {
 		t.Errorf("got %+v, %v", p, err)
 	}
-	if err := s.Proceed(t.Context()); err != nil {
+	if err := s.Proceed(t.Context(), 0); err != nil {
 		t.Fatal(err)
 	}
 	if st := s.await(t, control.Writing); !st.Written {
 		t.Errorf("got %+v", st)
 	}
-	if err := s.Proceed(t.Context()); err != nil {
+	if err := s.Proceed(t.Context(), 0); err != nil {
 		t.Errorf("proceed once more: %v", err)
 	}
 	s.awaitReady(t)
@@ -106,10 +106,10 @@ func TestOneRunAtATime(t *testing.T) {
 		}
 		return request.FinishStay, <-end
 	})
-	requireRefused(t, s.Proceed(t.Context()), "nothing to acknowledge: the state is waiting")
+	requireRefused(t, s.Proceed(t.Context(), 0), "nothing to acknowledge: the state is waiting")
 	first := s.deliver(t, "one")
 	s.await(t, control.Verifying)
-	requireRefused(t, s.Proceed(t.Context()), "the state is verifying, not verified")
+	requireRefused(t, s.Proceed(t.Context(), 0), "the state is verifying, not verified")
 	_, err := s.Deliver(t.Context(), document(t, "two", 1000))
 	requireRefused(t, err, "another request is being run: one is verifying")
 	if again := s.deliver(t, "one"); again.Events != first.Events || !again.Resumed {
@@ -119,7 +119,8 @@ func TestOneRunAtATime(t *testing.T) {
 	requireRefused(t, err, "no payload is awaited: the state is verifying")
 	close(verify)
 	s.await(t, control.Verified)
-	if err := s.Proceed(t.Context()); err != nil {
+	requireRefused(t, s.Proceed(t.Context(), first.Events+1), "another request was delivered since")
+	if err := s.Proceed(t.Context(), 0); err != nil {
 		t.Fatal(err)
 	}
 	requireRefused(t, s.Leave(t.Context(), false), "a disk was written to")
@@ -133,7 +134,7 @@ func TestOneRunAtATime(t *testing.T) {
 		t.Errorf("got %+v after %+v", again, first)
 	}
 	s.await(t, control.Verified)
-	if err := s.Proceed(t.Context()); err != nil {
+	if err := s.Proceed(t.Context(), 0); err != nil {
 		t.Fatal(err)
 	}
 	end <- nil
@@ -190,7 +191,7 @@ func TestReleased(t *testing.T) {
 			s.deliver(t, "debian")
 			if tt.proceed {
 				s.await(t, control.Verified)
-				if err := s.Proceed(t.Context()); err != nil {
+				if err := s.Proceed(t.Context(), 0); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -202,7 +203,7 @@ func TestReleased(t *testing.T) {
 				t.Errorf("got %+v", st)
 			}
 			_, _ = s.Deliver(t.Context(), nil) // waits for the hook
-			_ = s.Proceed(t.Context())
+			_ = s.Proceed(t.Context(), 0)
 			if s.noted() != tt.hooks {
 				t.Errorf("hooks: %q, want %q", s.noted(), tt.hooks)
 			}
@@ -224,7 +225,7 @@ func TestTooLate(t *testing.T) {
 	requireRefused(t, s.Stay(t.Context()), "the probation is over")
 	s.deliver(t, "debian")
 	s.await(t, control.Verified)
-	requireRefused(t, s.Proceed(t.Context()), "the probation is over")
+	requireRefused(t, s.Proceed(t.Context(), 0), "the probation is over")
 	if st := s.await(t, control.Verified); st.Written {
 		t.Errorf("got %+v", st)
 	}
@@ -245,7 +246,7 @@ func TestLeaveWhileVerified(t *testing.T) {
 	if err := s.Leave(t.Context(), false); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Proceed(t.Context()); err == nil {
+	if err := s.Proceed(t.Context(), 0); err == nil {
 		t.Error("it was acknowledged after leave")
 	}
 	_, err := s.Deliver(t.Context(), document(t, "x", 1))

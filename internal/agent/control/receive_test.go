@@ -59,7 +59,7 @@ func (r *receiving) into(t *testing.T, open func() (*os.File, error), size int64
 		t.Fatal(err)
 	}
 	r.await(t, control.Verified)
-	if err := r.Proceed(t.Context()); err != nil {
+	if err := r.Proceed(t.Context(), 0); err != nil {
 		t.Fatal(err)
 	}
 	r.awaitReady(t)

@@ -45,7 +45,7 @@ func (s *Server) do(ctx context.Context, c call, r *bufio.Reader, conn *net.Unix
 		started, err := s.deliver(ctx, doc)
 		return answer{Started: &started}, err
 	case verbProceed:
-		return answer{}, s.proceed()
+		return answer{}, s.proceed(c.Run)
 	case verbPayload:
 		p := s.payload()
 		return answer{Payload: &p}, nil
@@ -72,17 +72,19 @@ func (s *Server) status() (Status, error) {
 	}, err
 }
 
-// proceed acknowledges what was verified. Saying so twice is no mistake: the
-// first answer may have been lost.
-func (s *Server) proceed() error {
+// proceed acknowledges what was verified, by any run if it is 0. Saying so twice
+// is no mistake: the first answer may have been lost.
+func (s *Server) proceed(run int64) error {
 	s.turn.Lock()
 	defer s.turn.Unlock()
 	s.mu.Lock()
-	state, d, gone := s.state, s.run, s.gone
+	state, d, gone, started := s.state, s.run, s.gone, s.started
 	s.mu.Unlock()
 	switch {
 	case gone != "":
 		return errors.New(gone)
+	case run != 0 && run != started.Events:
+		return fmt.Errorf("another request was delivered since: its events come after number %d, not %d", started.Events, run)
 	case state == Writing:
 		return nil
 	case state != Verified:

@@ -60,7 +60,7 @@ func TestClientVanishes(t *testing.T) {
 	s.await(t, control.Verified)
 	s.begin(t, `{"verb":"proceed"}`+"\n")
 	s.await(t, control.Writing)
-	if err := s.Proceed(t.Context()); err != nil {
+	if err := s.Proceed(t.Context(), 0); err != nil {
 		t.Error(err)
 	}
 	s.awaitReady(t)

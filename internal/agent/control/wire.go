@@ -28,6 +28,7 @@ type call struct {
 	Verb   string `json:"verb"`
 	Length int64  `json:"length,omitempty"`
 	Offset int64  `json:"offset,omitempty"`
+	Run    int64  `json:"run,omitempty"` // Started.Events
 	Force  bool   `json:"force,omitempty"`
 }
 

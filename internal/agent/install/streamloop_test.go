@@ -89,7 +89,7 @@ func TestStreamOntoLoopDevice(t *testing.T) {
 	if sum(t, img) != before {
 		t.Error("the disk was written to before the acknowledgement")
 	}
-	must(t, client.Proceed(t.Context()))
+	must(t, client.Proceed(t.Context(), 0))
 	until(t, "ready", func() bool { p, _ := client.Payload(t.Context()); return p.Ready })
 	for _, end := range []int{1, len(content) / 2, len(content)} {
 		at, err := client.Payload(t.Context())
@@ -125,7 +125,7 @@ func TestStreamedPayloadIsAltered(t *testing.T) {
 		}
 		client, ended := delivered(t, c, p)
 		until(t, "verified", func() bool { st, _ := client.Status(t.Context()); return st.State == control.Verified })
-		must(t, client.Proceed(t.Context()))
+		must(t, client.Proceed(t.Context(), 0))
 		until(t, "ready", func() bool { p, _ := client.Payload(t.Context()); return p.Ready })
 		_, err := client.Send(t.Context(), 0, bytes.NewReader(b))
 		must(t, err)
