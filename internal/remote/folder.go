@@ -18,7 +18,7 @@ import (
 const find = `umask 077
 u=$(id -u) again=
 [ "$2" = new ] || again=yes
-in_ram() { grep -q "^[^ ]* $1 tmpfs " /proc/mounts; }
+in_ram() { grep "^[^ ]* $1 " /proc/mounts | tail -n 1 | grep -q "^[^ ]* $1 tmpfs "; }
 mine() { set -- $(ls -ldn "$1" 2>/dev/null); case $1 in drwx------*) [ "$3" = "$u" ];; *) false;; esac; }
 runs() { f=$1/.try; : >"$f" && chmod 700 "$f" && "$f" 2>/dev/null; r=$?; rm -f "$f"; return $r; }
 use() {
@@ -48,7 +48,7 @@ func (s *Session) makeFolder(ctx context.Context, where, whose string) error {
 	if s.folder != "" && (s.inRAM || where != ram) {
 		return nil
 	}
-	out, err := s.asRoot(ctx, "set -- "+where+" "+whose+"\n"+find, nil)
+	out, err := s.again(ctx, "set -- "+where+" "+whose+"\n"+find, nil)
 	if err != nil {
 		return fmt.Errorf("make room on %s: %w", s.host, err)
 	}
@@ -70,7 +70,7 @@ func (s *Session) checkRoom(ctx context.Context, files []file) error {
 		names[i], need = quote(s.path(f.name)), need+f.size
 	}
 	script := "df -kP " + quote(s.folder) + " | tail -n 1; for f in " + strings.Join(names, " ") + `; do [ ! -e "$f" ] || wc -c <"$f"; done`
-	out, err := s.asRoot(ctx, script, nil)
+	out, err := s.again(ctx, script, nil)
 	if err != nil {
 		return fmt.Errorf("look for room on %s: %w", s.host, err)
 	}
@@ -111,7 +111,7 @@ func (s *Session) Discard(ctx context.Context) error {
 		return nil
 	}
 	script := fmt.Sprintf(`d=%s; if grep -q "^vic $d tmpfs " /proc/mounts; then umount "$d" && rmdir "$d"; else rm -rf "$d"; fi`, quote(s.folder))
-	if _, err := s.asRoot(ctx, script, nil); err != nil {
+	if _, err := s.again(ctx, script, nil); err != nil {
 		return fmt.Errorf("remove %s from %s: %w", s.folder, s.host, err)
 	}
 	s.folder, s.program = "", ""

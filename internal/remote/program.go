@@ -29,7 +29,7 @@ func (s *Session) install(ctx context.Context, program []byte, whose string) err
 	}
 	to := s.path("vic-env-" + f.sha256[:16])
 	// The one of an earlier run may do.
-	out, err := s.asRoot(ctx, "if [ -x "+quote(to)+" ]; then echo vic:there; fi", nil)
+	out, err := s.again(ctx, "if [ -x "+quote(to)+" ]; then echo vic:there; fi", nil)
 	if err != nil {
 		return fmt.Errorf("copy vic-env to %s: %w", s.host, err)
 	}
@@ -40,8 +40,8 @@ func (s *Session) install(ctx context.Context, program []byte, whose string) err
 		if err := s.send(ctx, f, func(int64) {}); err != nil {
 			return fmt.Errorf("copy vic-env to %s: %w", s.host, err)
 		}
-		script := fmt.Sprintf(`umask 077; f=%s t=%s; %s <"$f" >"$t.new" && chmod 700 "$t.new" && mv "$t.new" "$t" && rm -f "$f" "$f.pid"`, quote(s.path(f.name)), quote(to), unpack)
-		if _, err := s.asRoot(ctx, script, nil); err != nil {
+		script := fmt.Sprintf(`umask 077; f=%s t=%s; { [ -x "$t" ] || { %s <"$f" >"$t.new" && chmod 700 "$t.new" && mv "$t.new" "$t"; }; } && rm -f "$f" "$f.pid"`, quote(s.path(f.name)), quote(to), unpack)
+		if _, err := s.again(ctx, script, nil); err != nil {
 			return fmt.Errorf("copy vic-env to %s: %w", s.host, err)
 		}
 	}
@@ -165,7 +165,7 @@ func (s *Session) keepOnly(ctx context.Context, files []file) error {
 	for _, f := range files {
 		keep = append(keep, quote(s.path(f.name)), quote(s.path(f.name+".pid")))
 	}
-	_, err := s.asRoot(ctx, "for f in "+quote(s.folder)+`/*; do case $f in `+strings.Join(keep, "|")+`) ;; *) rm -f "$f";; esac; done`, nil)
+	_, err := s.again(ctx, "for f in "+quote(s.folder)+`/*; do case $f in `+strings.Join(keep, "|")+`) ;; *) rm -f "$f";; esac; done`, nil)
 	return err
 }
 

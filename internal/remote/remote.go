@@ -21,6 +21,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"time"
 )
 
 // Host is another machine, as ssh(1) knows it: Name may be an alias of the
@@ -79,6 +80,7 @@ type Session struct {
 	args   []string // of ssh, up to the host
 	dir    string   // 0700: the connection is open to who can enter it
 	pinned bool
+	pause  time.Duration // before what failed is tried again, the first time
 
 	machine  Machine // what Look saw
 	password []byte  // of sudo, when it asks for one
@@ -104,7 +106,7 @@ func open(h Host, config string) (*Session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", h, err)
 	}
-	s := &Session{host: h, dir: dir}
+	s := &Session{host: h, dir: dir, pause: firstWait}
 	for _, o := range [][2]string{
 		{"ControlMaster", "auto"}, {"ControlPersist", "60"}, {"ControlPath", literal(filepath.Join(dir, "c"))},
 		{"ConnectTimeout", "20"}, {"ServerAliveInterval", "5"},

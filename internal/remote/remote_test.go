@@ -36,6 +36,7 @@ func TestParse(t *testing.T) {
 
 // A host whose key nobody knows is not talked to.
 func TestUnknownHost(t *testing.T) {
+	t.Parallel()
 	s, err := Open(Host{Name: "elsewhere"}, serve(t).config)
 	if err != nil {
 		t.Fatal(err)
@@ -55,6 +56,7 @@ func TestUnknownHost(t *testing.T) {
 
 // What hangs ends with the context.
 func TestRunEnds(t *testing.T) {
+	t.Parallel()
 	s, err := Open(Host{Name: "there"}, serve(t).config)
 	if err != nil {
 		t.Fatal(err)

@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -30,18 +31,43 @@ func newFile(name string, data io.ReaderAt, size int64) (file, error) {
 	return file{name: name + "-" + text[:16], data: data, size: size, sha256: text}, nil
 }
 
-// Limits of sending. A broken connection is noticed after half a minute.
+// Limits of trying again. A broken connection is noticed after half a minute.
 const (
 	tries     = 6 // without a byte getting through
 	firstWait = time.Second
 	mostWait  = 15 * time.Second
 )
 
+// again runs a script, as root where that is possible, until the connection holds
+// for as long as it takes: one that may run more than once.
+func (s *Session) again(ctx context.Context, script string, stdin []byte) ([]byte, error) {
+	pause := s.pause
+	for failed := 1; ; failed++ {
+		out, err := s.asRoot(ctx, script, bytes.NewReader(stdin))
+		if !IsLost(err) || failed == tries {
+			return out, err
+		}
+		if err := sleep(ctx, pause); err != nil {
+			return nil, err
+		}
+		pause = min(2*pause, mostWait)
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(d):
+		return nil
+	}
+}
+
 // send copies a file into the folder, and goes on after a broken connection with
 // what is missing. progress gets the bytes of the file that are there.
 func (s *Session) send(ctx context.Context, f file, progress func(done int64)) error {
 	var last error
-	pause := firstWait
+	pause := s.pause
 	for before, failed := int64(-1), 0; failed < tries; failed++ {
 		at, err := s.arrived(ctx, f)
 		if err == nil {
@@ -50,7 +76,7 @@ func (s *Session) send(ctx context.Context, f file, progress func(done int64)) e
 				return nil
 			}
 			if at > before {
-				before, failed, pause = at, 0, firstWait
+				before, failed, pause = at, 0, s.pause
 			}
 			err = s.sendFrom(ctx, f, at, progress)
 		}
@@ -61,10 +87,8 @@ func (s *Session) send(ctx context.Context, f file, progress func(done int64)) e
 			return fmt.Errorf("send %s: %w", f.name, err)
 		}
 		last = err
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("send %s: %w", f.name, context.Cause(ctx))
-		case <-time.After(pause):
+		if err := sleep(ctx, pause); err != nil {
+			return fmt.Errorf("send %s: %w; last: %w", f.name, err, last)
 		}
 		pause = min(2*pause, mostWait)
 	}
@@ -79,7 +103,7 @@ if [ -e "$f" ]; then wc -c <"$f"; else echo 0; fi`
 
 // arrived is how much of a file the host has.
 func (s *Session) arrived(ctx context.Context, f file) (int64, error) {
-	out, err := s.asRoot(ctx, fmt.Sprintf(stop, quote(s.path(f.name))), nil)
+	out, err := s.again(ctx, fmt.Sprintf(stop, quote(s.path(f.name))), nil)
 	if err != nil {
 		return 0, err
 	}
@@ -96,7 +120,7 @@ func (s *Session) arrived(ctx context.Context, f file) (int64, error) {
 		return n, nil
 	}
 	// Two clients at once.
-	_, err = s.asRoot(ctx, "rm -f "+quote(s.path(f.name)), nil)
+	_, err = s.again(ctx, "rm -f "+quote(s.path(f.name)), nil)
 	return 0, err
 }
 
@@ -126,20 +150,8 @@ func (r *reported) Read(b []byte) (int, error) {
 
 // sendSmall replaces a document in one go.
 func (s *Session) sendSmall(ctx context.Context, name string, text []byte) error {
-	var err error
-	for range tries {
-		script := fmt.Sprintf(`umask 077; f=%s; cat >"$f.new" && [ "$(wc -c <"$f.new")" -eq %d ] && mv "$f.new" "$f"`, quote(s.path(name)), len(text))
-		_, err = s.asRoot(ctx, script, strings.NewReader(string(text)))
-		if !IsLost(err) {
-			break
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("send %s: %w", name, context.Cause(ctx))
-		case <-time.After(firstWait):
-		}
-	}
-	if err != nil {
+	script := fmt.Sprintf(`umask 077; f=%s; cat >"$f.new" && [ "$(wc -c <"$f.new")" -eq %d ] && mv "$f.new" "$f"`, quote(s.path(name)), len(text))
+	if _, err := s.again(ctx, script, text); err != nil {
 		return fmt.Errorf("send %s: %w", name, err)
 	}
 	return nil

@@ -255,6 +255,7 @@ func opened(t *testing.T, srv *server, h Host) *Session {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.pause = 10 * time.Millisecond
 	t.Cleanup(func() { _ = s.Close() })
 	return s
 }

@@ -21,6 +21,7 @@ func limit(t *testing.T) context.Context {
 }
 
 func TestRun(t *testing.T) {
+	t.Parallel()
 	s, ctx := opened(t, serve(t), Host{Name: "there"}), limit(t)
 	out, err := s.Run(ctx, "echo \"it's\"; cat", strings.NewReader("here\n"))
 	if err != nil || string(out) != "it's\nhere\n" || s.Sent() != 5 {
@@ -40,6 +41,7 @@ func TestRun(t *testing.T) {
 }
 
 func TestStream(t *testing.T) {
+	t.Parallel()
 	s, ctx := opened(t, serve(t), Host{Name: "there"}), limit(t)
 	var out bytes.Buffer
 	if err := s.Stream(ctx, "tr a-z A-Z", strings.NewReader("abc"), &out); err != nil || out.String() != "ABC" {
@@ -48,6 +50,7 @@ func TestStream(t *testing.T) {
 }
 
 func TestLook(t *testing.T) {
+	t.Parallel()
 	for address, want := range map[string]netip.Addr{"127.0.0.1": netip.MustParseAddr("127.0.0.1"), "::1": netip.IPv6Loopback()} {
 		t.Run(address, func(t *testing.T) {
 			srv := serveAt(t, address)
@@ -91,6 +94,7 @@ func TestMachine(t *testing.T) {
 }
 
 func TestExecute(t *testing.T) {
+	t.Parallel()
 	for _, gzip := range []bool{true, false} {
 		srv := serve(t)
 		s, ctx := opened(t, srv, Host{Name: "there"}), limit(t)
@@ -151,6 +155,7 @@ func sudoer(t *testing.T, env ...string) (srv *server, log string) {
 }
 
 func TestSudo(t *testing.T) {
+	t.Parallel()
 	const right = "it's a $secret"
 	srv, log := sudoer(t, "PASSWORD="+right)
 	s, ctx := opened(t, srv, Host{Name: "there"}), limit(t)
@@ -195,6 +200,7 @@ func TestSudo(t *testing.T) {
 }
 
 func TestSudoFree(t *testing.T) {
+	t.Parallel()
 	srv, _ := sudoer(t)
 	s, ctx := opened(t, srv, Host{Name: "there"}), limit(t)
 	m, err := s.Look(ctx)
@@ -220,6 +226,7 @@ func TestSudoFree(t *testing.T) {
 
 // The real sudo, where there is one: it must not swallow what follows the password.
 func TestRealSudo(t *testing.T) {
+	t.Parallel()
 	if _, err := exec.LookPath("sudo"); err != nil || os.Geteuid() != 0 {
 		t.Skip("needs root, and sudo")
 	}
