@@ -73,7 +73,7 @@ func (s System) keyFiles(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	out, err := s.Tools.Run(ctx, tool.Cmd{Name: server, Args: []string{"-T"}})
+	out, err := s.Tools.Run(ctx, server)
 	var files []string
 	if err == nil {
 		files = hostKeyLines(string(out.Stdout))
@@ -99,29 +99,60 @@ func hostKeyLines(text string) []string {
 	return files
 }
 
-// server is the OpenSSH server that this program's session came through, which
-// need not be in a usual place.
-func (s System) server() (string, error) {
-	found := "sshd"
+// server is the command that asks the OpenSSH server that this program's session
+// came through. It need not be in a usual place.
+func (s System) server() (tool.Cmd, error) {
+	ask := tool.Cmd{Name: "sshd", Args: []string{"-T"}}
 	for pid := s.PID; pid > 1; {
 		dir := s.Root + "/proc/" + strconv.Itoa(pid)
 		// After an update of the package, the file is another one by the same name.
 		exe, err := os.Readlink(dir + "/exe")
 		if exe = strings.TrimSuffix(exe, " (deleted)"); err == nil && filepath.Base(exe) == "sshd" {
-			found = exe
+			cmdline, err := os.ReadFile(dir + "/cmdline")
+			if err != nil {
+				return ask, fmt.Errorf("look for the SSH server: %w", err)
+			}
+			ask = tool.Cmd{Name: exe, Args: append([]string{"-T"}, serverOptions(string(cmdline))...)}
 		}
 		status, err := os.ReadFile(dir + "/status")
 		if errors.Is(err, fs.ErrNotExist) {
 			break // hidden from this program, or gone
 		}
 		if err != nil {
-			return "", fmt.Errorf("look for the SSH server: %w", err)
+			return ask, fmt.Errorf("look for the SSH server: %w", err)
 		}
 		if pid, err = parent(string(status)); err != nil {
-			return "", fmt.Errorf("look for the SSH server: %s/status: %w", dir, err)
+			return ask, fmt.Errorf("look for the SSH server: %s/status: %w", dir, err)
 		}
 	}
-	return found, nil
+	return ask, nil
+}
+
+// serverOptions are those of sshd(8) that say where its host keys are, from the
+// command line of the one that listens. It writes a title over that:
+//
+//	sshd: /usr/sbin/sshd -D -f /etc/ssh/other [listener] 0 of 10-100 startups
+func serverOptions(cmdline string) []string {
+	words := strings.Split(cmdline, "\x00")
+	if title, ok := strings.CutPrefix(cmdline, "sshd: "); ok {
+		title, _, ok = strings.Cut(title, " [listener]")
+		if !ok {
+			return nil // it serves a session
+		}
+		words = strings.Fields(title)
+	}
+	var options []string
+	for i, w := range words {
+		flag := w[:min(2, len(w))]
+		switch {
+		case i == 0 || flag != "-f" && flag != "-h" && flag != "-o":
+		case len(w) > 2:
+			options = append(options, w)
+		case i+1 < len(words):
+			options = append(options, w, words[i+1])
+		}
+	}
+	return options
 }
 
 // parent reads PPid of proc_pid_status(5).

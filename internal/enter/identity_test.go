@@ -69,6 +69,7 @@ func TestServer(t *testing.T) {
 	s, _, _, _ := system(t)
 	write(t, s.Root, map[string]string{
 		"proc/42/status": "PPid:\t41\n", "proc/41/status": "PPid:\t40\n", "proc/40/status": "PPid:\t30\n", "proc/30/status": "PPid:\t1\n",
+		"proc/30/cmdline": "sshd: /nix/store/x-openssh/bin/sshd -D -f /etc/other [listener] 0 of 10-100 startups\x00",
 	})
 	for pid, exe := range map[string]string{"42": "/dev/shm/vic/vic-env", "41": "/usr/bin/dash", "40": "/nix/store/x-openssh/libexec/sshd-session", "30": "/nix/store/x-openssh/bin/sshd (deleted)", "1": "/nix/store/y/systemd"} {
 		if err := os.Symlink(exe, s.Root+"/proc/"+pid+"/exe"); err != nil {
@@ -81,6 +82,9 @@ func TestServer(t *testing.T) {
 	if err != nil || !slices.Equal(files, []string{"/var/key"}) {
 		t.Errorf("%q %v %q", files, err, run.ran)
 	}
+	if !slices.Equal(run.ran, []string{"/nix/store/x-openssh/bin/sshd -T -f /etc/other"}) {
+		t.Errorf("%q", run.ran)
+	}
 	write(t, s.Root, map[string]string{"proc/30/status": "Name: x\n"})
 	if _, err := s.keyFiles(t.Context()); err == nil || !strings.Contains(err.Error(), "has no PPid") {
 		t.Error(err)
@@ -91,6 +95,22 @@ func TestServer(t *testing.T) {
 	}
 	if files, err := s.keyFiles(t.Context()); err != nil || !slices.Equal(files, []string{"/etc/ssh/ssh_host_ed25519_key"}) {
 		t.Errorf("%q %v", files, err)
+	}
+}
+
+func TestServerOptions(t *testing.T) {
+	for cmdline, want := range map[string][]string{
+		"sshd: /usr/sbin/sshd -D [listener] 0 of 10-100 startups":                              nil,
+		"sshd: /usr/sbin/sshd -D -oHostKey=/k -h /k2 -e -p 22 [listener] 1 of 10-100 startups": {"-oHostKey=/k", "-h", "/k2"},
+		"/usr/sbin/sshd\x00-D\x00-f\x00/a b\x00":                                               {"-f", "/a b"},
+		"sshd: anna [priv]":                                                                    nil,
+		"sshd: -f [net]":                                                                       nil,
+		"/usr/sbin/sshd\x00-f":                                                                 nil,
+		"":                                                                                     nil,
+	} {
+		if got := serverOptions(cmdline); !slices.Equal(got, want) {
+			t.Errorf("%q: %q, want %q", cmdline, got, want)
+		}
 	}
 }
 
