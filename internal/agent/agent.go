@@ -82,7 +82,7 @@ func run(ctx context.Context, env ramsys.Env, req request.Request, secrets secre
 	env.Sink.Emit(event.Event{Phase: event.Scan, State: event.Done, Message: "install " + p.Item + " onto " + p.Disks()})
 	cfg := onThisMachine(p, secrets, phases, env.Sink)
 	if d := env.Delivery; d != nil {
-		cfg.Proceed, cfg.Receive, cfg.HostKeys = d.Proceed, d.Receive, handover.KeyDir
+		cfg.Verified, cfg.Proceed, cfg.Receive, cfg.HostKeys = d.Verified, d.Proceed, d.Receive, handover.KeyDir
 	}
 	return p.Finish, execute(ctx, cfg)
 }

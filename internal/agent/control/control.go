@@ -118,8 +118,12 @@ type Delivery struct {
 	proceed chan struct{}
 }
 
-// Proceed waits for the client to acknowledge what was verified. After an error
-// nothing may be written.
+// Verified says that all is verified, before any event does: a client may
+// acknowledge it as soon as it hears of it.
+func (d *Delivery) Verified() { d.server.verified(d) }
+
+// Proceed waits for the client to acknowledge what was verified; see Verified.
+// After an error nothing may be written.
 func (d *Delivery) Proceed(ctx context.Context) error { return d.server.awaitProceed(ctx, d) }
 
 // Receive has the client's payload, size bytes, written to f, and to the disk

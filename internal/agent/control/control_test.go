@@ -38,7 +38,7 @@ func TestWholeRun(t *testing.T) {
 	if started := s.deliver(t, "debian"); started.Events != 2 || started.Resumed {
 		t.Errorf("got %+v", started)
 	}
-	if st := s.await(t, control.Verified); st.Written || st.Events != 3 {
+	if st := s.await(t, control.Verified); st.Written || st.Events != 2 {
 		t.Errorf("got %+v", st)
 	}
 	if p, err := s.Payload(t.Context()); err != nil || p != (control.Payload{Size: 1000}) {

@@ -10,7 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/victorinix/vic/internal/event"
 	"github.com/victorinix/vic/internal/request"
 )
 
@@ -104,22 +103,20 @@ func (s *Server) Next(ctx context.Context) (*Delivery, error) {
 	}
 }
 
-func (s *Server) awaitProceed(ctx context.Context, d *Delivery) error {
+// verified is Delivery.Verified.
+func (s *Server) verified(d *Delivery) {
 	s.mu.Lock()
-	gone := s.gone
-	if gone == "" {
+	defer s.mu.Unlock()
+	if s.run == d && s.state == Verifying {
 		s.state = Verified
 	}
-	s.mu.Unlock()
-	if gone != "" {
-		return errors.New(gone)
-	}
-	ev := event.Event{Phase: event.Verify, Step: Acknowledgement, State: event.Start, Message: "the client has to acknowledge what was verified"}
-	s.cfg.Sink.Emit(ev)
+}
+
+// awaitProceed is Delivery.Proceed.
+func (s *Server) awaitProceed(ctx context.Context, d *Delivery) error {
+	s.verified(d)
 	select {
 	case <-d.proceed:
-		ev.State, ev.Message = event.Done, ""
-		s.cfg.Sink.Emit(ev)
 		return nil
 	case <-s.leaving.Done():
 		return errors.New("the machine was told to leave")
@@ -127,10 +124,6 @@ func (s *Server) awaitProceed(ctx context.Context, d *Delivery) error {
 		return fmt.Errorf("wait for the client: %w", context.Cause(ctx))
 	}
 }
-
-// Acknowledgement is the step of the phase verify that waits for proceed. Its
-// start tells the client that the run is verified.
-const Acknowledgement = "acknowledgement"
 
 // done is Delivery.Done.
 func (s *Server) done(d *Delivery, finish string, err error) {

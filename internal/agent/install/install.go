@@ -46,9 +46,12 @@ type Config struct {
 	Variables efi.Variables
 	// Root is where the target is mounted; empty means plan.Root.
 	Root string
-	// Proceed is called once, between what is verified and the first step that
+	// Proceed is called once, between the phase verify and the first step that
 	// writes. After an error nothing is written. Nil: nobody is waited for.
-	Proceed func(ctx context.Context) error
+	// Verified is called just before the event that ends the phase verify of a run
+	// that will call Proceed.
+	Proceed  func(ctx context.Context) error
+	Verified func()
 	// Receive writes a payload of size bytes that somebody sends to f, and to the
 	// disk beneath it. Nil: nobody sends one.
 	Receive func(ctx context.Context, f *os.File, size int64, progress func(done int64)) error
@@ -177,24 +180,24 @@ func (r *run) able(steps []plan.Step) *Error {
 }
 
 // enter ends the phase before step i and begins its own. Between verify and
-// what writes somebody may have to agree: that belongs to verify.
+// what writes somebody may have to agree.
 func (r *run) enter(ctx context.Context, steps []plan.Step, i int) *Error {
-	if event.Writes([]event.Phase{steps[i].Phase}) && !r.proceeds && r.Proceed != nil {
-		if err := r.Proceed(ctx); err != nil {
-			return &Error{Exit: storage.ExitIntact, Phase: event.Verify, Step: acknowledgement, Err: err}
-		}
+	ask := !r.proceeds && r.Proceed != nil && event.Writes([]event.Phase{steps[i].Phase})
+	if ask && r.Verified != nil {
+		r.Verified()
 	}
-	r.proceeds = r.proceeds || event.Writes([]event.Phase{steps[i].Phase})
 	if i > 0 {
 		r.phaseDone(steps[i-1].Phase)
+	}
+	if ask {
+		if err := r.Proceed(ctx); err != nil {
+			return &Error{Exit: storage.ExitIntact, Phase: event.Verify, Step: "acknowledgement", Err: err}
+		}
+		r.proceeds = true
 	}
 	r.Sink.Emit(event.Event{Phase: steps[i].Phase, State: event.Start})
 	return nil
 }
-
-// acknowledgement is the step that Config.Proceed is. It emits its own events,
-// but for an error.
-const acknowledgement = "acknowledgement"
 
 func (r *run) wanted() []plan.Step {
 	if len(r.Phases) == 0 {

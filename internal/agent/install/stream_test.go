@@ -148,10 +148,15 @@ func TestProceed(t *testing.T) {
 		if len(s.m.effects) > 0 {
 			t.Errorf("asked after %q", s.m.effects)
 		}
-		if last := s.events[len(s.events)-1]; last.Phase != event.Verify || last.State != event.Done || last.Step == "" {
+		if last := s.events[len(s.events)-1]; last.Phase != event.Verify || last.State != event.Done || last.Step != "" {
 			t.Errorf("asked after %+v", last)
 		}
 		return nil
+	}
+	s.Verified = func() {
+		if last := s.events[len(s.events)-1]; asked > 0 || last.Phase != event.Verify || last.State != event.Done || last.Step == "" {
+			t.Errorf("verified after %+v", last)
+		}
 	}
 	if _, err := install.Run(t.Context(), s.Config); err != nil || asked != 1 {
 		t.Errorf("asked %d times, %v", asked, err)
@@ -180,6 +185,7 @@ func TestNoProceed(t *testing.T) {
 	s := newSetup(t)
 	s.Phases = []event.Phase{event.Verify}
 	s.Proceed = func(context.Context) error { return no }
+	s.Verified = func() { t.Error("verified for nobody") }
 	if _, err := install.Run(t.Context(), s.Config); err != nil {
 		t.Errorf("asked for what writes nothing: %v", err)
 	}

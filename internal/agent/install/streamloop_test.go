@@ -36,7 +36,7 @@ func delivered(t *testing.T, c install.Config, p request.Payload) (control.Clien
 	go func() {
 		d, err := server.Next(t.Context())
 		if err == nil {
-			c.Proceed, c.Receive, c.Sink = d.Proceed, d.Receive, cfg.Sink
+			c.Verified, c.Proceed, c.Receive, c.Sink = d.Verified, d.Proceed, d.Receive, cfg.Sink
 			_, err = install.Run(t.Context(), c)
 			d.Done(request.FinishStay, err)
 		}
