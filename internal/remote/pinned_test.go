@@ -94,7 +94,7 @@ func TestManInTheMiddle(t *testing.T) {
 	if !errors.Is(err, ErrHostKey) || IsLost(err) || time.Since(begun) > 20*time.Second {
 		t.Fatal(err)
 	}
-	if text := err.Error(); !strings.HasPrefix(text, "connect to there: another machine answers, or somebody is in between: ") || !strings.Contains(text, "; nothing was sent: ") {
+	if text := err.Error(); !strings.HasPrefix(text, "connect to there: another machine answers, or somebody is in between: ") || !strings.Contains(text, "; nothing was sent: it shows "+fingerprint(t, srv.hostKey)+": Host key verification failed") {
 		t.Error(text)
 	}
 	if err := s.Stream(limit(t), "cat", strings.NewReader("a secret"), nil); !errors.Is(err, ErrHostKey) {
@@ -103,6 +103,15 @@ func TestManInTheMiddle(t *testing.T) {
 	if ran := srv.ran(); ran != "" {
 		t.Errorf("he has got %q", ran)
 	}
+}
+
+func fingerprint(t *testing.T, text string) string {
+	t.Helper()
+	key, _, _, _, err := ssh.ParseAuthorizedKey([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ssh.FingerprintSHA256(key)
 }
 
 // A machine that is another one after the connection broke.

@@ -56,10 +56,7 @@ func (s *Session) packed(program []byte) (f file, unpack string, err error) {
 		return f, "cat", err
 	}
 	var b bytes.Buffer
-	w, err := gzip.NewWriterLevel(&b, gzip.BestCompression)
-	if err != nil {
-		return file{}, "", err
-	}
+	w := gzip.NewWriter(&b)
 	if _, err := w.Write(program); err != nil {
 		return file{}, "", err
 	}

@@ -28,7 +28,7 @@ func (e *Error) Error() string {
 	what := fmt.Sprintf("run on %s: %v", e.Host, e.Err)
 	switch {
 	case errors.Is(e, ErrHostKey):
-		what = fmt.Sprintf("connect to %s: %v; nothing was sent", e.Host, ErrHostKey)
+		return fmt.Sprintf("connect to %s: %v; nothing was sent: %s", e.Host, ErrHostKey, e.shown())
 	case e.Exit == 255:
 		what = "connect to " + e.Host.String()
 	}
@@ -36,6 +36,19 @@ func (e *Error) Error() string {
 		what += ": " + e.Stderr
 	}
 	return what
+}
+
+// shown is the fingerprint of the host key that was refused, out of half a page, and
+// why it was.
+func (e *Error) shown() string {
+	lines := strings.Split(e.Stderr, "\n")
+	why := lines[len(lines)-1]
+	for _, l := range lines {
+		if words := strings.Fields(l); len(words) > 0 && strings.HasPrefix(words[len(words)-1], "SHA256:") {
+			return "it shows " + strings.TrimSuffix(words[len(words)-1], ".") + ": " + why
+		}
+	}
+	return why
 }
 
 func (e *Error) Unwrap() error { return e.Err }
