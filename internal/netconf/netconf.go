@@ -54,6 +54,10 @@ type Link struct {
 	DHCP4 bool `json:"dhcp4,omitempty"`
 	DHCP6 bool `json:"dhcp6,omitempty"`
 	RA    bool `json:"ra,omitempty"`
+	// DHCPID is what it told servers that it is: "mac" (empty), or "duid", which
+	// systemd-networkd makes from the machine ID. Another one may be given another
+	// address.
+	DHCPID string `json:"dhcpID,omitempty"`
 }
 
 // NIC is a network card: the one that fits every field that is set. With a MAC

@@ -1,6 +1,7 @@
 package netconf
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"net/netip"
@@ -248,13 +249,12 @@ func (a Address) write(u *unit) {
 	}
 }
 
-// asks is how an interface asks for addresses: under the MAC, as the RAM system
-// does, so that a server gives the same again, and with the interface identifiers
-// of before.
+// asks is how an interface asks for addresses: as who it asked before, so that a
+// server gives the same again, and with the interface identifiers of before.
 func (c Config) asks(u *unit, l Link) {
 	if l.DHCP4 {
 		metric, table := c.learned(l, IPv4)
-		u.section("DHCPv4", "ClientIdentifier", "mac", "UseDomains", yes(c.DNS.Dynamic && len(c.DNS.Search) > 0), "RouteMetric", metric, "RouteTable", table)
+		u.section("DHCPv4", "ClientIdentifier", cmp.Or(l.DHCPID, "mac"), "UseDomains", yes(c.DNS.Dynamic && len(c.DNS.Search) > 0), "RouteMetric", metric, "RouteTable", table)
 	}
 	if l.DHCP6 && !l.RA {
 		u.section("DHCPv6", "WithoutRA", "solicit")
@@ -264,6 +264,9 @@ func (c Config) asks(u *unit, l Link) {
 	}
 	metric, table := c.learned(l, IPv6)
 	pairs := []string{"RouteMetric", metric, "RouteTable", table}
+	if !l.DHCP6 { // which a router can order otherwise
+		pairs = append(pairs, "DHCPv6Client", "no")
+	}
 	for _, a := range c.Addresses {
 		if id, ok := a.identifier(); ok && a.Link == l.Name {
 			pairs = append(pairs, "Token", "static:"+id)

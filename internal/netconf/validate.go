@@ -80,6 +80,7 @@ func (c Config) validateLink(i int) []error {
 	p.unless(c.index(l.Name) == i, "it is there twice")
 	p.validateMAC(l.MAC)
 	p.unless(l.MTU == 0 || l.MTU >= 68 && l.MTU <= 65536, "MTU %d must be from 68 to 65536", l.MTU)
+	p.oneOf("dhcpID", l.DHCPID, "mac", "duid")
 	if l.Master != "" {
 		m := c.index(l.Master)
 		switch {

@@ -72,7 +72,11 @@ func (o old) requests(c *netconf.Config) {
 	for _, r := range o.f.Net.Route {
 		switch {
 		case r.Protocol == "dhcp" && r.Family == netconf.IPv4 && r.Type == "unicast":
-			at(r.Interface).DHCP4 = true
+			l := at(r.Interface)
+			l.DHCP4 = true
+			if r.Destination == netconf.Default && o.byMachineID(r) {
+				l.DHCPID = "duid"
+			}
 		case r.Protocol == "ra":
 			at(r.Interface).RA = true
 			for _, h := range r.Hops {
@@ -80,4 +84,15 @@ func (o old) requests(c *netconf.Config) {
 			}
 		}
 	}
+}
+
+// byMachineID reports whether a route is systemd-networkd's, which tells servers
+// an identifier made from the machine ID: it notes that its routes are from DHCP
+// and which source they prefer, and leaves the one to the address's own network
+// to the kernel. NetworkManager does not, and tells the MAC, as dhclient does.
+func (o old) byMachineID(r envscan.Route) bool {
+	return slices.ContainsFunc(o.f.Net.Address, func(a envscan.Address) bool {
+		p, err := netip.ParsePrefix(a.Address)
+		return err == nil && a.Interface == r.Interface && p.Addr().String() == r.Source && !a.NoRoute
+	})
 }

@@ -60,8 +60,10 @@ func readNetworkd(t *testing.T) {
 	if err := json.Unmarshal(doc, &c); err != nil {
 		t.Fatal(err)
 	}
-	settle(t, netconf.Networkd(c))
-	understood(t, start(t))
+	private(t)
+	said, end := start(t, netconf.Networkd(c))
+	defer end()
+	understood(t, said)
 }
 
 // log is what a program says, as it says it.
@@ -103,10 +105,11 @@ func understood(t *testing.T, said *log) {
 }
 
 func compareNetworkd(t *testing.T, m machine) {
+	private(t)
 	plug(t, m, false)
 	want, _ := handover.Network(factsOf(t, m.name))
-	settle(t, netconf.Networkd(want))
-	said := start(t)
+	said, end := start(t, netconf.Networkd(want))
+	defer end()
 	understood(t, said)
 	if m.absent || slices.ContainsFunc(want.Addresses, func(a netconf.Address) bool { return a.Dynamic }) {
 		t.Log("a kind of link, or a server, is not there: only how the files are read was looked at")
@@ -124,25 +127,17 @@ func compareNetworkd(t *testing.T, m machine) {
 	t.Errorf("- as handed over, + as systemd-networkd has it:\n%s\n%s", diff, said)
 }
 
-// settle makes the namespace one that systemd-networkd runs in without udev and
-// D-Bus: as in a container, /sys is read-only. The cards are virtual, and have no
-// permanent address.
-func settle(t *testing.T, files []netconf.File) {
+// private makes the namespace one that systemd-networkd runs in without udev and
+// D-Bus: as in a container, /sys is read-only.
+func private(t *testing.T) {
 	t.Helper()
-	dir := t.TempDir()
-	for _, f := range files {
-		text := strings.ReplaceAll(f.Content, "PermanentMACAddress=", "MACAddress=")
-		if err := os.WriteFile(filepath.Join(dir, filepath.Base(f.Path)), []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
 	umask := unix.Umask(0) // it becomes the user systemd-network
 	defer unix.Umask(umask)
 	err := errors.Join(
 		unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""),
-		unix.Mount(dir, "/etc/systemd/network", "", unix.MS_BIND, ""),
+		unix.Mount("tmpfs", "/etc/systemd/network", "tmpfs", 0, "mode=755"),
 		unix.Mount("tmpfs", "/run", "tmpfs", 0, ""),
-		unix.Mount("tmpfs", "/lib/systemd/network", "tmpfs", 0, ""),
+		unix.Mount("tmpfs", "/lib/systemd/network", "tmpfs", 0, "mode=755"),
 		unix.Mount("sysfs", "/sys", "sysfs", unix.MS_RDONLY, ""),
 		os.MkdirAll("/run/systemd/netif/links", 0o777),
 		os.Mkdir("/run/systemd/netif/leases", 0o777),
@@ -150,24 +145,34 @@ func settle(t *testing.T, files []netconf.File) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := unix.Unmount("/etc/systemd/network", 0); err != nil {
-			t.Error(err)
-		}
-	})
 }
 
-func start(t *testing.T) *log {
+// start has systemd-networkd run with files. The cards are virtual, and have no
+// permanent address.
+func start(t *testing.T, files []netconf.File) (said *log, end func()) {
 	t.Helper()
-	said := &log{}
-	cmd := exec.CommandContext(t.Context(), networkd)
+	const dir = "/etc/systemd/network/"
+	for _, f := range files {
+		text := strings.ReplaceAll(f.Content, "PermanentMACAddress=", "MACAddress=")
+		if err := os.WriteFile(dir+filepath.Base(f.Path), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	said = &log{}
+	cmd := exec.Command(networkd)
 	cmd.Env = []string{"SYSTEMD_LOG_LEVEL=debug", "SYSTEMD_LOG_TARGET=console"}
 	cmd.Stdout, cmd.Stderr = said, said
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = cmd.Wait() }) // it was told to end
-	return said
+	return said, func() {
+		err := errors.Join(cmd.Process.Signal(unix.SIGTERM), cmd.Wait())
+		for _, f := range files {
+			err = errors.Join(err, os.Remove(dir+filepath.Base(f.Path)))
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	}
 }
