@@ -59,6 +59,26 @@ func bitsOf(a netconf.Address) int {
 	return p.Bits()
 }
 
+func addressesOf(c netconf.Config, link string) []netconf.Address {
+	var list []netconf.Address
+	for _, a := range c.Addresses {
+		if a.Link == link {
+			list = append(list, a)
+		}
+	}
+	return list
+}
+
+// hasGlobal6: an interface has an IPv6 address that is good beyond the link.
+func hasGlobal6(index int, have map[owned][]int) bool {
+	for o := range have {
+		if o.index == index && o.addr.Is6() && o.addr.IsGlobalUnicast() {
+			return true
+		}
+	}
+	return false
+}
+
 // setRoutes sets all routes, which changes nothing where they are.
 func (t *takeover) setRoutes(list []seen) {
 	byIndex := indexed(list)

@@ -37,6 +37,7 @@ type takeover struct {
 	problems map[string]*problem
 	clients  map[string]context.CancelFunc // DHCP, by name of the interface
 	fallback bool
+	prepared bool
 }
 
 // problem is something that did not work, the last time that it was tried.
@@ -66,7 +67,6 @@ func newTakeover(n *Network, conf netconf.Config) *takeover {
 
 // run works until ctx ends.
 func (t *takeover) run(ctx context.Context, changed <-chan struct{}) {
-	t.prepare()
 	delay := soonest
 	for ctx.Err() == nil {
 		t.pass(ctx)
@@ -96,15 +96,19 @@ const (
 
 // prepare does what comes before all interfaces.
 func (t *takeover) prepare() {
-	if _, err := os.Stat(proc + "ipv6"); errors.Is(err, os.ErrNotExist) {
-		t.try("load ipv6", t.n.cfg.Need("ipv6"))
-	}
 	// When the first of several addresses in a network goes, the kernel would
 	// remove the others too.
-	t.try("keep addresses", sysctl("ipv4/conf/all/promote_secondaries", "1"))
-	if lo, err := netlink.LinkByName("lo"); err == nil {
-		t.try("set up lo", netlink.LinkSetUp(lo))
+	errs := []error{sysctl("ipv4/conf/all/promote_secondaries", "1")}
+	if _, err := os.Stat(proc + "ipv6"); errors.Is(err, os.ErrNotExist) {
+		errs = append(errs, t.n.cfg.Need("ipv6"))
 	}
+	lo, err := netlink.LinkByName("lo")
+	if err == nil {
+		err = netlink.LinkSetUp(lo)
+	}
+	err = errors.Join(append(errs, err)...)
+	t.prepared = err == nil
+	t.try("prepare", err)
 }
 
 const proc = "/proc/sys/net/"
@@ -118,6 +122,9 @@ func (t *takeover) pass(ctx context.Context) {
 	for _, p := range t.problems {
 		p.passed = false
 	}
+	if !t.prepared {
+		t.prepare()
+	}
 	list, err := t.look()
 	if err == nil {
 		for _, l := range t.conf.Links {
@@ -130,6 +137,7 @@ func (t *takeover) pass(ctx context.Context) {
 	}
 	t.try("list interfaces", err)
 	if err == nil {
+		t.setVLANs(list)
 		have := t.setAddresses(list)
 		t.setRoutes(list)
 		t.setRules()
@@ -203,29 +211,20 @@ func named(list []seen) map[string]seen {
 func (t *takeover) judge(list []seen, have map[owned][]int) {
 	byIndex := indexed(list)
 	for _, l := range t.conf.Links {
-		s, ok := byIndex[t.index[l.Name]]
-		if !ok {
-			continue
-		}
-		var mine []netconf.Address
-		missing := false
-		for _, a := range t.conf.Addresses {
-			if a.Link == l.Name {
-				mine = append(mine, a)
-				missing = missing || !isSet(a, s.index, have)
-			}
-		}
-		done := len(mine) > 0 && !missing && s.carrier
+		s := byIndex[t.index[l.Name]]
+		mine := addressesOf(t.conf, l.Name)
+		missing := func(a netconf.Address) bool { return !isSet(a, s.index, have) }
+		done := s.carrier && len(mine) > 0 && !slices.ContainsFunc(mine, missing)
 		if done && !t.complete[l.Name] {
 			for _, a := range mine {
 				lease := t.lease(a, s)
 				t.n.cfg.Report(s.name, &lease, nil)
 			}
-			if t.served[l.Name] {
-				t.n.online()
-			}
 		}
 		t.complete[l.Name] = done
+		if t.served[l.Name] && (done || s.carrier && l.RA && len(mine) == 0 && hasGlobal6(s.index, have)) {
+			t.n.online()
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package network
 
 import (
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -55,7 +56,7 @@ func TestStatic(t *testing.T) {
 		if l := all["lan"]; l.MTU != 1400 || l.MAC != macA {
 			t.Errorf("%+v", l)
 		}
-		if strings.Contains(strings.Join(all["eth1"].Flags, " "), "UP") {
+		if slices.Contains(all["eth1"].Flags, "UP") {
 			t.Errorf("a card that was not handed over is up: %+v", all["eth1"])
 		}
 		text, err := os.ReadFile(n.cfg.ResolvConf)
@@ -133,6 +134,8 @@ func TestLate(t *testing.T) {
 				{Family: "ipv4", Destination: "default", Hops: []netconf.Hop{
 					{Gateway: "192.0.2.9", Link: "a", Weight: 3}, {Gateway: "198.51.100.9", Link: "b"}}},
 				{Family: "ipv4", Destination: "10.0.0.0/8", Gateway: "192.0.2.9", Link: "a", Source: "198.51.100.1"},
+				{Family: "ipv6", Destination: "2001:db8:9::/48", Hops: []netconf.Hop{{Gateway: "fe80::9", Link: "a", Weight: 2}, {Gateway: "fe80::9", Link: "b"}}},
+				{Family: "ipv4", Destination: "10.9.0.0/16", Gateway: "fe80::9", Link: "b"},
 			},
 		})
 		time.Sleep(50 * time.Millisecond)
@@ -145,6 +148,8 @@ func TestLate(t *testing.T) {
 			return strings.Contains(routes, `default proto static \ nexthop via 192.0.2.9 dev a weight 3 \ nexthop via 198.51.100.9 dev b weight 1`) &&
 				strings.Contains(routes, "10.0.0.0/8 via 192.0.2.9 dev a proto static src 198.51.100.1")
 		})
+		must(t, "route", "10.9.0.0/16 via inet6 fe80::9 dev b")
+		must(t, "-6 route", "nexthop via fe80::9 dev a weight 2")
 		// A card that goes, and comes back elsewhere.
 		ip(t, "link del dev a")
 		p.cable("usb0", macA, "toa")
@@ -322,9 +327,9 @@ func TestFallback(t *testing.T) {
 		n, r := start(t, netconf.Config{
 			Links:     []netconf.Link{card("lan", macA)},
 			Addresses: []netconf.Address{{Link: "lan", Address: "203.0.113.1/24"}},
-		}, func(c *Config) { c.patience = 500 * time.Millisecond })
-		time.Sleep(250 * time.Millisecond)
-		if l := links(t)["eth1"]; strings.Contains(strings.Join(l.Flags, " "), "UP") {
+		}, func(c *Config) { c.patience = time.Second })
+		eventually(t, "the card of before is up", func() bool { return slices.Contains(links(t)["lan"].Flags, "UP") })
+		if l := links(t)["eth1"]; len(r.errors()) == 0 && slices.Contains(l.Flags, "UP") {
 			t.Errorf("too early: %+v", l)
 		}
 		online(t, n)

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"github.com/victorinix/vic/internal/netconf"
@@ -125,7 +127,7 @@ func (t *takeover) create(l netconf.Link) bool {
 	if err == nil && old == 0 {
 		err = create(l, name, lower)
 		t.try("create the "+l.Kind+" "+l.Name, err)
-		if err != nil && l.Kind == netconf.Bond {
+		if err != nil && l.Kind == netconf.Bond && l.Bond != nil {
 			// Better a bond with other settings than none.
 			err = create(plain(l), name, lower)
 		}
@@ -180,4 +182,34 @@ func indexOf(name string) (int, error) {
 		return 0, err
 	}
 	return l.Attrs().Index, nil
+}
+
+// setVLANs has a bridge that filters by VLAN let those through that stand on it.
+// Which others its ports had is not handed over: they are not this machine's.
+func (t *takeover) setVLANs(list []seen) {
+	for _, v := range t.conf.Links {
+		bridge, ok := t.index[v.Lower]
+		if v.Kind != netconf.VLAN || !ok || !filters(t.conf, v.Lower) {
+			continue
+		}
+		have, err := netlink.BridgeVlanList()
+		for _, s := range list {
+			if err == nil && (s.index == bridge || s.master == bridge) && !lets(have[int32(s.index)], v.ID) {
+				link := &netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Index: s.index}}
+				err = netlink.BridgeVlanAdd(link, uint16(v.ID), false, false, s.index == bridge, s.index != bridge)
+			}
+		}
+		t.try(fmt.Sprintf("let VLAN %d through %s", v.ID, v.Lower), err)
+	}
+}
+
+func lets(vlans []*nl.BridgeVlanInfo, id int64) bool {
+	return slices.ContainsFunc(vlans, func(v *nl.BridgeVlanInfo) bool { return int64(v.Vid) == id })
+}
+
+// filters: the link is a bridge that filters by VLAN.
+func filters(c netconf.Config, name string) bool {
+	return slices.ContainsFunc(c.Links, func(l netconf.Link) bool {
+		return l.Name == name && l.Bridge != nil && l.Bridge.VLANFiltering
+	})
 }

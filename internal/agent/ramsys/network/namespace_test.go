@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -26,6 +27,10 @@ import (
 // inside is set to the name of a test in the process that runs it in a network
 // namespace of its own.
 const inside = "VIC_TEST_NAMESPACE"
+
+// patient is how long a test waits for what takes a second: the machine may be
+// an emulated one.
+const patient = 20 * time.Second
 
 // namespace runs body in a network namespace of its own: the kernel's own
 // answers, judged by iproute2.
@@ -78,6 +83,9 @@ func must(t *testing.T, args string, lines ...string) {
 		if !hasLine(got, want) {
 			t.Errorf("ip %s: no line with %q in\n%s", args, want, got)
 		}
+	}
+	if all := slices.Sorted(strings.Lines(got)); len(slices.Compact(slices.Clone(all))) != len(all) {
+		t.Errorf("ip %s: something is there twice:\n%s", args, got)
 	}
 }
 
@@ -211,7 +219,7 @@ func (p peer) reach(addr string) {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(p.t.Context(), 3*time.Second)
+	ctx, cancel := context.WithTimeout(p.t.Context(), patient)
 	defer cancel()
 	if out, err := p.command(ctx, "exec 3<>/dev/tcp/"+addr+"/"+port).CombinedOutput(); err != nil {
 		p.t.Errorf("%s is not reached: %v %s", addr, err, out)
@@ -241,13 +249,18 @@ func (r *told) errors() []string {
 	return r.errs
 }
 
-// start has a takeover at work, whose cards are the veths and dummies. It ends
-// with the test.
+// start has a takeover at work, whose cards are the veths. It ends with the test.
 func start(t *testing.T, conf netconf.Config, change ...func(*Config)) (*Network, *told) {
 	t.Helper()
 	if err := conf.Validate(); err != nil {
 		t.Fatal(err)
 	}
+	return begin(t, conf, change...)
+}
+
+// begin is start for what is not valid.
+func begin(t *testing.T, conf netconf.Config, change ...func(*Config)) (*Network, *told) {
+	t.Helper()
 	var r told
 	cfg := Config{
 		Sys: t.TempDir(), ResolvConf: filepath.Join(t.TempDir(), "resolv.conf"), Report: r.report, Handover: &conf,
@@ -271,7 +284,7 @@ func start(t *testing.T, conf netconf.Config, change ...func(*Config)) (*Network
 // online waits for that.
 func online(t *testing.T, n *Network) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patient)
 	defer cancel()
 	if err := n.Wait(ctx); err != nil {
 		t.Fatalf("%v\n%s%s", err, shown(t, "link"), shown(t, "address"))
@@ -281,9 +294,9 @@ func online(t *testing.T, n *Network) {
 // eventually waits for a condition.
 func eventually(t *testing.T, what string, met func() bool) {
 	t.Helper()
-	for end := time.Now().Add(4 * time.Second); !met(); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(patient); !met(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("not so after 4 s: %s\n%s%s%s", what, shown(t, "link"), shown(t, "address"), shown(t, "route"))
+			t.Fatalf("not so in time: %s\n%s%s%s", what, shown(t, "link"), shown(t, "address"), shown(t, "route"))
 		}
 	}
 }
