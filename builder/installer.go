@@ -143,7 +143,10 @@ func (b *installerBuild) system(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	files, _, err := initramfs.ModuleFiles(initramfs.Config{Modules: b.kernel.modules(), Release: b.kernel.Release, Sets: b.chosen.all, Firmware: firmware})
+	// Mounted, the image lies over the initramfs, whose modules stay visible.
+	files, _, err := initramfs.ModuleFiles(initramfs.Config{
+		Modules: b.kernel.modules(), Release: b.kernel.Release, Sets: b.chosen.all, Elsewhere: b.chosen.early, Firmware: firmware,
+	})
 	if err != nil {
 		return err
 	}
@@ -244,7 +247,9 @@ func newSystemRef(path string) (systemRef, error) {
 	return ref, nil
 }
 
-func (b *installerBuild) initramfs(context.Context) error {
+// initramfs writes two archives: vic-init, which is the same in all bundles, and
+// what belongs to this one.
+func (b *installerBuild) initramfs(ctx context.Context) error {
 	system, err := newSystemRef(b.out.path(SystemFile))
 	if err != nil {
 		return err
@@ -253,19 +258,35 @@ func (b *installerBuild) initramfs(context.Context) error {
 	if err != nil {
 		return err
 	}
-	cfg, err := b.initramfsConfig(append(systemLinks(), initramfs.Regular("vic/system.json", 0o644, append(ref, '\n')))...)
+	zstd, err := newCompressor(ctx, b.env)
 	if err != nil {
 		return err
 	}
-	var contents initramfs.Contents
-	err = b.out.write(InitramfsFile, func(f *os.File) (err error) {
-		contents, err = initramfs.Write(f, cfg)
+	first, err := b.initConfig()
+	if err != nil {
 		return err
+	}
+	first.Compress = zstd.packOnce
+	own := initramfs.Config{
+		Modules: b.kernel.modules(), Release: b.kernel.Release, Sets: b.chosen.early, Time: b.env.Time,
+		Files:     append(systemLinks(), initramfs.Regular("vic/system.json", 0o644, append(ref, '\n'))),
+		Continues: true, Compress: zstd.pack,
+	}
+	var weights []Part
+	err = b.out.write(InitramfsFile, func(f *os.File) error {
+		for _, cfg := range []initramfs.Config{first, own} {
+			contents, err := initramfs.Write(f, cfg)
+			if err != nil {
+				return err
+			}
+			parts, err := initramfsWeights(contents)
+			if err != nil {
+				return err
+			}
+			weights = append(weights, parts...)
+		}
+		return nil
 	})
-	if err != nil {
-		return err
-	}
-	weights, err := initramfsWeights(contents, cfg)
 	if err != nil {
 		return err
 	}
@@ -283,19 +304,13 @@ func systemLinks() []initramfs.File {
 	return links
 }
 
-func (b *installerBuild) initramfsConfig(files ...initramfs.File) (initramfs.Config, error) {
+func (b *installerBuild) initConfig() (initramfs.Config, error) {
 	init, err := programs.Init(b.spec.Arch)
 	if err != nil {
 		return initramfs.Config{}, err
 	}
 	commands, err := programs.Commands(b.spec.Arch)
-	if err != nil {
-		return initramfs.Config{}, err
-	}
-	return initramfs.Config{
-		Init: init, Commands: commands, Modules: b.kernel.modules(), Release: b.kernel.Release,
-		Sets: b.chosen.early, Files: files, Time: b.env.Time,
-	}, nil
+	return initramfs.Config{Init: init, Commands: commands, Time: b.env.Time}, err
 }
 
 // describe writes lock.json and bundle.json, which names all the others.

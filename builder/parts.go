@@ -115,9 +115,9 @@ func treeWeights(t *deb.Tree, packages []deb.Package) ([]Part, error) {
 	return parts, err
 }
 
-// initramfsWeights weighs the entries of an initramfs: the busybox is nearly
-// all of it, and modules are compressed already.
-func initramfsWeights(c initramfs.Contents, cfg initramfs.Config) ([]Part, error) {
+// initramfsWeights weighs the entries of an archive; together they are as heavy
+// as it is.
+func initramfsWeights(c initramfs.Contents) ([]Part, error) {
 	w, err := newWeigher()
 	if err != nil {
 		return nil, err
@@ -125,11 +125,15 @@ func initramfsWeights(c initramfs.Contents, cfg initramfs.Config) ([]Part, error
 	defer w.enc.Close()
 	var parts []Part
 	for _, e := range c.Entries {
-		p := Part{Origin: fileOrigin(e.Origin, e.Path), Size: max(e.Size, 1), Raw: e.Size, Files: 1}
-		if e.Origin == initramfs.OriginInit && e.Size > 0 {
-			p = w.part(p.Origin, cfg.Init)
+		p := Part{Origin: fileOrigin(e.Origin, e.Path), Size: 1, Raw: e.Size, Files: 1}
+		if e.Size > 0 {
+			b := make([]byte, e.Size)
+			if _, err := io.ReadFull(io.NewSectionReader(e.Data, 0, e.Size), b); err != nil {
+				return nil, fmt.Errorf("weigh %s: %w", e.Path, err)
+			}
+			p = w.part(p.Origin, b)
 		}
 		parts = append(parts, p)
 	}
-	return parts, nil
+	return scale(parts, c.Compressed), nil
 }

@@ -2,7 +2,8 @@
 // the busybox with vic-init, kernel modules chosen by set, the firmware they
 // ask for, and further segments after it.
 //
-//	zstd( newc archive: /init /bbin /dev /usr/lib/modules /usr/lib/firmware )   Write
+//	zstd( newc archive: /init /bbin /dev )                                      Write
+//	zstd( newc archive: /usr/lib/modules /usr/lib/firmware )                    Write, or in one with the first
 //	newc archive: the system erofs                                             WriteSegment
 //	newc archive: the request, secrets                                         WriteSegment
 //
@@ -12,6 +13,7 @@
 package initramfs
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -38,6 +40,9 @@ type Config struct {
 	Release string
 	// Sets are the module sets (see Sets) or single modules to put in.
 	Sets []string
+	// Elsewhere are sets whose modules another archive has, unpacked, below the
+	// same path: ModuleFiles has them in its index alone.
+	Elsewhere []string
 	// Firmware is a tree whose root is usr/lib/firmware elsewhere. Only what
 	// the chosen modules ask for is taken. Nil means no firmware.
 	Firmware fs.FS
@@ -45,6 +50,12 @@ type Config struct {
 	Files []File
 	// Time is the modification time of every entry.
 	Time time.Time
+	// Continues leaves out the mount points and device nodes: another archive
+	// that comes before this one has them.
+	Continues bool
+	// Compress makes one zstd frame of the archive; nil: in Go, quickly. Its
+	// window must not be larger than 8 MiB, which the kernel allocates.
+	Compress func(archive []byte) ([]byte, error)
 }
 
 // Origins of entries.
@@ -67,6 +78,8 @@ type Entry struct {
 	SHA256 string `json:"sha256,omitempty"`
 	// Link is the target of a symbolic link.
 	Link string `json:"link,omitempty"`
+	// Data is a regular file's content.
+	Data io.ReaderAt `json:"-"`
 }
 
 // Contents lists what an archive holds, sorted by path.
@@ -82,13 +95,16 @@ type Contents struct {
 }
 
 // Write writes the initramfs of c, compressed with zstd, its length a
-// multiple of 512 so that a WriteSegment may follow.
+// multiple of 512 so that a WriteSegment, or another Write, may follow.
 func Write(w io.Writer, c Config) (Contents, error) {
 	var contents Contents
 	if c.Init != nil && !slices.Contains(c.Commands, initCommand) {
 		return contents, fmt.Errorf("write initramfs: the busybox has no command %s to be /init", initCommand)
 	}
-	files := append(skeleton(), c.busybox()...)
+	files := c.busybox()
+	if !c.Continues {
+		files = append(skeleton(), files...)
+	}
 	modules, missing, err := ModuleFiles(c)
 	if err != nil {
 		return contents, err
@@ -104,27 +120,39 @@ func Write(w io.Writer, c Config) (Contents, error) {
 		}
 		files = append(files, f)
 	}
-	out := &counter{w: w}
-	enc, err := zstd.NewWriter(out, zstd.WithEncoderLevel(zstd.SpeedBestCompression),
-		zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(window))
+	var archive bytes.Buffer
+	written, err := writeArchive(&archive, files, c.Time)
 	if err != nil {
-		return contents, fmt.Errorf("compress initramfs: %w", err)
-	}
-	plain := &counter{w: enc}
-	written, err := writeArchive(plain, files, c.Time)
-	if err != nil {
-		enc.Close()
 		return contents, err
 	}
-	if err := enc.Close(); err != nil {
+	compress := c.Compress
+	if compress == nil {
+		compress = compressInGo
+	}
+	packed, err := compress(archive.Bytes())
+	if err != nil {
 		return contents, fmt.Errorf("compress initramfs: %w", err)
+	}
+	out := &counter{w: w}
+	if _, err := out.Write(packed); err != nil {
+		return contents, fmt.Errorf("write initramfs: %w", err)
 	}
 	if err := out.align(); err != nil {
 		return contents, fmt.Errorf("pad initramfs: %w", err)
 	}
-	contents.Size, contents.Compressed = plain.n, out.n
+	contents.Size, contents.Compressed = int64(archive.Len()), out.n
 	contents.Entries, err = describe(written)
 	return contents, err
+}
+
+func compressInGo(archive []byte) ([]byte, error) {
+	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedBestCompression),
+		zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(window))
+	if err != nil {
+		return nil, err
+	}
+	defer enc.Close()
+	return enc.EncodeAll(archive, nil), nil
 }
 
 // window is how far back the compressor looks. The kernel allocates as much
@@ -188,7 +216,7 @@ func describe(files []File) ([]Entry, error) {
 					return nil, fmt.Errorf("hash %s: %w", f.Path, err)
 				}
 			}
-			e.Size, e.SHA256 = f.Size, hex.EncodeToString(sum.Sum(nil))
+			e.Size, e.Data, e.SHA256 = f.Size, f.Data, hex.EncodeToString(sum.Sum(nil))
 		}
 		entries = append(entries, e)
 	}

@@ -1,10 +1,13 @@
 package initramfs
 
 import (
+	"bytes"
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"sort"
+	"strings"
 )
 
 // ModuleFiles are the modules that c chooses, with their dependencies, index
@@ -28,20 +31,49 @@ func ModuleFiles(c Config) (files []File, missing []string, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	elsewhere, err := t.selectSets(c.Elsewhere)
+	if err != nil {
+		return nil, nil, err
+	}
+	index := t.restricted(slices.Concat(chosen, elsewhere))
+	index[fileDep] = withUnpacked(index[fileDep], elsewhere)
 	root := path.Join("usr/lib/modules", c.Release)
 	for _, p := range chosen {
+		if slices.Contains(elsewhere, p) {
+			continue
+		}
 		f, err := readFile(c.Modules, p, path.Join(root, p), OriginModule)
 		if err != nil {
 			return nil, nil, fmt.Errorf("read kernel module: %w", err)
 		}
 		files = append(files, f)
 	}
-	files = append(files, indexFiles(root, t.restricted(chosen))...)
+	files = append(files, indexFiles(root, index)...)
 	if c.Firmware == nil {
 		return files, nil, nil
 	}
 	firmware, missing, err := c.firmwareFiles(chosen)
 	return append(files, firmware...), missing, err
+}
+
+// withUnpacked is modules.dep with some of the modules unpacked.
+func withUnpacked(dep []byte, unpacked []string) []byte {
+	var out bytes.Buffer
+	lines(dep, func(line string) {
+		words := strings.Split(line, " ")
+		for i, w := range words {
+			name, colon := strings.CutSuffix(w, ":")
+			if !slices.Contains(unpacked, name) {
+				continue
+			}
+			words[i] = compressedModule.ReplaceAllString(name, "$1")
+			if colon {
+				words[i] += ":"
+			}
+		}
+		out.WriteString(strings.Join(words, " ") + "\n")
+	})
+	return out.Bytes()
 }
 
 func indexFiles(root string, index map[string][]byte) []File {
