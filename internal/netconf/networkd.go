@@ -30,6 +30,16 @@ func (u *unit) section(name string, pairs ...string) {
 	u.set(pairs...)
 }
 
+// optional begins a section that is only there for what it holds.
+func (u *unit) optional(name string, pairs ...string) {
+	for i := 1; i < len(pairs); i += 2 {
+		if pairs[i] != "" {
+			u.section(name, pairs...)
+			return
+		}
+	}
+}
+
 func (u *unit) set(pairs ...string) {
 	for i := 0; i+1 < len(pairs); i += 2 {
 		if pairs[i+1] != "" {
@@ -165,9 +175,7 @@ func (c Config) networkFile(l Link) *unit {
 	if !c.online(l) { // a machine is on the network by what has addresses
 		link = append(link, "RequiredForOnline", "no")
 	}
-	if len(strings.Join(link, "")) > len("MACAddressMTUBytes") {
-		u.section("Link", link...)
-	}
+	u.optional("Link", link...)
 	u.section("Network", c.network(l)...)
 	for _, a := range c.Addresses {
 		if a.Link == l.Name && !a.Dynamic {
@@ -267,26 +275,26 @@ func (c Config) asks(u *unit, l Link) {
 	if !l.DHCP6 { // which a router can order otherwise
 		pairs = append(pairs, "DHCPv6Client", "no")
 	}
+	made := "no" // addresses from the router's prefixes
 	for _, a := range c.Addresses {
-		if id, ok := a.identifier(); ok && a.Link == l.Name {
+		p, err := netip.ParsePrefix(a.Address)
+		if err != nil || a.Link != l.Name || !a.Dynamic || !p.Addr().Is6() || p.IsSingleIP() {
+			continue
+		}
+		made = ""
+		if id, ok := identifier(p); ok {
 			pairs = append(pairs, "Token", "static:"+id)
 		}
 	}
-	if len(strings.Join(pairs, "")) > len("RouteMetricRouteTable") {
-		u.section("IPv6AcceptRA", pairs...)
-	}
+	u.optional("IPv6AcceptRA", append(pairs, "UseAutonomousPrefix", made)...)
 }
 
 // identifier is the lower half of an address from a router's prefix, where it was
 // not made from the MAC (RFC 4291, appendix A), as systemd-networkd does by
 // itself.
-func (a Address) identifier() (string, bool) {
-	p, err := netip.ParsePrefix(a.Address)
-	if err != nil || !a.Dynamic || !p.Addr().Is6() || p.Bits() != 64 {
-		return "", false
-	}
+func identifier(p netip.Prefix) (string, bool) {
 	b := p.Addr().As16()
-	if binary.BigEndian.Uint16(b[11:]) == 0xfffe {
+	if p.Bits() != 64 || binary.BigEndian.Uint16(b[11:]) == 0xfffe {
 		return "", false
 	}
 	clear(b[:8])

@@ -3,7 +3,6 @@ package netconf
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"net/netip"
 	"regexp"
 	"slices"
@@ -197,10 +196,6 @@ func (c Config) stable(name string) string {
 // Rename returns the document with other names for links: of those in names, by
 // the old ones.
 func (c Config) Rename(names map[string]string) Config {
-	if len(names) == 0 {
-		return c
-	}
-	names = maps.Clone(names)
 	rename := func(s *string) {
 		if n, ok := names[*s]; ok {
 			*s = n
@@ -208,15 +203,7 @@ func (c Config) Rename(names map[string]string) Config {
 	}
 	c.Links, c.Addresses, c.Routes, c.Rules = slices.Clone(c.Links), slices.Clone(c.Addresses), slices.Clone(c.Routes), slices.Clone(c.Rules)
 	for i := range c.Links {
-		l := &c.Links[i]
-		rename(&l.Name)
-		rename(&l.Master)
-		rename(&l.Lower)
-		if l.Bond != nil {
-			b := *l.Bond
-			rename(&b.Primary)
-			l.Bond = &b
-		}
+		c.Links[i].rename(rename)
 	}
 	for i := range c.Addresses {
 		rename(&c.Addresses[i].Link)
@@ -240,4 +227,15 @@ func (c Config) Rename(names map[string]string) Config {
 		}
 	}
 	return c
+}
+
+func (l *Link) rename(rename func(*string)) {
+	rename(&l.Name)
+	rename(&l.Master)
+	rename(&l.Lower)
+	if l.Bond != nil {
+		b := *l.Bond
+		rename(&b.Primary)
+		l.Bond = &b
+	}
 }

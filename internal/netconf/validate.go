@@ -81,18 +81,7 @@ func (c Config) validateLink(i int) []error {
 	p.validateMAC(l.MAC)
 	p.unless(l.MTU == 0 || l.MTU >= 68 && l.MTU <= 65536, "MTU %d must be from 68 to 65536", l.MTU)
 	p.oneOf("dhcpID", l.DHCPID, "mac", "duid")
-	if l.Master != "" {
-		m := c.index(l.Master)
-		switch {
-		case m < 0:
-			p.add("no link %q to be a port of", l.Master)
-		case c.Links[m].Kind != Bond && c.Links[m].Kind != Bridge:
-			p.add("%s is no bond and no bridge that it could be a port of", l.Master)
-		case m <= i:
-			p.add("%s, which it is a port of, must come after it", l.Master)
-		}
-		p.unless(!l.DHCP4 && !l.DHCP6 && !l.RA, "a port of %s cannot ask for addresses", l.Master)
-	}
+	c.validateMaster(p, i)
 	p.unless((l.NIC != nil) == (l.Kind == Physical), "a link is a network card if and only if its kind is %s", Physical)
 	p.unless(l.Bond == nil || l.Kind == Bond, "settings of a bond on a link that is none")
 	p.unless(l.Bridge == nil || l.Kind == Bridge, "settings of a bridge on a link that is none")
@@ -117,6 +106,23 @@ func (c Config) validateLink(i int) []error {
 		p.add("unknown kind %q", l.Kind)
 	}
 	return p.errs
+}
+
+func (c Config) validateMaster(p *problems, i int) {
+	l := c.Links[i]
+	if l.Master == "" {
+		return
+	}
+	m := c.index(l.Master)
+	switch {
+	case m < 0:
+		p.add("no link %q to be a port of", l.Master)
+	case c.Links[m].Kind != Bond && c.Links[m].Kind != Bridge:
+		p.add("%s is no bond and no bridge that it could be a port of", l.Master)
+	case m <= i:
+		p.add("%s, which it is a port of, must come after it", l.Master)
+	}
+	p.unless(!l.DHCP4 && !l.DHCP6 && !l.RA, "a port of %s cannot ask for addresses", l.Master)
 }
 
 func (p *problems) validateMAC(mac string) {
