@@ -168,7 +168,7 @@ func TestReleased(t *testing.T) {
 // watchdog is stopped.
 func TestNoReturn(t *testing.T) {
 	tr := newTrial(t, time.Hour)
-	d := newDog("i6300esb watchdog, 60 s")
+	d := newDog("i6300esb, 60 s")
 	tr.sentry.choose = func(dog, func(string) error) (dog, error) { return d, nil }
 	tr.start()
 	tr.agent.notice(noticeDevices)
@@ -186,7 +186,7 @@ func TestNoReturn(t *testing.T) {
 	if strings.Contains(tr.answers.String(), `"left":1`) || tr.probation.left() != 0 {
 		t.Errorf("the probation goes on: %s", tr.answers)
 	}
-	if !tr.events.has("enter watchdog done i6300esb watchdog, 60 s") {
+	if !tr.events.has("enter watchdog done i6300esb, 60 s") {
 		t.Errorf("events: %v", tr.events.lines)
 	}
 }
@@ -199,7 +199,7 @@ func TestPings(t *testing.T) {
 		disarmed int
 	}{unix.SIGINT: {request.FinishReboot, 0}, unix.SIGTERM: {request.FinishPoweroff, 1}} {
 		tr := newTrial(t, time.Hour)
-		d := newDog("softdog watchdog, 60 s")
+		d := newDog("softdog, 60 s")
 		d.every = 5 * time.Millisecond
 		tr.sentry.choose = func(dog, func(string) error) (dog, error) { return d, nil }
 		tr.start()
@@ -222,7 +222,7 @@ func TestPings(t *testing.T) {
 }
 
 func TestSentryCannotStop(t *testing.T) {
-	events, d := &told{}, newDog("x watchdog, 60 s")
+	events, d := &told{}, newDog("x, 60 s")
 	d.every, d.err = 2*time.Millisecond, fmt.Errorf("disarm watchdog0: %w", watchdog.ErrNoWayOut)
 	s := &sentry{sink: events, choose: func(dog, func(string) error) (dog, error) { return d, nil }}
 	s.arm(true)
@@ -237,7 +237,7 @@ func TestSentryCannotStop(t *testing.T) {
 
 // Where there is no hardware, softdog is loaded once all devices have drivers.
 func TestSentryLoadsSoftdog(t *testing.T) {
-	events, d := &told{}, newDog("softdog watchdog, 60 s")
+	events, d := &told{}, newDog("softdog, 60 s")
 	loaded, probing := false, make(chan syscall.WaitStatus, 1)
 	var asked []string
 	s := &sentry{sink: events,
@@ -264,7 +264,7 @@ func TestSentryLoadsSoftdog(t *testing.T) {
 	loaded = true
 	probing <- 0
 	s.moduleLoaded(<-s.module())
-	if s.dog != d || len(events.lines) != 1 || !events.has("watchdog done softdog watchdog, 60 s") {
+	if s.dog != d || len(events.lines) != 1 || !events.has("watchdog done softdog, 60 s") {
 		t.Errorf("armed %v, events %v", s.dog, events.lines)
 	}
 }

@@ -218,11 +218,13 @@ func (w *Watchdog) Disarm() error {
 	return fmt.Errorf("disarm %s: %w", w.device.name, ErrNoWayOut)
 }
 
-// String names the watchdog and its timeout: "i6300esb watchdog, 60 s".
+// String names the watchdog and its timeout: "iTCO_wdt, 60 s". Not all drivers
+// say which device they are for: then it is what the driver calls it, "i6300ESB
+// timer, 60 s".
 func (w *Watchdog) String() string {
 	name := cmp.Or(w.device.driver, w.device.identity, w.device.name)
 	if w.device.software() {
 		name = softModule
 	}
-	return fmt.Sprintf("%s watchdog, %d s", name, int(w.timeout/time.Second))
+	return fmt.Sprintf("%s, %d s", name, int(w.timeout/time.Second))
 }

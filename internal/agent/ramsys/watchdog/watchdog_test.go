@@ -108,14 +108,15 @@ func TestArm(t *testing.T) {
 		want    string // "": none
 		problem string
 	}{
-		{"hardware before softdog", map[string]*fake{"watchdog0": soft(), "watchdog1": i6300()}, "i6300esb watchdog, 60 s", ""},
-		{"softdog alone", map[string]*fake{"watchdog0": soft()}, "softdog watchdog, 60 s", ""},
-		{"by number", map[string]*fake{"watchdog10": i6300(), "watchdog9": {identity: "SP5100 TCO timer", driver: "sp5100-tco"}}, "sp5100-tco watchdog, 60 s", ""},
-		{"39 s at most", map[string]*fake{"watchdog0": {identity: "iTCO_wdt", driver: "iTCO_wdt", longest: 39}}, "iTCO_wdt watchdog, 30 s", ""},
-		{"fixed", map[string]*fake{"watchdog0": {identity: "Fixed", fixed: 17}}, "Fixed watchdog, 17 s", ""},
-		{"used by somebody", map[string]*fake{"watchdog0": {identity: "x", driver: "x", busy: true}, "watchdog1": i6300()}, "i6300esb watchdog, 60 s", "busy"},
-		{"hardware is used, softdog is not", map[string]*fake{"watchdog0": {identity: "x", busy: true}, "watchdog1": soft()}, "softdog watchdog, 60 s", "busy"},
-		{"no timeout is right", map[string]*fake{"watchdog0": {identity: "x", longest: -1}, "watchdog1": soft()}, "softdog watchdog, 60 s", "set timeout of watchdog0"},
+		{"hardware before softdog", map[string]*fake{"watchdog0": soft(), "watchdog1": i6300()}, "i6300esb, 60 s", ""},
+		{"softdog alone", map[string]*fake{"watchdog0": soft()}, "softdog, 60 s", ""},
+		{"by number", map[string]*fake{"watchdog10": i6300(), "watchdog9": {identity: "SP5100 TCO timer", driver: "sp5100-tco"}}, "sp5100-tco, 60 s", ""},
+		{"39 s at most", map[string]*fake{"watchdog0": {identity: "iTCO_wdt", driver: "iTCO_wdt", longest: 39}}, "iTCO_wdt, 30 s", ""},
+		{"of no device", map[string]*fake{"watchdog0": {identity: "i6300ESB timer"}}, "i6300ESB timer, 60 s", ""},
+		{"fixed", map[string]*fake{"watchdog0": {identity: "Fixed", fixed: 17}}, "Fixed, 17 s", ""},
+		{"used by somebody", map[string]*fake{"watchdog0": {identity: "x", driver: "x", busy: true}, "watchdog1": i6300()}, "i6300esb, 60 s", "busy"},
+		{"hardware is used, softdog is not", map[string]*fake{"watchdog0": {identity: "x", busy: true}, "watchdog1": soft()}, "softdog, 60 s", "busy"},
+		{"no timeout is right", map[string]*fake{"watchdog0": {identity: "x", longest: -1}, "watchdog1": soft()}, "softdog, 60 s", "set timeout of watchdog0"},
 		{"nothing", nil, "", "softdog: no such module"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -152,7 +153,7 @@ func TestArmLoadsSoftdog(t *testing.T) {
 		return nil
 	}
 	w, err := Arm(cfg)
-	if err != nil || w.String() != "softdog watchdog, 60 s" || len(loaded) != 1 || loaded[0] != "softdog" {
+	if err != nil || w.String() != "softdog, 60 s" || len(loaded) != 1 || loaded[0] != "softdog" {
 		t.Errorf("got %v, %v after loading %v", w, err, loaded)
 	}
 }
@@ -179,7 +180,7 @@ func TestBetter(t *testing.T) {
 	devices["watchdog1"] = i6300()
 	add(t, cfg.Sys, "watchdog1", devices["watchdog1"])
 	better, err := w.Better()
-	if err != nil || better.String() != "i6300esb watchdog, 60 s" || devices["watchdog0"].released != 1 {
+	if err != nil || better.String() != "i6300esb, 60 s" || devices["watchdog0"].released != 1 {
 		t.Fatalf("got %v, %v; softdog was released %d times", better, err, devices["watchdog0"].released)
 	}
 	if same, err := better.Better(); same != better || err != nil {
