@@ -84,7 +84,17 @@ func run(ctx context.Context, env ramsys.Env, req request.Request, secrets secre
 	if d := env.Delivery; d != nil {
 		cfg.Verified, cfg.Proceed, cfg.Receive, cfg.HostKeys = d.Verified, d.Proceed, d.Receive, handover.KeyDir
 	}
-	return p.Finish, execute(ctx, cfg)
+	return finishOf(env, p.Finish, phases), execute(ctx, cfg)
+}
+
+// finishOf is what the machine does after the run. One whose request was
+// delivered stays when there is no new system to start: its client goes on, or
+// has it leave.
+func finishOf(env ramsys.Env, finish string, phases []event.Phase) string {
+	if env.Delivery != nil && !event.Reaches(phases, event.Finish) {
+		return request.FinishStay
+	}
+	return finish
 }
 
 func requested(env ramsys.Env) (request.Request, secret.Set, error) {

@@ -299,6 +299,25 @@ func TestVerbsRefuse(t *testing.T) {
 	}
 }
 
+func TestFinishOfADelivery(t *testing.T) {
+	for _, tt := range []struct {
+		delivered bool
+		phases    []event.Phase
+		want      string
+	}{
+		{true, nil, "reboot"}, {true, []event.Phase{event.Verify}, "stay"}, {true, []event.Phase{event.Verify, event.Partition}, "stay"},
+		{true, event.Phases(), "reboot"}, {false, []event.Phase{event.Verify}, "reboot"},
+	} {
+		var env ramsys.Env
+		if tt.delivered {
+			env.Delivery = &control.Delivery{}
+		}
+		if got := finishOf(env, "reboot", tt.phases); got != tt.want {
+			t.Errorf("%+v: got %s", tt, got)
+		}
+	}
+}
+
 // A request that was delivered is run as one that came with the system is.
 func TestRunOfADelivery(t *testing.T) {
 	d := newDriver(t)

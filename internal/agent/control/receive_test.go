@@ -253,11 +253,11 @@ func TestNobodySends(t *testing.T) {
 
 // Bytes that come slowly are bytes.
 func TestSlowIsNotIdle(t *testing.T) {
-	r := newReceiving(t, 10, func(c *control.Config) { c.Idle = 200 * time.Millisecond })
+	r := newReceiving(t, 10, func(c *control.Config) { c.Idle = 800 * time.Millisecond })
 	in, out := io.Pipe()
 	go func() {
 		for range 10 {
-			time.Sleep(50 * time.Millisecond)
+			time.Sleep(100 * time.Millisecond)
 			_, _ = out.Write([]byte("x"))
 		}
 	}()
