@@ -17,6 +17,9 @@ import (
 func (t *takeover) setAddresses(list []seen) map[owned][]int {
 	have, err := addresses()
 	t.try("list addresses", err)
+	if err != nil {
+		return nil // and the next pass asks again
+	}
 	byIndex := indexed(list)
 	for _, a := range t.conf.Addresses {
 		s, ok := byIndex[t.index[a.Link]]

@@ -22,6 +22,29 @@ const (
 	attempts     = 4
 )
 
+// A client is a DHCP client at work.
+type client struct {
+	stop  context.CancelFunc
+	ended chan struct{}
+}
+
+func (n *Network) startClient(ctx context.Context, link netlink.Link, wish netip.Addr) client {
+	ctx, stop := context.WithCancel(ctx)
+	c := client{stop, make(chan struct{})}
+	go func() {
+		defer close(c.ended)
+		n.keepLease(ctx, link, wish)
+	}()
+	return c
+}
+
+// end returns when the lease is taken back: the next client of the same
+// interface must not lose its own to that.
+func (c client) end() {
+	c.stop()
+	<-c.ended
+}
+
 // keepLease gets and renews the lease of one interface until ctx ends, which
 // is when the carrier is lost. It asks for the address wish, if there is one.
 func (n *Network) keepLease(ctx context.Context, link netlink.Link, wish netip.Addr) {
@@ -135,7 +158,7 @@ func (n *Network) apply(l Lease) error {
 	if err != nil {
 		return fmt.Errorf("find %s: %w", l.Interface, err)
 	}
-	if l.MTU != 0 && l.MTU != link.Attrs().MTU && n.cfg.Handover == nil {
+	if l.MTU != 0 && l.MTU != link.Attrs().MTU && !n.handedOn(l.Index) {
 		if err := netlink.LinkSetMTU(link, l.MTU); err != nil {
 			return fmt.Errorf("set MTU %d on %s: %w", l.MTU, l.Interface, err)
 		}

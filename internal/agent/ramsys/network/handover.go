@@ -35,7 +35,7 @@ type takeover struct {
 	first    map[int]sight  // of each interface
 	complete map[string]bool
 	problems map[string]*problem
-	clients  map[string]context.CancelFunc // DHCP, by name of the interface
+	clients  map[int]client // DHCP, by index of the interface
 	fallback bool
 	prepared bool
 }
@@ -57,7 +57,7 @@ func newTakeover(n *Network, conf netconf.Config) *takeover {
 		n: n, conf: conf, ra: map[string]bool{}, served: served(conf), started: time.Now(),
 		patience: patience(conf, n.cfg.patience),
 		index:    map[string]int{}, first: map[int]sight{}, complete: map[string]bool{},
-		problems: map[string]*problem{}, clients: map[string]context.CancelFunc{},
+		problems: map[string]*problem{}, clients: map[int]client{},
 	}
 	for _, l := range conf.Links {
 		t.ra[l.Name] = l.RA
@@ -67,29 +67,34 @@ func newTakeover(n *Network, conf netconf.Config) *takeover {
 
 // run works until ctx ends.
 func (t *takeover) run(ctx context.Context, changed <-chan struct{}) {
-	delay := soonest
+	delay, inRow := soonest, 0
 	for ctx.Err() == nil {
 		t.pass(ctx)
 		select {
 		case <-changed:
 			delay = soonest
 			pause(ctx, settle) // one change seldom comes alone
+			if inRow++; inRow > often {
+				pause(ctx, calm) // a card that plays dead, or a driver that forgets what it was told
+			}
 			select {
 			case <-changed:
 			default:
 			}
 		case <-time.After(delay):
-			delay = min(2*delay, longest)
+			delay, inRow = min(2*delay, longest), 0
 		case <-ctx.Done():
 		}
 	}
-	for _, stop := range t.clients {
-		stop()
+	for _, c := range t.clients {
+		c.end()
 	}
 }
 
 const (
 	settle  = 5 * time.Millisecond
+	often   = 20 // changes in a row
+	calm    = 200 * time.Millisecond
 	soonest = 250 * time.Millisecond
 	longest = 5 * time.Second
 )
@@ -99,7 +104,7 @@ func (t *takeover) prepare() {
 	// When the first of several addresses in a network goes, the kernel would
 	// remove the others too.
 	errs := []error{sysctl("ipv4/conf/all/promote_secondaries", "1")}
-	if _, err := os.Stat(proc + "ipv6"); errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Stat(proc + "ipv6"); errors.Is(err, os.ErrNotExist) && needs6(t.conf) {
 		errs = append(errs, t.n.cfg.Need("ipv6"))
 	}
 	lo, err := netlink.LinkByName("lo")
@@ -264,46 +269,42 @@ func (t *takeover) serve(ctx context.Context, list []seen) {
 		t.n.cfg.Report("", nil, fmt.Errorf("no link of the system before has a carrier after %v: trying DHCP on all network cards",
 			time.Since(t.started).Round(time.Second)))
 	}
-	want := map[string]int{}
+	want := map[int]bool{}
 	for _, s := range list {
 		if t.fallback && s.card && s.master == 0 {
 			if !s.up {
 				t.try("set up "+s.name, t.do(netconf.Link{Name: s.name, RA: true}, s.index, step{do: setUp}))
 			}
-			if s.carrier {
-				want[s.name] = s.index
-			}
+			want[s.index] = s.carrier
 		}
 		for _, l := range t.conf.Links {
-			if l.DHCP4 && t.index[l.Name] == s.index && s.carrier {
-				want[s.name] = s.index
+			if l.DHCP4 && t.index[l.Name] == s.index {
+				want[s.index] = s.carrier
 			}
 		}
 	}
-	t.run4(ctx, want)
+	t.runClients(ctx, want)
 }
 
 const never = 1 << 62
 
-// run4 starts and stops DHCP clients.
-func (t *takeover) run4(ctx context.Context, want map[string]int) {
-	for name, stop := range t.clients {
-		if _, ok := want[name]; !ok {
-			stop()
-			delete(t.clients, name)
+// runClients starts and stops DHCP clients.
+func (t *takeover) runClients(ctx context.Context, want map[int]bool) {
+	for index, c := range t.clients {
+		if !want[index] {
+			c.end()
+			delete(t.clients, index)
 		}
 	}
-	for name, index := range want {
-		if _, ok := t.clients[name]; ok {
+	for index, wanted := range want {
+		if _, ok := t.clients[index]; ok || !wanted {
 			continue
 		}
 		link, err := netlink.LinkByIndex(index)
 		if err != nil {
 			continue // it went; that is a change, and the next pass knows
 		}
-		clientCtx, stop := context.WithCancel(ctx)
-		t.clients[name] = stop
-		go t.n.keepLease(clientCtx, link, t.requested(index))
+		t.clients[index] = t.n.startClient(ctx, link, t.requested(index))
 	}
 }
 

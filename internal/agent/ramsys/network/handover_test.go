@@ -1,11 +1,14 @@
 package network
 
 import (
+	"context"
 	"os"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/vishvananda/netlink"
 
 	"github.com/victorinix/vic/internal/netconf"
 )
@@ -344,5 +347,32 @@ func TestFallback(t *testing.T) {
 		eventually(t, "the link of before", func() bool {
 			return len(r.all()) == 2 && r.all()[1].Before
 		})
+	})
+}
+
+// The kernel gave up telling of changes, as there were too many: it is asked to
+// go on.
+func TestNotice(t *testing.T) {
+	namespace(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		var r told
+		n := &Network{cfg: Config{Report: r.report}}
+		lost := changes{make(chan netlink.LinkUpdate), make(chan netlink.AddrUpdate), func() {}}
+		close(lost.links)
+		close(lost.addrs)
+		changed := make(chan struct{}, 1)
+		go n.notice(ctx, lost, changed)
+		next := func(what string) {
+			t.Helper()
+			select {
+			case <-changed:
+			case <-time.After(patient):
+				t.Fatalf("%s is not noticed: %v", what, r.errors())
+			}
+		}
+		next("the loss")
+		ip(t, "link add x type veth peer name y")
+		next("a change")
 	})
 }

@@ -124,7 +124,7 @@ func (n *Network) Wait(ctx context.Context) error {
 // watch owns the interfaces: which are up, and which have a DHCP client.
 func (n *Network) watch(ctx context.Context, updates <-chan netlink.LinkUpdate) {
 	up := map[int]bool{}
-	clients := map[int]context.CancelFunc{}
+	clients := map[int]client{}
 	for u := range updates {
 		link := u.Attrs()
 		gone := u.Header.Type == unix.RTM_DELLINK
@@ -132,23 +132,21 @@ func (n *Network) watch(ctx context.Context, updates <-chan netlink.LinkUpdate) 
 			up[link.Index] = true
 			n.setUp(u.Link)
 		}
-		stop, running := clients[link.Index]
+		c, running := clients[link.Index]
 		carrier := !gone && up[link.Index] && link.RawFlags&unix.IFF_LOWER_UP != 0
 		switch {
 		case carrier && !running && link.RawFlags&unix.IFF_LOOPBACK == 0:
-			clientCtx, cancel := context.WithCancel(ctx)
-			clients[link.Index] = cancel
-			go n.keepLease(clientCtx, u.Link, netip.Addr{})
+			clients[link.Index] = n.startClient(ctx, u.Link, netip.Addr{})
 		case !carrier && running:
-			stop()
+			c.end()
 			delete(clients, link.Index)
 		}
 		if gone {
 			delete(up, link.Index)
 		}
 	}
-	for _, stop := range clients {
-		stop()
+	for _, c := range clients {
+		c.end()
 	}
 }
 
@@ -234,4 +232,14 @@ func (n *Network) hand(a netconf.Address, index int) {
 		defer n.mu.Unlock()
 		n.handed[owned{index, p.Addr()}] = true
 	}
+}
+
+// handedOn: an interface has addresses of the handover.
+func (n *Network) handedOn(index int) bool {
+	for o := range n.handed {
+		if o.index == index {
+			return true
+		}
+	}
+	return false
 }

@@ -1,6 +1,7 @@
 package network
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -115,6 +116,12 @@ func served(c netconf.Config) map[string]bool {
 		return global
 	}
 	return local
+}
+
+// needs6: there is something of IPv6.
+func needs6(c netconf.Config) bool {
+	return slices.ContainsFunc(c.Links, func(l netconf.Link) bool { return l.RA || l.DHCP6 }) ||
+		slices.ContainsFunc(c.Addresses, func(a netconf.Address) bool { return strings.Contains(a.Address, ":") })
 }
 
 // patience is how long the links of the handover may take to have a carrier,

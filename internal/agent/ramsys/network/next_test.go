@@ -286,3 +286,18 @@ func TestDump(t *testing.T) {
 		t.Error(err, calls)
 	}
 }
+
+func TestNeeds6(t *testing.T) {
+	for _, tt := range []struct {
+		conf netconf.Config
+		want bool
+	}{
+		{netconf.Config{Links: []netconf.Link{{DHCP4: true}}, Addresses: []netconf.Address{{Address: "192.0.2.1/24"}}}, false},
+		{netconf.Config{Links: []netconf.Link{{RA: true}}}, true},
+		{netconf.Config{Addresses: []netconf.Address{{Address: "fe80::1/64"}}}, true},
+	} {
+		if got := needs6(tt.conf); got != tt.want {
+			t.Errorf("%+v: got %v", tt.conf, got)
+		}
+	}
+}
