@@ -231,15 +231,17 @@ func startNetwork(ctx context.Context, c Cmdline, before *handover.Handover, nee
 		Sys: "/sys", ResolvConf: runDir + "/resolv.conf", Need: need,
 		Report: func(iface string, l *network.Lease, err error) { reportNetwork(sink, iface, l, err) },
 	}
+	late := fmt.Errorf("no DHCP server answered for %v", onlinePatience)
 	if before != nil && len(before.Network.Links) > 0 {
 		cfg.Handover = &before.Network
+		late = fmt.Errorf("the network of the system before did not come up within %v", onlinePatience)
 	}
 	n, err := network.Start(ctx, cfg)
 	if err != nil {
 		return env, err
 	}
 	env.Online = func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeoutCause(ctx, onlinePatience, fmt.Errorf("no DHCP server answered for %v", onlinePatience))
+		ctx, cancel := context.WithTimeoutCause(ctx, onlinePatience, late)
 		defer cancel()
 		return n.Wait(ctx)
 	}

@@ -62,6 +62,7 @@ func runSSHD() error {
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM)
 	defer stop()
 	log.SetFlags(log.LstdFlags | log.LUTC)
+	log.SetOutput(&shortLog{f: os.Stderr, limit: sshdLogSize})
 	h, err := readHandover(handover.Path)
 	if err != nil {
 		log.Print(err)
@@ -149,7 +150,7 @@ func keepServer(sink event.Sink, ending <-chan struct{}, start func() (<-chan sy
 	pause, said := shortestPause, ""
 	for {
 		began := time.Now()
-		reason := serverEnd(start, ending)
+		reason, log := serverEnd(start, ending)
 		select {
 		case <-ending:
 			return
@@ -159,7 +160,7 @@ func keepServer(sink event.Sink, ending <-chan struct{}, start func() (<-chan sy
 			pause, said = shortestPause, ""
 		}
 		if reason != said {
-			warn(sink, []string{reason + "; it is started again"})
+			warn(sink, []string{reason + "; it is started again" + log})
 			said = reason
 		}
 		select {
@@ -171,18 +172,40 @@ func keepServer(sink event.Sink, ending <-chan struct{}, start func() (<-chan sy
 	}
 }
 
-// serverEnd runs the server, and says why it ended.
-func serverEnd(start func() (<-chan syscall.WaitStatus, error), ending <-chan struct{}) string {
+// serverEnd runs the server, and says why it ended, and what its log says.
+func serverEnd(start func() (<-chan syscall.WaitStatus, error), ending <-chan struct{}) (reason, log string) {
 	done, err := start()
 	if err != nil {
-		return "the SSH server does not start: " + err.Error()
+		return "the SSH server does not start: " + err.Error(), ""
 	}
 	select {
 	case status := <-done:
-		return "the SSH server ended: " + reasonOf(status) + excerpt(sshdLog)
+		return "the SSH server ended: " + reasonOf(status), excerpt(sshdLog)
 	case <-ending:
-		return ""
+		return "", ""
 	}
+}
+
+// sshdLogSize is for those who try to log in to a machine that is in RAM for long:
+// its log is in RAM, too.
+const sshdLogSize = 1 << 20
+
+// shortLog is a file that is emptied when it gets too long.
+type shortLog struct {
+	f       *os.File // opened to append
+	limit   int64
+	written int64
+}
+
+// Write implements io.Writer.
+func (l *shortLog) Write(p []byte) (int, error) {
+	if l.written += int64(len(p)); l.written > l.limit {
+		l.written = int64(len(p))
+		if err := l.f.Truncate(0); err != nil {
+			return 0, err
+		}
+	}
+	return l.f.Write(p)
 }
 
 func startSSHD(r *reap.Reaper) (<-chan syscall.WaitStatus, error) {

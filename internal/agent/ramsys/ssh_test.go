@@ -86,6 +86,23 @@ func TestKeepServer(t *testing.T) {
 	}
 }
 
+func TestShortLog(t *testing.T) {
+	f, err := os.OpenFile(filepath.Join(t.TempDir(), "log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	l := &shortLog{f: f, limit: 10}
+	for _, tt := range [][2]string{{"12345", "12345"}, {"67890", "1234567890"}, {"abc", "abc"}, {"defg", "abcdefg"}, {"hijk", "hijk"}} {
+		if _, err := l.Write([]byte(tt[0])); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := os.ReadFile(f.Name()); err != nil || string(got) != tt[1] {
+			t.Errorf("after %s: %q, %v", tt[0], got, err)
+		}
+	}
+}
+
 func TestKeepServerEndsWithTheMachine(t *testing.T) {
 	ending, over := make(chan struct{}), make(chan struct{})
 	go func() {
