@@ -4,24 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/signal"
-	"path/filepath"
-	"runtime"
 	"runtime/debug"
-	"strings"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/victorinix/vic/internal/agent/control"
-	"github.com/victorinix/vic/internal/agent/ramsys/hotplug"
-	"github.com/victorinix/vic/internal/agent/ramsys/network"
 	"github.com/victorinix/vic/internal/event"
 	"github.com/victorinix/vic/internal/handover"
-	"github.com/victorinix/vic/internal/kmod"
 	"github.com/victorinix/vic/internal/request"
 )
 
@@ -55,18 +48,9 @@ func runAgent(cfg Config) error {
 
 // agent brings the machine to where it can run a request, and runs it.
 func agent(ctx context.Context, cfg Config, sink event.Sink, init *line) (outcome, error) {
-	text, err := os.ReadFile("/proc/cmdline")
+	cmdline, before, err := circumstances(sink)
 	if err != nil {
 		return outcome{}, err
-	}
-	cmdline := ParseCmdline(string(text))
-	if cmdline.Debug {
-		sink.Emit(event.Event{Phase: event.Enter, Step: "agent", State: event.Done, Message: "started " + seconds(uptime()) + " after the kernel"})
-	}
-	warn(sink, cmdline.Warnings)
-	before, err := readHandover(handover.Path)
-	if err != nil {
-		warn(sink, []string{err.Error()})
 	}
 	hw, err := startHotplug(ctx, cmdline, sink)
 	if err != nil {
@@ -98,29 +82,26 @@ func agent(ctx context.Context, cfg Config, sink event.Sink, init *line) (outcom
 		calls := control.Config{Sink: sink, Version: cfg.Version, Hooks: hooks(init, sink)}
 		return serveRequests(ctx, cfg, env, calls, settled)
 	}
-	await(ctx, settled)
+	awaitDevices(ctx, settled)
 	return runRequest(ctx, cfg, env)
 }
 
-// await waits until the devices have what they need. A controller takes a second
-// to find that nothing is attached to it. Only a request has to see all disks.
-func await(ctx context.Context, settled <-chan struct{}) {
-	if settled == nil {
-		return
+// circumstances are what the kernel was started with, and by whom.
+func circumstances(sink event.Sink) (Cmdline, *handover.Handover, error) {
+	text, err := os.ReadFile("/proc/cmdline")
+	if err != nil {
+		return Cmdline{}, nil, err
 	}
-	select {
-	case <-settled:
-	case <-ctx.Done():
+	cmdline := ParseCmdline(string(text))
+	if cmdline.Debug {
+		sink.Emit(event.Event{Phase: event.Enter, Step: "agent", State: event.Done, Message: "started " + seconds(uptime()) + " after the kernel"})
 	}
-}
-
-// noticeSettled lets init know when devices have their drivers: the watchdog is
-// one of them.
-func noticeSettled(ctx context.Context, settled <-chan struct{}, init *line, n notice, sink event.Sink) {
-	await(ctx, settled)
-	if _, err := init.ask(n); err != nil {
+	warn(sink, cmdline.Warnings)
+	before, err := readHandover(handover.Path)
+	if err != nil { // there is a probation all the same
 		warn(sink, []string{err.Error()})
 	}
+	return cmdline, before, nil
 }
 
 // runRequest runs the request that came with the system, if there is one.
@@ -151,116 +132,10 @@ func runTold(ctx context.Context, cfg Config, env Env) (finish string, told bool
 	return finish, last.Load(), err
 }
 
-// hardware loads modules, for devices and for whoever needs one by name.
-type hardware struct {
-	loader  *kmod.Loader
-	watcher *hotplug.Watcher
-	early   *kmod.Tree // nil: no modules in the initramfs
-	settled <-chan struct{}
-}
-
-// modulesDir is where the modules of the running kernel are: first those of
-// the initramfs, then, below the overlay, those of the system too.
-func modulesDir() string { return filepath.Join("/usr/lib/modules", release()) }
-
-// startHotplug starts to load the modules of all devices. It does not wait.
-func startHotplug(ctx context.Context, c Cmdline, sink event.Sink) (hardware, error) {
-	socket, err := hotplug.Listen()
-	if err != nil {
-		return hardware{}, err
-	}
-	loader := &kmod.Loader{Insert: kmod.Finit, Params: c.ModuleParams, Parallel: runtime.NumCPU()}
-	hw := hardware{loader: loader, watcher: hotplug.Start(ctx, hotplug.Config{
-		Sys: "/sys", Loader: loader, Skip: c.Blacklist, Socket: socket,
-		Report: func(b hotplug.Batch) { reportModules(sink, c.Debug, b) },
-	})}
-	hw.early, err = kmod.Open(modulesDir())
-	if errors.Is(err, fs.ErrNotExist) {
-		warn(sink, []string{"the initramfs has no modules for Linux " + release()})
-		return hw, nil
-	}
-	if err == nil {
-		hw.settled = hw.watcher.Plug(ctx, hw.early)
-	}
-	return hw, err
-}
-
-// need loads a module by name; one that is built in, or that is nowhere, is
-// left to fail where it is used.
-func (hw hardware) need(ctx context.Context) func(module string) error {
-	return func(module string) error {
-		if hw.early == nil {
-			return nil
-		}
-		_, err := hw.loader.Load(ctx, hw.early, module)
-		return err
-	}
-}
-
-func reportModules(sink event.Sink, debug bool, b hotplug.Batch) {
-	ev := event.Event{Phase: event.Enter, Step: "modules", State: event.Done, Message: strings.Join(b.Loaded, " ")}
-	if debug {
-		ev.Message = fmt.Sprintf("%d devices, %v to match, %v to load: %s", b.Modaliases,
-			b.Match.Round(time.Millisecond), b.Load.Round(time.Millisecond), ev.Message)
-	}
-	if len(b.Loaded) > 0 {
-		sink.Emit(ev)
-	}
-	if b.Err != nil {
-		warn(sink, strings.Split(b.Err.Error(), "\n"))
-	}
-}
-
 func warn(sink event.Sink, warnings []string) {
 	for _, w := range warnings {
 		sink.Emit(event.Event{Phase: event.Enter, Step: "warning", State: event.Done, Message: w})
 	}
-}
-
-// startNetwork starts the network beside everything else: that of the system
-// before, where there was one.
-func startNetwork(ctx context.Context, c Cmdline, before *handover.Handover, need func(module string) error, sink event.Sink) (Env, error) {
-	env := Env{RequestPath: request.Path, SecretsPath: request.SecretsPath, Sink: sink, Cmdline: c,
-		Online: func(context.Context) error { return errors.New("the network is needed, but vic.net=no") },
-		Leases: func() []network.Lease { return nil },
-	}
-	if c.Net == NetNo {
-		return env, nil
-	}
-	cfg := network.Config{
-		Sys: "/sys", ResolvConf: runDir + "/resolv.conf", Need: need,
-		Report: func(iface string, l *network.Lease, err error) { reportNetwork(sink, iface, l, err) },
-	}
-	late := fmt.Errorf("no DHCP server answered for %v", onlinePatience)
-	if before != nil && len(before.Network.Links) > 0 {
-		cfg.Handover = &before.Network
-		late = fmt.Errorf("the network of the system before did not come up within %v", onlinePatience)
-	}
-	n, err := network.Start(ctx, cfg)
-	if err != nil {
-		return env, err
-	}
-	env.Online = func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeoutCause(ctx, onlinePatience, late)
-		defer cancel()
-		return n.Wait(ctx)
-	}
-	env.Leases = n.Leases
-	return env, nil
-}
-
-// onlinePatience allows for switches that take half a minute to open a port
-// (spanning tree), and for slow NICs.
-const onlinePatience = 90 * time.Second
-
-func reportNetwork(sink event.Sink, iface string, l *network.Lease, err error) {
-	ev := event.Event{Phase: event.Enter, Step: "network", State: event.Done}
-	if err != nil {
-		ev.Message = "warning: " + err.Error()
-	} else {
-		ev.Message = l.String()
-	}
-	sink.Emit(ev)
 }
 
 // openSystem finds, verifies and mounts the system erofs, and starts to load
@@ -300,25 +175,6 @@ func openSystem(ctx context.Context, c Cmdline, hw hardware, online func(context
 		}
 	}
 	return hw.settled, mountEFI(ctx, hw)
-}
-
-// rescan loads modules from the tree that has those of the system too.
-func rescan(ctx context.Context, hw *hardware) error {
-	all, err := kmod.Open(modulesDir())
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err == nil {
-		hw.early, hw.settled = all, hw.watcher.Plug(ctx, all)
-	}
-	return err
-}
-
-func mountEFI(ctx context.Context, hw hardware) error {
-	if _, err := os.Stat("/sys/firmware/efi"); errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return errors.Join(hw.need(ctx)("efivarfs"), mountEFIVars())
 }
 
 // throttled emits progress at most ten times a second.

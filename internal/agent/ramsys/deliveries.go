@@ -26,7 +26,7 @@ func serveRequests(ctx context.Context, cfg Config, env Env, calls control.Confi
 		if err != nil {
 			return outcome{}, err
 		}
-		await(ctx, settled)
+		awaitDevices(ctx, settled)
 		env.Delivery = d
 		if o := runDelivery(ctx, cfg, env); o.Error == "" && o.Finish != request.FinishStay {
 			return o, nil
