@@ -10,7 +10,9 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// version is what the server says first.
+// version is what the server says first. To a server that does not call itself
+// OpenSSH, ssh(1) does not say that nobody reads what it gets: what runs in
+// "ssh host yes | head -1" goes on until somebody interrupts it.
 const version = "SSH-2.0-vic"
 
 // user is the only one that there is.

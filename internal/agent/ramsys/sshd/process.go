@@ -37,7 +37,9 @@ func (s *session) startProcess(command, original string) (*process, error) {
 	}
 	cmd := &exec.Cmd{
 		Path: argv[0], Args: argv, Dir: srv.home(), Env: s.environment(original),
-		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
+		// Should this process die, its clients are gone too. (The signal comes
+		// when the thread ends that has forked; Go keeps its threads.)
+		SysProcAttr: &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGHUP},
 	}
 	p := &process{
 		cmd: cmd, wait: srv.limits.hangUp, words: srv.limits.lastWords,

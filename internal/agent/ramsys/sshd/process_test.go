@@ -165,6 +165,21 @@ func TestSignals(t *testing.T) {
 	})
 }
 
+// A server that is killed leaves no process to itself either.
+func TestServerDies(t *testing.T) {
+	t.Parallel()
+	x, server := startChild(t)
+	pid := firstLine(t, x.mustSession(), "echo $$; exec sleep 100")
+	time.Sleep(100 * time.Millisecond) // longer than a thread that would end by itself
+	if !alive(pid) {
+		t.Fatal("the process has ended before the server")
+	}
+	if err := syscall.Kill(server, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the process ends", func() bool { return !alive(pid) })
+}
+
 // When the server is told to end, everything ends.
 func TestServerEnds(t *testing.T) {
 	t.Parallel()
@@ -291,8 +306,6 @@ func TestMemory(t *testing.T) {
 	if grown := peak - idle; grown > 24<<10 {
 		t.Errorf("grew by %d KiB", grown)
 	}
-	c.Close()
-	eventually(t, "no children are left", func() bool { return len(children(t, pid)) == 0 })
 }
 
 type counter struct{ n int }

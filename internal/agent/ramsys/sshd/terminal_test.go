@@ -171,7 +171,7 @@ func TestTerminalSlowClient(t *testing.T) {
 		t.Fatal(err)
 	}
 	// More than the window of x/crypto's client, which is 2 MiB.
-	if err := s.Start("trap '' HUP; seq -w 400000; sleep 2 & echo end"); err != nil {
+	if err := s.Start("trap '' HUP; seq -w 300000; sleep 2 & echo end"); err != nil {
 		t.Fatal(err)
 	}
 	time.Sleep(300 * time.Millisecond)
@@ -187,7 +187,7 @@ func TestTerminalSlowClient(t *testing.T) {
 			break
 		}
 	}
-	if want := 400000*8 + len("end\r\n"); total != want || !strings.HasSuffix(last, "400000\r\nend\r\n") {
+	if want := 300000*8 + len("end\r\n"); total != want || !strings.HasSuffix(last, "300000\r\nend\r\n") {
 		t.Errorf("%d bytes of %d, at the end %q", total, want, last)
 	}
 }
