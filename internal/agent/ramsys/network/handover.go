@@ -130,16 +130,7 @@ func (t *takeover) pass(ctx context.Context) {
 	if !t.prepared {
 		t.prepare()
 	}
-	list, err := t.look()
-	if err == nil {
-		for _, l := range t.conf.Links {
-			if t.link(l, list) {
-				if list, err = t.look(); err != nil {
-					break
-				}
-			}
-		}
-	}
+	list, err := t.setLinks()
 	t.try("list interfaces", err)
 	if err == nil {
 		t.setVLANs(list)
@@ -154,6 +145,29 @@ func (t *takeover) pass(ctx context.Context) {
 			delete(t.problems, what)
 		}
 	}
+}
+
+// setLinks does what is missing of the links until nothing more can be done: a
+// port, which comes first, waits for its bond. It lists what there is then.
+func (t *takeover) setLinks() ([]seen, error) {
+	const deep = 10 // links on links
+	list, err := t.look()
+	for range deep {
+		changed := false
+		for _, l := range t.conf.Links {
+			if err != nil {
+				return nil, err
+			}
+			if t.link(l, list) {
+				changed = true
+				list, err = t.look()
+			}
+		}
+		if !changed {
+			break
+		}
+	}
+	return list, err
 }
 
 // try keeps what did not work, and tells it when that does not change.

@@ -34,6 +34,7 @@ func TestStatic(t *testing.T) {
 				{Link: "lan", Address: "2001:db8::7/128"},
 				{Link: "lan", Address: "198.51.100.7/24", NoRoute: true, Dynamic: true},
 				{Link: "lan", Address: "203.0.113.7/24", Metric: 500},
+				{Link: "lan", Address: "10.7.0.1/32", Peer: "10.7.0.2/32", Scope: "link"},
 			},
 			Routes: []netconf.Route{
 				{Family: "ipv4", Destination: "default", Gateway: "172.16.0.1", Link: "lan", OnLink: true, Source: "192.0.2.7", MTU: 1300},
@@ -48,7 +49,7 @@ func TestStatic(t *testing.T) {
 		online(t, n)
 		p.reach("192.0.2.7")
 		p.reach("2001:db8::7")
-		must(t, "address show dev lan", "192.0.2.7/32", "2001:db8::7/128", "198.51.100.7/24", "203.0.113.7/24 metric 500 brd 203.0.113.255")
+		must(t, "address show dev lan", "192.0.2.7/32", "2001:db8::7/128", "198.51.100.7/24", "203.0.113.7/24 metric 500 brd 203.0.113.255", "10.7.0.1 peer 10.7.0.2/32 scope link")
 		must(t, "route", "default via 172.16.0.1 dev lan proto static src 192.0.2.7 onlink mtu 1300", "blackhole 10.2.0.0/16",
 			"10.1.0.0/16 via 172.16.0.9 dev lan proto static onlink", "203.0.113.0/24 dev lan proto kernel scope link src 203.0.113.7 metric 500")
 		must(t, "-6 route", "default via 2001:db8:f::1 dev lan proto static metric 30", "2001:db8:2::/48 from 2001:db8::/64 via fe80::1 dev lan")
@@ -66,8 +67,8 @@ func TestStatic(t *testing.T) {
 		if want := "nameserver 192.0.2.53\nnameserver 2001:db8::53\nsearch example.org\n"; err != nil || string(text) != want {
 			t.Errorf("%v %q", err, text)
 		}
-		if len(r.errors()) > 0 || len(r.leases) != 4 || r.leases[0].String() != "lan 192.0.2.7/32 via 172.16.0.1, as before" {
-			t.Errorf("%q %v", r.errors(), r.leases)
+		if len(r.errors()) > 0 || len(r.all()) != 5 || r.all()[0].String() != "lan 192.0.2.7/32 via 172.16.0.1, as before" {
+			t.Errorf("%q %v", r.errors(), r.all())
 		}
 		if len(n.Leases()) != 0 {
 			t.Errorf("no lease was given, and yet: %v", n.Leases())
@@ -315,6 +316,29 @@ func TestRA(t *testing.T) {
 		if len(r.errors()) > 0 {
 			t.Error(r.errors())
 		}
+	})
+}
+
+// A handover without addresses: whatever the router gives is good.
+func TestRAOnly(t *testing.T) {
+	namespace(t, func(t *testing.T) {
+		if err := sysctl("ipv6/conf/default/accept_dad", "0"); err != nil {
+			t.Fatal(err)
+		}
+		p := newPeer(t)
+		p.cable("eth0", macA, "out")
+		p.sh("ip address add 2001:db8:5::1/64 dev out nodad")
+		lan := card("lan", macA)
+		lan.RA = true
+		n, _ := start(t, netconf.Config{Links: []netconf.Link{lan}})
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		if err := n.Wait(ctx); err == nil {
+			t.Error("online without an address")
+		}
+		p.dnsmasq("", "--enable-ra", "--interface=out", "--dhcp-range=2001:db8:5::,ra-only")
+		online(t, n)
+		p.reach("2001:db8:5::ff:fe00:a")
 	})
 }
 

@@ -14,7 +14,7 @@ import (
 	"github.com/victorinix/vic/internal/netconf"
 )
 
-// link does what is missing of one link, and says whether that was something.
+// link does what is missing of one link, and says whether something was done.
 func (t *takeover) link(l netconf.Link, list []seen) bool {
 	byIndex := indexed(list)
 	index, there := t.index[l.Name]
@@ -32,11 +32,13 @@ func (t *takeover) link(l netconf.Link, list []seen) bool {
 		byIndex = indexed(list)
 	}
 	steps := next(l, have, t.others(l, byIndex, named(list)))
+	changed := false
 	for _, s := range steps {
 		err := t.do(l, index, s)
 		t.try(fmt.Sprintf("%s of link %s", s.do, l.Name), err)
+		changed = changed || err == nil
 	}
-	return len(steps) > 0
+	return changed
 }
 
 // others is what next has to know for l.

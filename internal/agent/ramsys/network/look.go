@@ -35,7 +35,7 @@ type sight struct {
 
 // lenience is how long a card that fits in every field may take to appear, before
 // one that has only the MAC is taken.
-const lenience = 3 * time.Second
+const lenience = 10 * time.Second
 
 // look lists all interfaces but the loopback, and remembers when each appeared.
 func (n *Network) look(first map[int]sight) ([]seen, error) {

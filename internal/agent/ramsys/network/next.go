@@ -101,7 +101,7 @@ func freeName(taken map[string]seen, links []netconf.Link) string {
 func served(c netconf.Config) map[string]bool {
 	global, local := map[string]bool{}, map[string]bool{}
 	for _, a := range c.Addresses {
-		if linkLocal(a.Address) {
+		if a.Scope == "link" || a.Scope == "host" || linkLocal(a.Address) {
 			local[a.Link] = true
 		} else {
 			global[a.Link] = true

@@ -109,6 +109,7 @@ func TestServed(t *testing.T) {
 		{"a global address", netconf.Config{Addresses: addrs(netconf.Address{Link: "a", Address: "fe80::1/64"}, netconf.Address{Link: "b", Address: "10.0.0.1/8"})}, []string{"b"}},
 		{"one that asks", netconf.Config{Links: []netconf.Link{{Name: "c", DHCP4: true}, {Name: "d"}}}, []string{"c"}},
 		{"of the link only", netconf.Config{Addresses: addrs(netconf.Address{Link: "a", Address: "fe80::1/64"})}, []string{"a"}},
+		{"of the link only by its scope", netconf.Config{Addresses: addrs(netconf.Address{Link: "a", Address: "10.0.0.1/8", Scope: "link"}, netconf.Address{Link: "b", Address: "10.0.0.2/8"})}, []string{"b"}},
 		{"of no use", netconf.Config{}, nil},
 	} {
 		if got := slices.Sorted(maps.Keys(served(tt.conf))); !slices.Equal(got, tt.want) {
@@ -245,7 +246,7 @@ func TestWireRefuses(t *testing.T) {
 			t.Errorf("%+v is a rule", r)
 		}
 	}
-	for _, a := range []netconf.Address{{Address: "192.0.2.1"}, {Address: "192.0.2.1/32", Peer: "x"}} {
+	for _, a := range []netconf.Address{{Address: "192.0.2.1"}, {Address: "192.0.2.1/32", Peer: "x"}, {Address: "192.0.2.1/32", Scope: "site"}} {
 		if _, err := addressParts(a, 1); err == nil {
 			t.Errorf("%+v is an address", a)
 		}

@@ -43,6 +43,10 @@ func addressParts(a netconf.Address, index int) (parts, error) {
 	}
 	msg := nl.NewIfAddrmsg(family(local.Addr()))
 	msg.Index, msg.Prefixlen = uint32(index), uint8(remote.Bits())
+	var known bool
+	if msg.Scope, known = scopes[a.Scope]; !known {
+		return nil, fmt.Errorf("unknown scope %q", a.Scope)
+	}
 	p := parts{msg, nl.NewRtAttr(unix.IFA_LOCAL, local.Addr().AsSlice()), nl.NewRtAttr(unix.IFA_ADDRESS, remote.Addr().AsSlice())}
 	var flags uint32
 	if local.Addr().Is6() {
@@ -71,7 +75,8 @@ func last(p netip.Prefix) netip.Addr {
 var routeTypes = map[string]uint8{"": unix.RTN_UNICAST, "unicast": unix.RTN_UNICAST, "blackhole": unix.RTN_BLACKHOLE,
 	"unreachable": unix.RTN_UNREACHABLE, "prohibit": unix.RTN_PROHIBIT, "throw": unix.RTN_THROW}
 
-var routeScopes = map[string]uint8{"": unix.RT_SCOPE_UNIVERSE, "global": unix.RT_SCOPE_UNIVERSE,
+// scopes are those of addresses and routes.
+var scopes = map[string]uint8{"": unix.RT_SCOPE_UNIVERSE, "global": unix.RT_SCOPE_UNIVERSE,
 	"link": unix.RT_SCOPE_LINK, "host": unix.RT_SCOPE_HOST}
 
 // routeParts is an RTM_NEWROUTE. With onLink the gateways are taken to be on the
@@ -83,7 +88,7 @@ func routeParts(r netconf.Route, index func(string) int, onLink bool) (parts, er
 	if msg.Type, known = routeTypes[r.Type]; !known {
 		return nil, fmt.Errorf("unknown type %q", r.Type)
 	}
-	if msg.Scope, known = routeScopes[r.Scope]; !known {
+	if msg.Scope, known = scopes[r.Scope]; !known {
 		return nil, fmt.Errorf("unknown scope %q", r.Scope)
 	}
 	w := writer{msg: msg, p: parts{msg}}
