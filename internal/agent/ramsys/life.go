@@ -34,7 +34,8 @@ func (s system) live() string {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	l := life{system: s, sink: newWitness(event.NewEncoder(log)), flush: tell(ctx, s.consoles, log)}
+	flush := tell(ctx, s.consoles, log)
+	l := life{system: s, sink: newWitness(event.NewEncoder(log)), flush: func() { flush(); s.farewell() }}
 	if s.onProbation {
 		l.begin()
 	}
@@ -43,6 +44,14 @@ func (s system) live() string {
 		return s.refuse(err.Error())
 	}
 	return l.run()
+}
+
+// farewell gives clients that follow the events over SSH the time to see the last
+// ones: what follows ends the programs that they follow them with.
+func (s system) farewell() {
+	if s.handover != nil {
+		time.Sleep(time.Second)
+	}
 }
 
 // begin begins the probation.
