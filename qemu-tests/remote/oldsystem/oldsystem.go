@@ -1,0 +1,165 @@
+// Package oldsystem has the machines that the tests of `vic install --on` begin with:
+// Debian systems that vic did not make, which somebody else administers, and which
+// are reached by ssh(1) alone.
+//
+//	make.sh ──> base image ──copy──> disk + names, keys, network ──> machine
+//	            (user's cache)       (one mount)                     answers by SSH
+//
+// Nothing here uses vic's own code for what a system is made of. Making and seeding
+// disks needs root: file systems are mounted, out of sight of other processes.
+package oldsystem
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/victorinix/vic/internal/tool/tooltest"
+	"github.com/victorinix/vic/qemu-tests/lab"
+	"github.com/victorinix/vic/qemu-tests/remote/network"
+	"github.com/victorinix/vic/qemu-tests/vm"
+)
+
+// Admin is a user who may do everything by sudo(8), with AdminPassword. Root logs in
+// with the same key, and has no password.
+const (
+	Admin         = "admin"
+	AdminPassword = "correct horse battery staple"
+)
+
+// Config says what a machine is like before vic comes.
+type Config struct {
+	Name     string // of the host, and in the SSH configuration; default "old"
+	Release  string // "bookworm" (default; ifupdown) or "trixie" (systemd-networkd)
+	Firmware string // "bios" (default) or "uefi"
+	FS       string // "ext4" (default) or "btrfs": of the root file system
+
+	MemoryMiB int    // default 512
+	DiskMiB   int64  // default (and least) 3072; what is more is not partitioned
+	Serial    string // of the disk; default "OLD0001"
+	Disks     []vm.Disk
+	Watchdog  string // as vm.Config has it
+
+	// Network is the one that the machine is in; nil: QEMU's own (network.User).
+	Network *network.Network
+
+	// Files are further ones of the system (path without leading slash, content),
+	// such as settings that its administrator made.
+	Files map[string]string
+}
+
+// System is a machine that runs an old system, or what came after it: the machine
+// goes on through kexec and reboots.
+type System struct {
+	*vm.Machine
+	Config
+
+	// SSHConfig is a file for ssh -F. In it the machine is Config.Name, with its
+	// host keys and no others; the user is root unless said otherwise.
+	SSHConfig string
+	Key       string          // path of the private key that root and Admin take
+	HostKeys  []ssh.PublicKey // of the old system: ed25519, ECDSA, RSA
+	MachineID string          // its content, 32 digits
+	Disk      string          // path of the disk's image (raw)
+	Began     time.Time
+}
+
+func (c Config) withDefaults() Config {
+	for p, v := range map[*string]string{&c.Name: "old", &c.Release: "bookworm", &c.Firmware: "bios", &c.FS: "ext4", &c.Serial: "OLD0001"} {
+		if *p == "" {
+			*p = v
+		}
+	}
+	if c.MemoryMiB == 0 {
+		c.MemoryMiB = 512
+	}
+	return c
+}
+
+// Start makes a machine and switches it on; the test's end switches it off. The first
+// of a kind on this computer takes minutes, for its base image.
+func Start(t *testing.T, c Config) *System {
+	t.Helper()
+	tooltest.Root(t)
+	tooltest.Need(t, "mmdebstrap", "sfdisk", "losetup", "mkfs."+c.withDefaults().FS, "mcopy", "unshare", "ssh", "qemu-system-x86_64")
+	c = c.withDefaults()
+	if c.Network == nil {
+		c.Network = network.Start(t, network.User)
+	}
+	s := &System{Config: c}
+	if err := s.prepare(t); err != nil {
+		t.Fatalf("make old system %s: %v", c.Name, err)
+	}
+	cards, err := c.Network.NICs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Began = time.Now()
+	s.Machine = vm.Start(t, vm.Config{
+		Name: c.Name, Firmware: c.Firmware, MemoryMiB: c.MemoryMiB, Watchdog: c.Watchdog,
+		Disks: append([]vm.Disk{{Path: s.Disk, Format: "raw", Serial: c.Serial, Cache: "unsafe"}}, c.Disks...),
+		NICs:  cards, Dir: filepath.Join(t.TempDir(), "run"),
+	})
+	if err := s.writeSSHConfig(); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// Digest is the SHA-256 of the disk's content, seen from outside while the machine
+// stands still.
+func (s *System) Digest(ctx context.Context, t *testing.T) string {
+	t.Helper()
+	if err := s.Pause(ctx); err != nil {
+		t.Fatal(err)
+	}
+	digest := lab.Digest(t, s.Disk)
+	if err := s.Resume(ctx); err != nil {
+		t.Fatal(err)
+	}
+	return digest
+}
+
+// Pause lets the machine stand still.
+func (s *System) Pause(ctx context.Context) error {
+	_, err := s.QMP(ctx, "stop", nil)
+	return err
+}
+
+// Resume lets it go on.
+func (s *System) Resume(ctx context.Context) error {
+	_, err := s.QMP(ctx, "cont", nil)
+	return err
+}
+
+// Writes counts what the machine has asked of disk i since it was switched on that
+// changes it: writes and discards.
+func (s *System) Writes(ctx context.Context, i int) (int64, error) {
+	raw, err := s.QMP(ctx, "query-blockstats", nil)
+	if err != nil {
+		return 0, err
+	}
+	var all []struct {
+		QDev  string
+		Stats struct {
+			Writes   int64 `json:"wr_operations"`
+			Discards int64 `json:"unmap_operations"`
+		}
+	}
+	if err := json.Unmarshal(raw, &all); err != nil {
+		return 0, fmt.Errorf("read block statistics: %w", err)
+	}
+	id := fmt.Sprintf("disk%d", i)
+	for _, d := range all {
+		// The device's path, as virtio puts a device of its own below it.
+		if d.QDev == id || filepath.Base(filepath.Dir(d.QDev)) == id {
+			return d.Stats.Writes + d.Stats.Discards, nil
+		}
+	}
+	return 0, fmt.Errorf("find %s in block statistics %s", id, raw)
+}

@@ -1,0 +1,73 @@
+package oldsystem
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os/exec"
+	"strings"
+	"time"
+
+	"github.com/victorinix/vic/qemu-tests/remote/network"
+)
+
+// Answered waits until an SSH server answers at the machine's address, whosever it
+// is, and returns how long that was after the machine was switched on.
+func (s *System) Answered(ctx context.Context) (time.Duration, error) {
+	limit := 3 * time.Second
+	for {
+		err := s.greet(limit)
+		if err == nil {
+			return time.Since(s.Began), nil
+		}
+		select {
+		case <-ctx.Done():
+			return 0, fmt.Errorf("wait for %s to answer: %w: %w\nconsole ends:\n%s", s.Name, context.Cause(ctx), err, s.ConsoleTail(30))
+		case <-s.Done():
+			return 0, fmt.Errorf("wait for %s to answer: the machine has ended: %w", s.Name, errors.Join(s.Wait(ctx), err))
+		case <-time.After(200 * time.Millisecond):
+		}
+		limit = min(limit*3/2, 20*time.Second)
+	}
+}
+
+// greet connects, and reads the server's first words (RFC 4253 §4.2).
+func (s *System) greet(limit time.Duration) error {
+	conn, err := s.Dial(limit)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(limit)); err != nil {
+		return err
+	}
+	b := make([]byte, 4)
+	if n, err := conn.Read(b); err != nil || string(b[:n]) != "SSH-" {
+		return fmt.Errorf("read the greeting of %s: %q, %w", s.Name, b[:n], err)
+	}
+	return nil
+}
+
+// Dial connects to the machine's SSH port from where the client is.
+func (s *System) Dial(limit time.Duration) (conn net.Conn, err error) {
+	if s.Network.Kind == network.User {
+		return net.DialTimeout("tcp", s.Addr(0, 22), limit)
+	}
+	to := net.JoinHostPort(s.Network.Place.Addresses[0].String(), "22")
+	err = s.Network.Client.Do(func() error { conn, err = net.DialTimeout("tcp", to, limit); return err })
+	return conn, err
+}
+
+// SSH runs a shell command as a user, by ssh(1), and returns what it printed.
+func (s *System) SSH(ctx context.Context, user, command, stdin string) (string, error) {
+	cmd := exec.CommandContext(ctx, "ssh", "-F", s.SSHConfig, "-l", user, "-T", s.Name, command)
+	cmd.WaitDelay = 5 * time.Second
+	var stdout, stderr bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		return stdout.String(), fmt.Errorf("run %q on %s as %s: %w: %s", command, s.Name, user, err, bytes.TrimSpace(stderr.Bytes()))
+	}
+	return stdout.String(), nil
+}
