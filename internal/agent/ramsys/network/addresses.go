@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -96,7 +97,7 @@ func (t *takeover) setRoutes(list []seen) {
 			// The route to the gateway may have been one that nobody wrote down.
 			err = t.route(r, true)
 		}
-		t.try(fmt.Sprintf("set %s route to %s via %s", r.Family, r.Destination, r.Gateway), err)
+		t.try("set "+routeText(r), err)
 	}
 }
 
@@ -129,7 +130,7 @@ func (t *takeover) setRules() {
 		if errors.Is(err, unix.EEXIST) {
 			err = nil
 		}
-		t.try(fmt.Sprintf("set %s rule %d", r.Family, r.Priority), err)
+		t.try("set "+ruleText(r), err)
 	}
 }
 
@@ -147,4 +148,36 @@ func (t *takeover) nameOf(link string) string {
 		}
 	}
 	return link
+}
+
+// routeText is a route for people: "ipv4 route to default via 192.0.2.1 by eth0".
+func routeText(r netconf.Route) string {
+	text := r.Family + " route to " + r.Destination
+	if r.From != "" {
+		text += " from " + r.From
+	}
+	if r.Gateway != "" {
+		text += " via " + r.Gateway
+	}
+	if links := linksOf(r); len(links) > 0 {
+		text += " by " + strings.Join(links, ", ")
+	}
+	if r.Metric != 0 {
+		text += fmt.Sprintf(" with metric %d", r.Metric)
+	}
+	if r.Table != 0 {
+		text += fmt.Sprintf(" in table %d", r.Table)
+	}
+	return text
+}
+
+// ruleText is a rule for people: "ipv4 rule 1000 from 192.0.2.1/32".
+func ruleText(r netconf.Rule) string {
+	text := fmt.Sprintf("%s rule %d", r.Family, r.Priority)
+	for _, part := range [][2]string{{"from", r.From}, {"to", r.To}, {"in by", r.In}, {"out by", r.Out}, {"with mark", r.Mark}} {
+		if part[1] != "" {
+			text += " " + part[0] + " " + part[1]
+		}
+	}
+	return text
 }

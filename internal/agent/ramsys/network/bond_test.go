@@ -132,7 +132,7 @@ func TestBondARP(t *testing.T) {
 			return links(t)["eth1"].Master == "bond8" && hasLine(shown(t, "address"), "bond8 inet 198.51.100.1/24")
 		})
 		eventually(t, "it is told", func() bool {
-			return len(r.errors()) == 1 && strings.Contains(r.errors()[0], `create the bond bond8: unknown hash policy "whatever"`)
+			return len(r.errors()) == 1 && strings.Contains(r.errors()[0], `create the bond bond8: unknown hash policy "whatever": it has its mode only`)
 		})
 	})
 }

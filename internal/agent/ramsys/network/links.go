@@ -131,7 +131,10 @@ func (t *takeover) create(l netconf.Link) bool {
 		t.try("create the "+l.Kind+" "+l.Name, err)
 		if err != nil && l.Kind == netconf.Bond && l.Bond != nil {
 			// Better a bond with other settings than none.
-			err = create(plain(l), name, lower)
+			refused := err
+			if err = create(plain(l), name, lower); err == nil {
+				t.n.cfg.Report(name, nil, fmt.Errorf("create the bond %s: %w: it has its mode only", l.Name, refused))
+			}
 		}
 		if err != nil {
 			return false

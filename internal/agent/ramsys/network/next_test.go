@@ -302,3 +302,15 @@ func TestNeeds6(t *testing.T) {
 		}
 	}
 }
+
+func TestTexts(t *testing.T) {
+	for got, want := range map[string]string{
+		routeText(netconf.Route{Family: "ipv4", Destination: "default", Gateway: "192.0.2.1", Link: "a", Metric: 5, Table: 7}):              "ipv4 route to default via 192.0.2.1 by a with metric 5 in table 7",
+		routeText(netconf.Route{Family: "ipv6", Destination: "::/0", From: "2001:db8::/32", Hops: []netconf.Hop{{Link: "a"}, {Link: "b"}}}): "ipv6 route to ::/0 from 2001:db8::/32 by a, b",
+		ruleText(netconf.Rule{Family: "ipv4", Priority: 9, From: "10.0.0.0/8", Mark: "0x1"}):                                                "ipv4 rule 9 from 10.0.0.0/8 with mark 0x1",
+	} {
+		if got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
