@@ -48,9 +48,15 @@ func (c client) end() {
 // keepLease gets and renews the lease of one interface until ctx ends, which
 // is when the carrier is lost. It asks for the address wish, if there is one.
 func (n *Network) keepLease(ctx context.Context, link netlink.Link, wish netip.Addr) {
-	name := link.Attrs().Name
+	name, said := link.Attrs().Name, ""
 	report := func(l *Lease, err error) {
-		if ctx.Err() == nil {
+		text := ""
+		if err != nil {
+			text = err.Error()
+		}
+		// Beside a handover nobody waits for a lease: once is enough.
+		again := n.cfg.Handover != nil && text != "" && text == said
+		if said = text; ctx.Err() == nil && !again {
 			n.cfg.Report(name, l, err)
 		}
 	}

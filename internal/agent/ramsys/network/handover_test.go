@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -316,6 +317,33 @@ func TestRA(t *testing.T) {
 		if len(r.errors()) > 0 {
 			t.Error(r.errors())
 		}
+	})
+}
+
+// Nothing was handed over: all cards come up and ask.
+func TestWithoutHandover(t *testing.T) {
+	namespace(t, func(t *testing.T) {
+		p := newPeer(t)
+		p.cable("eth0", macA, "out")
+		p.cable("eth1", macB, "other")
+		p.sh("ip address add 192.0.2.9/24 dev out")
+		p.dnsmasq("", "--interface=out", "--dhcp-range=192.0.2.50,192.0.2.99", "--dhcp-option=option:mtu,1400")
+		n, _ := begin(t, netconf.Config{}, func(c *Config) { c.Handover = nil })
+		online(t, n)
+		l := n.Leases()
+		if len(l) != 1 || l[0].Interface != "eth0" || l[0].Before {
+			t.Fatal(l)
+		}
+		must(t, "address", "eth0 inet "+l[0].Address.String())
+		must(t, "route", "default via 192.0.2.9 dev eth0 proto dhcp metric 10"+strconv.Itoa(l[0].Index)+" onlink")
+		all := links(t)
+		if all["eth0"].MTU != 1400 || !slices.Contains(all["eth1"].Flags, "UP") {
+			t.Errorf("%+v", all)
+		}
+		p.sh("ip link set out down")
+		eventually(t, "the lease is taken back", func() bool {
+			return len(n.Leases()) == 0 && !strings.Contains(shown(t, "route"), "192.0.2.") && !strings.Contains(shown(t, "address"), "192.0.2.")
+		})
 	})
 }
 
