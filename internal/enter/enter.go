@@ -14,6 +14,7 @@
 package enter
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -36,13 +37,14 @@ type System struct {
 	Root string
 	UID  int // effective
 	PID  int // of this program
-	// Load is kexec.Load, outside of tests.
-	Load func(kexec.Kernel) (kexec.Method, error)
+	// Load and Loaded are those of kexec, outside of tests.
+	Load   func(kexec.Kernel) (kexec.Method, error)
+	Loaded func() (bool, error)
 }
 
 // Running is the system that the program runs on.
 func Running() System {
-	return System{Tools: tool.Exec{}, UID: os.Geteuid(), PID: os.Getpid(), Load: kexec.Load}
+	return System{Tools: tool.Exec{}, UID: os.Geteuid(), PID: os.Getpid(), Load: kexec.Load, Loaded: kexec.Loaded}
 }
 
 // ErrRefused is wrapped by the errors of Enter that say what stands in the way:
@@ -50,24 +52,46 @@ func Running() System {
 var ErrRefused = errors.New("this system is not left")
 
 // Enter verifies what is in dir and loads it. It consumes the kernel and the
-// initrd.
+// initrd, and leaves its answer in dir: called again, because the client's
+// connection broke, it answers the same.
 func (s System) Enter(ctx context.Context, dir string) (order.Answer, error) {
 	if s.UID != 0 {
 		return order.Answer{}, fmt.Errorf("%w: only root may load a kernel", ErrRefused)
 	}
-	in, err := s.open(dir)
+	root, err := openFolder(dir)
 	if err != nil {
 		return order.Answer{}, fmt.Errorf("%w: %w", ErrRefused, err)
 	}
-	defer in.root.Close()
+	defer root.Close()
+	unlock, err := lock(root)
+	if err != nil {
+		return order.Answer{}, fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	defer unlock()
+	in, err := readUpload(root)
+	if err != nil {
+		return order.Answer{}, fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	if a, ok, err := s.answered(in); ok || err != nil {
+		return a, err
+	}
+	a, err := s.enter(ctx, in)
+	if err != nil {
+		return a, err
+	}
+	return a, in.note(a)
+}
+
+// enter is Enter for what was not loaded yet.
+func (s System) enter(ctx context.Context, in *upload) (order.Answer, error) {
 	if err := s.checkMemory(in.order.Kernel.Size + in.order.Initrd.Size); err != nil {
+		return order.Answer{}, fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	if err := errors.Join(in.arrived(in.order.Kernel), in.arrived(in.order.Initrd)); err != nil {
 		return order.Answer{}, fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	id, err := s.identity(ctx)
 	if err != nil {
-		return order.Answer{}, fmt.Errorf("%w: %w", ErrRefused, err)
-	}
-	if err := errors.Join(in.verify(in.order.Kernel), in.verify(in.order.Initrd)); err != nil {
 		return order.Answer{}, fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	method, err := s.load(in, id)
@@ -101,25 +125,18 @@ func (s System) load(in *upload, id identity) (kexec.Method, error) {
 
 // upload is a folder with what a client wants to run.
 type upload struct {
-	root     *os.Root
-	order    order.Order
-	handover []byte
+	root      *os.Root
+	order     order.Order
+	orderText []byte
+	handover  []byte
 }
 
-// open reads the documents of dir.
-func (s System) open(dir string) (*upload, error) {
+// openFolder opens the folder that nobody else can put files into.
+func openFolder(dir string) (*os.Root, error) {
 	if err := checkFolder(dir); err != nil {
 		return nil, err
 	}
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return nil, err
-	}
-	in := &upload{root: root}
-	if err := in.read(); err != nil {
-		return nil, errors.Join(err, root.Close())
-	}
-	return in, nil
+	return os.OpenRoot(dir)
 }
 
 // checkFolder refuses a folder into which others than root, or who runs this by
@@ -140,24 +157,27 @@ func checkFolder(dir string) error {
 // maxDocument bounds the documents; a handover can have many authorized keys.
 const maxDocument = 1 << 20
 
-func (u *upload) read() error {
-	text, err := u.document(order.Path)
+// readUpload reads the documents.
+func readUpload(root *os.Root) (*upload, error) {
+	text, err := document(root, order.Path)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if u.order, err = order.Decode(text); err != nil {
-		return err
+	o, err := order.Decode(text)
+	if err != nil {
+		return nil, err
 	}
-	if u.handover, err = u.document(order.HandoverPath); err != nil {
-		return err
+	doc, err := document(root, order.HandoverPath)
+	if err != nil {
+		return nil, err
 	}
 	// The RAM system could not tell anybody that it is wrong.
-	_, err = handover.Decode(strings.NewReader(string(u.handover)))
-	return err
+	_, err = handover.Decode(bytes.NewReader(doc))
+	return &upload{root, o, text, doc}, err
 }
 
-func (u *upload) document(name string) ([]byte, error) {
-	f, err := u.root.Open(name)
+func document(root *os.Root, name string) ([]byte, error) {
+	f, err := root.Open(name)
 	if err != nil {
 		return nil, err
 	}

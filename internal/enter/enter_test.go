@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/victorinix/vic/internal/enter/order"
 	"github.com/victorinix/vic/internal/handover"
@@ -220,18 +221,17 @@ func TestEnterRefuses(t *testing.T) {
 		return func(t *testing.T, _ *System, dir string) { write(t, dir, map[string]string{name: text}) }
 	}
 	for want, change := range map[string]func(t *testing.T, s *System, dir string){
-		"only root":                              func(_ *testing.T, s *System, _ string) { s.UID = 1000 },
-		"initrd-2 has 7 bytes of":                file(initrdFile, "initrd\x00"),
-		"kernel-1 is not what was sent: 9 bytes": file(kernelFile, "A kernel\n"),
-		"kernel-1 is not what was sent: 10 byte": file(kernelFile, aKernel+"\n"),
-		"version 2 must be 1":                    ordered(func(o *order.Order) { o.Version = 2 }),
-		`"../kernel" is no name of a file`:       ordered(func(o *order.Order) { o.Kernel.Name = "../kernel" }),
-		`"abc" is no SHA-256`:                    ordered(func(o *order.Order) { o.Initrd.SHA256 = "abc" }),
-		"no kernel command line":                 ordered(func(o *order.Order) { o.Cmdline = " " }),
-		"both \"initrd-2\"":                      ordered(func(o *order.Order) { o.Kernel = o.Initrd }),
-		"unknown field":                          file(order.Path, `{"version":1,"more":2}`),
-		"nobody could log in":                    file(order.HandoverPath, `{"version":1}`),
-		"larger than 1048576 bytes":              file(order.HandoverPath, strings.Repeat(" ", maxDocument+1)),
+		"only root":                          func(_ *testing.T, s *System, _ string) { s.UID = 1000 },
+		"initrd-2 has 7 bytes of":            file(initrdFile, "initrd\x00"),
+		"kernel-1 has 10 bytes, 9 were sent": file(kernelFile, aKernel+"\n"),
+		"version 2 must be 1":                ordered(func(o *order.Order) { o.Version = 2 }),
+		`"../kernel" is no name of a file`:   ordered(func(o *order.Order) { o.Kernel.Name = "../kernel" }),
+		`"abc" is no SHA-256`:                ordered(func(o *order.Order) { o.Initrd.SHA256 = "abc" }),
+		"no kernel command line":             ordered(func(o *order.Order) { o.Cmdline = " " }),
+		"both \"initrd-2\"":                  ordered(func(o *order.Order) { o.Kernel = o.Initrd }),
+		"unknown field":                      file(order.Path, `{"version":1,"more":2}`),
+		"nobody could log in":                file(order.HandoverPath, `{"version":1}`),
+		"larger than 1048576 bytes":          file(order.HandoverPath, strings.Repeat(" ", maxDocument+1)),
 		"1 MiB of memory are available, and loading kernel and initrd takes 41 MiB": func(t *testing.T, s *System, _ string) {
 			write(t, s.Root, map[string]string{"proc/meminfo": "MemAvailable: 2047 kB\n"})
 		},
@@ -259,7 +259,7 @@ func TestEnterRefuses(t *testing.T) {
 			t.Errorf("%s: %v", want, err)
 		}
 		_, err = os.Stat(dir + "/" + kernelFile)
-		if wrong := strings.Contains(want, "not what was sent") || want == "no such file"; wrong != errors.Is(err, fs.ErrNotExist) {
+		if wrong := strings.Contains(want, "were sent") || want == "no such file"; wrong != errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%s: the kernel: %v", want, err)
 		}
 	}
@@ -274,7 +274,70 @@ func TestEnterDoesNotLoad(t *testing.T) {
 	}
 }
 
-// A file that changes after it was verified is not loaded.
+// A client whose connection broke gets the same answer.
+func TestEnterAgain(t *testing.T) {
+	s, dir, got, public := system(t)
+	first, err := s.Enter(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	*got = loaded{}
+	s.Loaded = func() (bool, error) { return true, nil }
+	again, err := s.Enter(t.Context(), dir)
+	if err != nil || !slices.Equal(again.HostKeys, []string{public}) || again.MachineID != first.MachineID || got.cmdline != "" {
+		t.Errorf("%+v %v %+v", again, err, *got)
+	}
+	// The handover of another run is another question.
+	doc, err := os.ReadFile(dir + "/" + order.HandoverPath)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, dir, map[string]string{order.HandoverPath: string(doc) + "\n"})
+	if _, err := s.Enter(t.Context(), dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Error(err)
+	}
+	write(t, dir, map[string]string{order.HandoverPath: string(doc)})
+	// Another order, and one of which nothing is loaded any more, are carried out.
+	s.Loaded = func() (bool, error) { return false, nil }
+	if _, err := s.Enter(t.Context(), dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Error(err)
+	}
+	s.Loaded = func() (bool, error) { return true, nil }
+	write(t, dir, map[string]string{order.Path: "{}"})
+	if _, err := s.Enter(t.Context(), dir); !errors.Is(err, ErrRefused) {
+		t.Error(err)
+	}
+}
+
+// Two at once: the second one has to wait for the first.
+func TestEnterTwice(t *testing.T) {
+	s, dir, _, _ := system(t)
+	s.Loaded = func() (bool, error) { return true, nil }
+	begun, goOn := make(chan struct{}), make(chan struct{})
+	slow := s
+	slow.Load = func(k kexec.Kernel) (kexec.Method, error) {
+		close(begun)
+		<-goOn
+		return kexec.FileLoad, nil
+	}
+	errs := make(chan error, 2)
+	go func() { _, err := slow.Enter(t.Context(), dir); errs <- err }()
+	<-begun
+	go func() { _, err := s.Enter(t.Context(), dir); errs <- err }()
+	select {
+	case err := <-errs:
+		t.Errorf("one did not wait: %v", err)
+	case <-time.After(50 * time.Millisecond):
+	}
+	close(goOn)
+	for range 2 {
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// What is not what was sent is not loaded, and removed.
 func TestTakeVerifies(t *testing.T) {
 	dir := uploaded(t)
 	root, err := os.OpenRoot(dir)
@@ -294,7 +357,7 @@ func TestTakeVerifies(t *testing.T) {
 }
 
 func TestCommandLine(t *testing.T) {
-	for _, args := range [][]string{{}, {"a", "b"}, {"--leave", "a"}, {"--what", "a"}} {
+	for _, args := range [][]string{{}, {"a", "b"}, {"--leave", "a"}, {"--leave-in-background", "a"}, {"--what", "a"}} {
 		var out, text strings.Builder
 		if code := Main(t.Context(), args, &out, &text); code != exitUsage || out.Len() > 0 || text.Len() == 0 {
 			t.Errorf("%q: %d %q %q", args, code, out.String(), text.String())

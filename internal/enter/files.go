@@ -16,15 +16,10 @@ import (
 	"github.com/victorinix/vic/kexec"
 )
 
-// verify reads one file. A whole file that is wrong is removed: whoever uploads
-// goes on at the end of what is there.
-func (u *upload) verify(f order.File) error {
-	in, err := u.root.Open(f.Name)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	st, err := in.Stat()
+// arrived refuses a file that is not there as a whole: whoever uploads goes on at
+// its end.
+func (u *upload) arrived(f order.File) error {
+	st, err := u.root.Stat(f.Name)
 	switch {
 	case err != nil:
 		return err
@@ -32,26 +27,17 @@ func (u *upload) verify(f order.File) error {
 		return fmt.Errorf("%s is no regular file", f.Name)
 	case st.Size() < f.Size:
 		return fmt.Errorf("%s has %d bytes of %d", f.Name, st.Size(), f.Size)
-	}
-	sum := sha256.New()
-	if _, err := io.Copy(sum, io.LimitReader(in, f.Size+1)); err != nil {
-		return fmt.Errorf("read %s: %w", f.Name, err)
-	}
-	if got := hex.EncodeToString(sum.Sum(nil)); got != f.SHA256 || st.Size() > f.Size {
-		return errors.Join(wrong(f, got, st.Size()), u.root.Remove(f.Name))
+	case st.Size() > f.Size:
+		return errors.Join(fmt.Errorf("%s has %d bytes, %d were sent: it was removed", f.Name, st.Size(), f.Size), u.root.Remove(f.Name))
 	}
 	return nil
-}
-
-func wrong(f order.File, sum string, size int64) error {
-	return fmt.Errorf("%s is not what was sent: %d bytes with SHA-256 %s, expected %d bytes with %s: it was removed", f.Name, size, sum, f.Size, f.SHA256)
 }
 
 // chunk is freed at once: the size of a huge page.
 const chunk = 2 << 20
 
 // take moves a file into memory that only this program and the kernel see, and
-// verifies what came there: the file is still its owner's.
+// verifies what came there. One that is wrong is gone too: it has to be sent again.
 func (u *upload) take(f order.File) (_ *os.File, err error) {
 	in, err := u.root.OpenFile(f.Name, os.O_RDWR, 0)
 	if err != nil {
@@ -84,7 +70,7 @@ func (u *upload) take(f order.File) (_ *os.File, err error) {
 		return nil, err
 	}
 	if got := hex.EncodeToString(sum.Sum(nil)); got != f.SHA256 {
-		return nil, wrong(f, got, f.Size)
+		return nil, fmt.Errorf("%s is not what was sent: its SHA-256 is %s, expected %s: it was removed", f.Name, got, f.SHA256)
 	}
 	return out, nil
 }

@@ -20,9 +20,9 @@ import (
 // processes. So it is a process outside of the session that waits, has the system
 // shut down, and stays to the end:
 //
-//	vic-env enter ── loads, starts ──> vic-env enter --leave
-//	     └ answers, ends                 1 s later: systemctl kexec, or the jump itself
-//	                                     2 min later: the jump, in order or not
+//	vic-env enter --leave ── starts ──> vic-env enter --leave-in-background
+//	     └ answers, ends                  1 s later: systemctl kexec, or the jump itself
+//	                                      2 min later: the jump, in order or not
 //
 // With systemd it is a transient service that does not end with the others at
 // shutdown (DefaultDependencies=no), and that the last round of signals spares, as
@@ -35,6 +35,8 @@ const (
 	// hang is more than what systemd gives one service that does not stop
 	// (DefaultTimeoutStopSec, 90 s): then the end is still an orderly one.
 	hang = 2 * time.Minute
+
+	backgroundFlag = "leave-in-background"
 )
 
 // Starter starts a program that outlives this one.
@@ -49,7 +51,7 @@ type Starter struct {
 // Start has this system left in a moment. A warning says that nobody watches over
 // its end.
 func (s Starter) Start(ctx context.Context) (warning string, err error) {
-	argv := []string{s.Self, "enter", "--leave"}
+	argv := []string{s.Self, "enter", "--" + backgroundFlag}
 	_, err = os.Stat(s.Root + "/run/systemd/system") // sd_booted(3)
 	if err == nil {
 		_, runErr := s.Tools.Run(ctx, tool.Cmd{Name: "systemd-run", Args: serviceArgs(argv)})

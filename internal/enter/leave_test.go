@@ -38,7 +38,7 @@ func TestStart(t *testing.T) {
 		if err != nil || len(started) != tt.detached || !strings.Contains(warning, tt.warning) || (warning == "") != (tt.warning == "") {
 			t.Errorf("%s: %q %v %q", name, warning, err, started)
 		}
-		argv := "/dev/shm/vic/vic-env enter --leave"
+		argv := "/dev/shm/vic/vic-env enter --leave-in-background"
 		if len(started) > 0 && strings.Join(started[0], " ") != argv {
 			t.Errorf("%s: %q", name, started)
 		}

@@ -169,16 +169,27 @@ func (s *Session) keepOnly(ctx context.Context, files []file) error {
 // Enter has vic-env load what UploadBundle has sent, and end the running system. When
 // it returns without an error, the connection is about to go.
 func (s *Session) Enter(ctx context.Context) (order.Answer, error) {
-	out, err := s.VicEnv(ctx, "enter", s.folder)
+	// On a slow machine this takes longer than ssh waits for a sign of life.
+	out, err := s.again(ctx, quote(s.program)+" enter --load-only "+quote(s.folder), nil)
 	if err != nil {
 		return order.Answer{}, err
 	}
-	var a order.Answer
+	var a, left order.Answer
 	if err := json.Unmarshal(out, &a); err != nil {
 		return a, fmt.Errorf("enter %s: vic-env answered %.200q: %w", s.host, out, err)
 	}
 	if len(a.HostKeys) == 0 {
 		return a, fmt.Errorf("enter %s: vic-env tells no host keys of the RAM system", s.host)
 	}
-	return a, nil
+	// Who loses the connection now knows whom to expect, and it is not said twice:
+	// the second time might come to the RAM system.
+	out, err = s.VicEnv(ctx, "enter", "--leave")
+	if IsLost(err) {
+		return a, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(out, &left)
+	}
+	a.Warnings = append(a.Warnings, left.Warnings...)
+	return a, err
 }

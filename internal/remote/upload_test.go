@@ -51,7 +51,8 @@ func uploader(t *testing.T, srv *server) *Session {
 // document that came with it.
 const enterProgram = `#!/bin/sh
 [ "$1" = enter ] || exit 2
-cd "$2" || exit 3
+if [ "$2" = --leave ]; then echo '{"warnings":["bye"]}'; exit; fi
+[ "$2" = --load-only ] && cd "$3" || exit 3
 for what in kernel initrd; do
   name=$(sed -n "s/.*\"$what\":{\"name\":\"\([^\"]*\)\".*/\1/p" enter.json)
   sum=$(sed -n "s/.*\"$what\":{[^}]*\"sha256\":\"\([^\"]*\)\".*/\1/p" enter.json)
@@ -93,7 +94,7 @@ func TestUploadGoesOn(t *testing.T) {
 		t.Errorf("sent %d for %d", sent, whole)
 	}
 	a, err := s.Enter(ctx)
-	if err != nil || a.Loaded != "kexec_file_load" || a.MachineID != "abc" {
+	if err != nil || a.Loaded != "kexec_file_load" || a.MachineID != "abc" || len(a.Warnings) != 1 {
 		t.Errorf("%+v %v", a, err)
 	}
 	if strings.Contains(srv.ran(), "packed") { // Look was not run: nobody said gzip
