@@ -32,7 +32,7 @@ func (c Config) section(r Route) string {
 func (c Config) primary() string {
 	var defaults []Route
 	for _, r := range c.Routes {
-		if r.Destination == Default && r.Type == "" && (r.Table == 0 || r.Table == tableMain) && len(r.Hops)+len(r.Link) > 0 {
+		if r.Destination == Default && (r.Type == "" || r.Type == "unicast") && (r.Table == 0 || r.Table == tableMain) && len(r.Hops)+len(r.Link) > 0 {
 			defaults = append(defaults, r)
 		}
 	}
