@@ -72,7 +72,7 @@ func (c Client) Send(ctx context.Context, offset int64, r io.Reader) (Payload, e
 	}
 	read := make(chan error, 1)
 	go func() { // the answer may come before r ends
-		_, err := io.Copy(onlyWriter{conn}, r)
+		_, err := io.CopyBuffer(onlyWriter{conn}, onlyReader{r}, make([]byte, piece))
 		// What cannot be written was not wanted any more: the answer says why.
 		var lost *net.OpError
 		if errors.As(err, &lost) {
@@ -92,9 +92,12 @@ func (c Client) Send(ctx context.Context, offset int64, r io.Reader) (Payload, e
 	return p, err
 }
 
-// onlyWriter hides ReadFrom, which would send the bytes of a pipe by splice(2)
-// and not tell reading from writing errors.
-type onlyWriter struct{ io.Writer }
+// These hide ReadFrom and WriteTo, which do not tell reading from writing errors
+// and copy in small pieces.
+type (
+	onlyWriter struct{ io.Writer }
+	onlyReader struct{ io.Reader }
+)
 
 // Stay ends the probation.
 func (c Client) Stay(ctx context.Context) error {

@@ -128,7 +128,8 @@ func (d *Delivery) Proceed(ctx context.Context) error { return d.server.awaitPro
 
 // Receive has the client's payload, size bytes, written to f, and to the disk
 // beneath it. Connections may break and come again. What was received is not yet
-// verified. progress is called with the bytes that there are.
+// verified. progress is called a few times a second, and once at the end, with
+// the bytes that there are.
 func (d *Delivery) Receive(ctx context.Context, f *os.File, size int64, progress func(done int64)) error {
 	return d.server.receive(ctx, f, size, progress)
 }

@@ -23,6 +23,7 @@ type reception struct {
 
 	over   bool
 	last   time.Time // of the last bytes
+	told   time.Time // of the last progress
 	sender *sender
 }
 
@@ -203,10 +204,20 @@ func (s *Server) write(in *reception, b []byte, at int64) error {
 	}
 	s.mu.Lock()
 	s.received, in.last = done, time.Now()
+	tell := done == in.size || in.last.Sub(in.told) >= report
+	if tell {
+		in.told = in.last
+	}
 	s.mu.Unlock()
-	in.progress(done)
+	if tell {
+		in.progress(done)
+	}
 	return nil
 }
+
+// report is the time between two calls of progress: each is an event, on every
+// console and to every client.
+const report = 250 * time.Millisecond
 
 // end ends the reception; the first end counts.
 func (in *reception) end(err error) {

@@ -45,12 +45,17 @@ func (r *receiving) into(t *testing.T, open func() (*os.File, error), size int64
 			return "", err
 		}
 		var last int64
+		calls, start := 0, time.Now()
 		err = d.Receive(ctx, f, size, func(done int64) {
 			if done <= last || done > size {
 				t.Errorf("progress from %d to %d of %d", last, done, size)
 			}
 			last = done
+			calls++
 		})
+		if most := int(time.Since(start)/(250*time.Millisecond)) + 2; calls > most || err == nil && last != size {
+			t.Errorf("%d calls of progress, at most %d are few; the last at %d", calls, most, last)
+		}
 		err = errors.Join(err, f.Close())
 		r.result <- err
 		return "reboot", err
