@@ -58,22 +58,24 @@ func (s system) startAgent(sink *witness) (*agentProcess, error) {
 		return nil, err
 	}
 	a := &agentProcess{outcome: make(chan outcome, 1), notices: make(chan notice), answers: json.NewEncoder(answer), ending: s.ending}
-	guard(func() {
-		dec := json.NewDecoder(r)
-		o, ok := receive(dec, sink, a.notice)
-		if !ok {
-			o = crashed(<-p.Done(), sink.exit(exitInternal))
-			o.Error += excerpt(agentLog)
-		}
-		if o.Error != "" && !o.Told {
-			sink.fail(o.Error, o.Exit)
-		}
-		a.outcome <- o
-		for ok {
-			_, ok = receive(dec, sink, a.notice)
-		}
-	})
+	guard(func() { a.listen(json.NewDecoder(r), p.Done(), sink) })
 	return a, nil
+}
+
+// listen passes on what the agent says until it ends.
+func (a *agentProcess) listen(dec *json.Decoder, ended <-chan syscall.WaitStatus, sink *witness) {
+	o, ok := receive(dec, sink, a.notice)
+	if !ok {
+		o = crashed(<-ended, sink.exit(exitInternal))
+		o.Error += excerpt(agentLog)
+	}
+	if o.Error != "" && !o.Told {
+		sink.fail(o.Error, o.Exit)
+	}
+	a.outcome <- o
+	for ok {
+		_, ok = receive(dec, sink, a.notice)
+	}
 }
 
 // agentLog is what the agent writes to its standard output and error: normally

@@ -64,7 +64,7 @@ const probationStep = "probation"
 
 func (p *probation) started() event.Event {
 	return event.Event{Phase: event.Enter, Step: probationStep, State: event.Start, Message: fmt.Sprintf(
-		"%s for a client to acknowledge, else back", p.left().Round(time.Second))}
+		"%s for a client to acknowledge, else back", p.limit)}
 }
 
 func (p *probation) acknowledged() event.Event {
