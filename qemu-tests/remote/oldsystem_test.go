@@ -115,6 +115,9 @@ func checkNetwork(t *testing.T, kind network.Kind, f envscan.Facts) {
 	for _, r := range f.Net.Route {
 		if r.Destination == "default" && r.Table == 254 {
 			text := r.Interface + " via " + r.Gateway
+			if strings.HasPrefix(r.Gateway, "fe80:") {
+				text = r.Interface + " via (link)"
+			}
 			if r.OnLink {
 				text += " onlink"
 			}
@@ -138,7 +141,7 @@ func checkNetwork(t *testing.T, kind network.Kind, f envscan.Facts) {
 			first + " 10.7.1.20/24", second + " 10.7.2.20/24",
 			first + " via 10.7.1.1", second + " via 10.7.2.1",
 		},
-		network.RA: {first + " 2001:db8:9:0:5054:ff:fe76:6e00/64"},
+		network.RA: {first + " 2001:db8:9:0:5054:ff:fe76:6e00/64", first + " via (link)"},
 	}[kind]
 	for _, w := range want {
 		if !slices.Contains(got, w) && !slices.Contains(got, w+" onlink") {

@@ -166,14 +166,19 @@ func (s *System) writeSSHConfig() error {
 	} else {
 		host = s.Network.Place.Addresses[0].String()
 	}
+	return s.writeConfig(s.SSHConfig, host, port, s.Network.ProxyCommand())
+}
+
+// writeConfig writes a configuration of ssh(1), and the keys that it trusts.
+func (s *System) writeConfig(path, host, port, more string) error {
 	known := ""
 	for _, k := range s.HostKeys {
 		known += s.Name + " " + string(ssh.MarshalAuthorizedKey(k))
 	}
-	knownPath := filepath.Join(filepath.Dir(s.SSHConfig), "known_hosts")
+	knownPath := filepath.Join(filepath.Dir(path), "known_hosts")
 	text := fmt.Sprintf("Host %s\nHostname %s\nPort %s\nHostKeyAlias %s\nUser root\nIdentityFile %s\nIdentitiesOnly yes\nBatchMode yes\nUserKnownHostsFile %s\nStrictHostKeyChecking yes\n",
-		s.Name, host, port, s.Name, s.Key, knownPath) + s.Network.ProxyCommand()
-	return errors.Join(os.WriteFile(knownPath, []byte(known), 0o600), os.WriteFile(s.SSHConfig, []byte(text), 0o600))
+		s.Name, host, port, s.Name, s.Key, knownPath) + more
+	return errors.Join(os.WriteFile(knownPath, []byte(known), 0o600), os.WriteFile(path, []byte(text), 0o600))
 }
 
 // seed is an archive of files for the system.

@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -44,8 +46,11 @@ func (s *System) greet(limit time.Duration) error {
 		return err
 	}
 	b := make([]byte, 4)
-	if n, err := conn.Read(b); err != nil || string(b[:n]) != "SSH-" {
-		return fmt.Errorf("read the greeting of %s: %q, %w", s.Name, b[:n], err)
+	if _, err := io.ReadFull(conn, b); err != nil {
+		return fmt.Errorf("read the greeting of %s: %w", s.Name, err)
+	}
+	if string(b) != "SSH-" {
+		return fmt.Errorf("read the greeting of %s: it begins with %q", s.Name, b)
 	}
 	return nil
 }
@@ -58,6 +63,17 @@ func (s *System) Dial(limit time.Duration) (conn net.Conn, err error) {
 	to := net.JoinHostPort(s.Network.Place.Addresses[0].String(), "22")
 	err = s.Network.Client.Do(func() error { conn, err = net.DialTimeout("tcp", to, limit); return err })
 	return conn, err
+}
+
+// Through writes a configuration as SSHConfig, in which the machine is reached at
+// another address (host:port): a network.Relay's, over Dial.
+func (s *System) Through(addr string) (config string, err error) {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return "", err
+	}
+	config = filepath.Join(filepath.Dir(s.SSHConfig), "ssh_config-"+port)
+	return config, s.writeConfig(config, host, port, "")
 }
 
 // SSH runs a shell command as a user, by ssh(1), and returns what it printed.
