@@ -66,7 +66,7 @@ func Run(ctx context.Context, env ramsys.Env) (finish string, err error) {
 // run is Run of a request and its secrets.
 func run(ctx context.Context, env ramsys.Env, req request.Request, secrets secret.Set) (finish string, err error) {
 	env.Sink.Emit(event.Event{Phase: event.Scan, State: event.Start})
-	facts, err := envscan.Scan(ctx, envscan.Config{Root: "/", Wake: true})
+	facts, err := envscan.Scan(ctx, envscan.Config{Root: "/", Wake: true, Timeout: plan.ScanPatience})
 	if err != nil {
 		return "", refused(err)
 	}

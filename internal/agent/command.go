@@ -185,7 +185,7 @@ func (c *command) plan(ctx context.Context, dir string) (plan.Plan, secret.Set, 
 	if err != nil {
 		return plan.Plan{}, secret.Set{}, err
 	}
-	facts, err := envscan.Scan(ctx, envscan.Config{Root: "/", Wake: true})
+	facts, err := envscan.Scan(ctx, envscan.Config{Root: "/", Wake: true, Timeout: plan.ScanPatience})
 	if err != nil {
 		return plan.Plan{}, secret.Set{}, err
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/victorinix/vic/disk/sysfs"
 	"github.com/victorinix/vic/envscan"
 	"github.com/victorinix/vic/internal/agent/storage"
+	"github.com/victorinix/vic/internal/plan"
 	planned "github.com/victorinix/vic/internal/plan/storage"
 	"github.com/victorinix/vic/internal/secret"
 	"github.com/victorinix/vic/internal/tool"
@@ -166,7 +167,7 @@ func (j *diskJob) disks(ctx context.Context, l layout.Layout, given map[string]s
 	if err != nil {
 		return nil, err
 	}
-	facts, err := envscan.Scan(ctx, envscan.Config{Root: "/", Wake: true})
+	facts, err := envscan.Scan(ctx, envscan.Config{Root: "/", Wake: true, Timeout: plan.ScanPatience})
 	if err != nil {
 		return nil, err
 	}

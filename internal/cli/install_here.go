@@ -28,7 +28,7 @@ func (j *installJob) here(ctx context.Context) error {
 		return fail(exitRefused, fmt.Errorf("install onto %s: not root", j.disks()), "run it with sudo, or try it with --vm first")
 	}
 	j.phase(event.Scan, event.Start)
-	facts, err := envscan.Scan(ctx, envscan.Config{Root: "/", Wake: true})
+	facts, err := envscan.Scan(ctx, envscan.Config{Root: "/", Wake: true, Timeout: plan.ScanPatience})
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -25,6 +26,10 @@ import (
 
 // Root is where the agent mounts the target's root file system.
 const Root = "/run/vic/target"
+
+// ScanPatience is how long each part of a machine has to answer a scan that a
+// plan is made from: a disk that is slow is no empty one.
+const ScanPatience = time.Minute
 
 // Plan is what will happen, in order.
 type Plan struct {

@@ -245,3 +245,18 @@ func TestBytes(t *testing.T) {
 		}
 	}
 }
+
+// What could not be read is no empty disk.
+func TestUnreadDisk(t *testing.T) {
+	facts := envscan.Facts{}
+	facts.HW.Disk = []envscan.Disk{{Name: "vda", Serial: "S1", Size: 8 << 30, SectorSize: 512}}
+	l := layout.Layout{Disk: map[string]layout.Disk{"main": {Device: "/dev/vda"}}}
+	if _, err := plan.SelectDisks(l, nil, facts); err != nil {
+		t.Fatal(err)
+	}
+	facts.Scan.Gaps = []envscan.Gap{{Fact: "hw.disk[name=vda].content", Path: "/dev/vda", Why: "it did not answer in time"}}
+	_, err := plan.SelectDisks(l, nil, facts)
+	if err == nil || !strings.Contains(err.Error(), "what is on /dev/vda (serial S1") || !strings.Contains(err.Error(), "did not answer in time") {
+		t.Errorf("%v", err)
+	}
+}

@@ -84,9 +84,25 @@ func SelectDisks(l layout.Layout, asked map[string]request.DiskSelector, facts e
 			errs = append(errs, fmt.Errorf("disk %q of the layout: %w", name, err))
 			continue
 		}
+		if why := unread(d, facts); why != "" {
+			errs = append(errs, fmt.Errorf("disk %q of the layout: what is on %s could not be read: %s", name, identity(d), why))
+			continue
+		}
 		found[name] = state(d)
 	}
 	return found, errors.Join(errs...)
+}
+
+// unread says why it is not known what is on a disk: one that did not answer is
+// not an empty one.
+func unread(d envscan.Disk, facts envscan.Facts) string {
+	fact := "hw.disk[name=" + d.Name + "]"
+	for _, g := range facts.Scan.Gaps {
+		if g.Fact == fact || g.Fact == fact+".content" {
+			return g.Why
+		}
+	}
+	return ""
 }
 
 func selectOne(spec layout.Disk, asked request.DiskSelector, disks []envscan.Disk) (envscan.Disk, error) {
