@@ -1,11 +1,13 @@
-// Command vic-init is PID 1 of vic's RAM system, and its command vic.
+// Command vic-init is PID 1 of vic's RAM system, and its commands vic and vic-env.
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 
 	"github.com/victorinix/vic/envscan"
+	"github.com/victorinix/vic/envscan/command"
 	"github.com/victorinix/vic/internal/agent"
 	"github.com/victorinix/vic/internal/agent/ramsys"
 )
@@ -14,8 +16,14 @@ func main() {
 	if code, helper := envscan.Helper(); helper {
 		os.Exit(code)
 	}
-	if err := ramsys.Main(ramsys.Config{Run: agent.Run, Vic: agent.Command}); err != nil {
+	if err := ramsys.Main(ramsys.Config{Run: agent.Run, Vic: agent.Command, VicEnv: vicEnv}); err != nil {
 		fmt.Fprintln(os.Stderr, "vic-init:", err)
 		os.Exit(agent.ExitCode(err))
 	}
+}
+
+func vicEnv(args []string) error {
+	s := command.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Self: []string{"/proc/self/exe", "vic-env"}}
+	os.Exit(command.Main(context.Background(), args, s))
+	return nil
 }

@@ -74,6 +74,8 @@ type Config struct {
 	// Vic is the command vic that people type in the RAM system; nil: there
 	// is none. It gets the words after "vic".
 	Vic func(args []string) error
+	// VicEnv is the command vic-env, alike.
+	VicEnv func(args []string) error
 }
 
 // Env is what Run works with.
@@ -91,6 +93,9 @@ type Env struct {
 	// Leases are those that there are.
 	Leases func() []network.Lease
 }
+
+// vicEnvCommand tells what the machine is.
+const vicEnvCommand = "vic-env"
 
 // agentArg makes this program the agent.
 const agentArg = "agent"
@@ -112,6 +117,8 @@ func Main(cfg Config) error {
 		return runSSHD()
 	case command == "vic" && cfg.Vic != nil:
 		return cfg.Vic(args)
+	case command == vicEnvCommand && cfg.VicEnv != nil:
+		return cfg.VicEnv(args)
 	case command == modprobeCommand:
 		return modprobe(context.Background(), args)
 	case command == request.FinishPoweroff, command == "shutdown" && !slices.Contains(args, "-r"):
@@ -131,7 +138,7 @@ const commandDir = "/bbin"
 //
 //	#!/bbin/vic-init poweroff
 func commands() []string {
-	return []string{request.FinishPoweroff, request.FinishReboot, "shutdown", "vic", modprobeCommand}
+	return []string{request.FinishPoweroff, request.FinishReboot, "shutdown", "vic", vicEnvCommand, modprobeCommand}
 }
 
 // scriptArgs are the arguments of a command: without the script's own path,
