@@ -14,7 +14,7 @@ type Need struct {
 	// system, which starts the bundle by kexec, before its files come.
 	Load int64 `json:"load"`
 	// Total is what a machine has to have (MemTotal: without what its kernel
-	// keeps for itself, some 45 MiB of Debian's) for the RAM system to start
+	// keeps for itself: some 43 MiB, Debian's) for the RAM system to start
 	// from it, and to have Spare available then.
 	Total int64 `json:"total"`
 }
@@ -26,10 +26,11 @@ const Spare = 64 << 20
 const (
 	// running is what the RAM system takes beside its files, with a network card
 	// and a disk: vic-init, slabs, page tables, and the watermarks that the
-	// kernel does not call available. With 256 MiB, Debian's cloud kernel 6.12 has
-	// a MemTotal of 210 MiB, and 161 MiB are available at "agent ready" with
-	// files of 19 MiB: that is 30 MiB. The rest is for the difference between
-	// what two kernels keep for themselves: Total is compared with the old one's.
+	// kernel does not call available. Measured with Debian's cloud kernel 6.12 and
+	// files of 19 MiB, at "agent ready" (160, 192 and 256 MiB of memory
+	// are a MemTotal of 117, 149 and 213 MiB): 69, 99 and 162 MiB are available,
+	// so that it takes 29 to 31 MiB. The rest is for the difference between what
+	// two kernels keep for themselves: Total is compared with the old one's.
 	running = 40 << 20
 	// unpacking is what the kernel takes while it unpacks the initramfs, whose
 	// compressed form is freed afterwards: zstd's window, and itself.
