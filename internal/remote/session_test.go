@@ -6,11 +6,12 @@ import (
 	"errors"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/victorinix/vic/internal/tool/tooltest"
 )
 
 func limit(t *testing.T) context.Context {
@@ -224,12 +225,11 @@ func TestSudoFree(t *testing.T) {
 	}
 }
 
-// The real sudo, where there is one: it must not swallow what follows the password.
+// The real sudo, as root may use it.
 func TestRealSudo(t *testing.T) {
 	t.Parallel()
-	if _, err := exec.LookPath("sudo"); err != nil || os.Geteuid() != 0 {
-		t.Skip("needs root, and sudo")
-	}
+	tooltest.Need(t, "sudo")
+	tooltest.Root(t)
 	s, ctx := opened(t, serve(t), Host{Name: "there"}), limit(t)
 	s.machine.Sudo = SudoFree // root may use it
 	if out, err := s.asRoot(ctx, "cat; id -u", strings.NewReader("x\n")); err != nil || string(out) != "x\n0\n" {
