@@ -12,6 +12,7 @@ import (
 
 	"github.com/victorinix/vic/builder"
 	"github.com/victorinix/vic/envscan"
+	"github.com/victorinix/vic/internal/plan/handover"
 	"github.com/victorinix/vic/internal/tool"
 	"github.com/victorinix/vic/kexec"
 )
@@ -52,15 +53,15 @@ func (f *kexecFlags) run(ctx context.Context, a *app, dir string) error {
 	if err != nil {
 		return fail(exitRefused, err, "`vic build installer --out DIR` makes a bundle")
 	}
-	facts, err := envscan.Scan(ctx, envscan.Config{Root: "/", Only: []string{"os", "hw.arch", "state.memoryAvailable"}})
+	facts, err := envscan.Scan(ctx, envscan.Config{Root: "/", Only: []string{"os", "hw.arch", "hw.memory.total", "state.memoryAvailable"}})
 	if err != nil {
 		return err
 	}
-	size, err := initrdSize(b)
+	memory, err := b.Memory()
 	if err != nil {
 		return err
 	}
-	if err := mayKexec(b, facts, size); err != nil {
+	if err := handover.MayEnter(handover.Need{Arch: b.Arch, Load: memory.Load, Total: memory.Total}, facts); err != nil {
 		return fail(exitRefused, err, "nothing was changed")
 	}
 	if !f.yes && !f.load {
@@ -92,49 +93,6 @@ func (f *kexecFlags) words(running string) string {
 	}
 	consoles := slices.DeleteFunc(strings.Fields(running), func(w string) bool { return !strings.HasPrefix(w, "console=") })
 	return strings.Join(consoles, " ")
-}
-
-// leaveRoom is what the running system keeps to end in order, in bytes.
-const leaveRoom = 32 << 20
-
-// mayKexec says what stands in the way, all of it.
-func mayKexec(b *builder.Bundle, facts envscan.Facts, initrd int64) error {
-	var errs []error
-	if b.Arch != facts.HW.Arch {
-		errs = append(errs, fmt.Errorf("the bundle is for %s and this machine is %s", b.Arch, facts.HW.Arch))
-	}
-	if !facts.OS.Kexec.Allowed {
-		errs = append(errs, fmt.Errorf("this system cannot start another kernel: %s", strings.Join(facts.OS.Kexec.Why, "; ")))
-	}
-	kernel, err := fileSize(b.Path(builder.KernelFile))
-	errs = append(errs, err)
-	// Once as files, and once as the kernel's copy.
-	if need, have := 2*(initrd+kernel)-kernel+leaveRoom, facts.State.MemoryAvailable; have < need {
-		errs = append(errs, fmt.Errorf("%d MiB of memory are available, and loading the bundle takes %d MiB", have>>20, need>>20))
-	}
-	return errors.Join(errs...)
-}
-
-func fileSize(path string) (int64, error) {
-	st, err := os.Stat(path)
-	if err != nil {
-		return 0, err
-	}
-	return st.Size(), nil
-}
-
-// initrdSize is what Bundle.Initrd writes.
-func initrdSize(b *builder.Bundle) (int64, error) {
-	var n counter
-	err := b.Initrd(&n)
-	return int64(n), err
-}
-
-type counter int64
-
-func (c *counter) Write(b []byte) (int, error) {
-	*c += counter(len(b))
-	return len(b), nil
 }
 
 // loadBundle puts the initrd together in memory: no disk is written to.

@@ -199,15 +199,11 @@ func linkModules(c netconf.Config) []string {
 
 // mayEnter refuses what could not end well, before anything is changed.
 func (m *otherMachine) mayEnter(b *builder.Bundle) error {
-	kernel, err := fileSize(b.Path(builder.KernelFile))
+	memory, err := b.Memory()
 	if err != nil {
 		return err
 	}
-	initrd, err := initrdSize(b)
-	if err != nil {
-		return err
-	}
-	need := planhandover.Need{Arch: b.Arch, Load: 2*(kernel+initrd) + initrd + leaveRoom}
+	need := planhandover.Need{Arch: b.Arch, Load: memory.Load, Total: memory.Total}
 	return fail(exitRefused, planhandover.MayEnter(need, m.facts), "nothing was changed")
 }
 
