@@ -57,34 +57,53 @@ func TestInstall(t *testing.T) {
 }
 
 func (w way) install(t *testing.T) {
-	c := w.old
-	c.Network, c.Watchdog = network.Start(t, w.kind), "i6300esb"
-	old := oldsystem.Start(t, c)
+	config := w.old
+	config.Network, config.Watchdog = network.Start(t, w.kind), "reset"
+	old := oldsystem.Start(t, config)
 	ctx, cancel := context.WithTimeout(t.Context(), installLimit)
 	defer cancel()
 	if _, err := old.Answered(ctx); err != nil {
 		t.Fatal(err)
 	}
-	cache, err := lab.CacheDir()
-	if err != nil {
-		t.Fatal(err)
-	}
 	began := time.Now()
-	r := lab.VicWith(ctx, t, nil, "install", "debian", "-o", "hostname=newone", "-o", "kernel=cloud", "--cache", cache,
-		"--on", w.user+"@"+old.Name, "--ssh-config", old.SSHConfig, "--disk", "match:serial="+old.Serial, "--yes", "--json")
+	c := vic(ctx, t, old, "install", "debian", "-o", "hostname=newone", "-o", "kernel=cloud",
+		"--on", w.user+"@"+old.Name, "--disk", "match:serial="+old.Serial, "--yes", "--json")
+	w.breakCable(t, old, c)
+	exit, events := c.end(t)
 	t.Logf("installed and proven in %.0f s", time.Since(began).Seconds())
-	if r.Exit != 0 {
-		t.Fatalf("exit code %d\n%s\n%s\nconsole ends:\n%s", r.Exit, tail(r.Stdout, 30), r.Stderr, old.ConsoleTail(30))
+	if exit != 0 {
+		t.Fatalf("exit code %d\n%s\n%s\nconsole ends:\n%s", exit, last(events, 30), c.stderr.String(), old.ConsoleTail(30))
 	}
-	events := lab.Events(t, r.Stdout)
 	checkEvents(t, events)
 	checkNew(ctx, t, old, w, lab.Result(t, events))
 }
 
-// tail are the last lines of a text.
-func tail(text string, lines int) string {
-	all := strings.Split(strings.TrimSpace(text), "\n")
-	return strings.Join(all[max(0, len(all)-lines):], "\n")
+// breakCable takes the network away while the payload is on its way, for longer
+// than a connection lives.
+func (w way) breakCable(t *testing.T, old *oldsystem.System, c *client) {
+	t.Helper()
+	if !c.until(func(e event.Event) bool { return e.Phase == event.Copy && e.State == event.Progress && e.Done > 0 }) {
+		return // it has ended, and end tells how
+	}
+	if err := old.Network.Cut(true); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(deadAfter) // the time is what is tested: nothing tells of a cable
+	if err := old.Network.Cut(false); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// deadAfter is when ssh gives a connection up on which nothing comes.
+const deadAfter = 22 * time.Second
+
+// last are the last events, for people.
+func last(events []event.Event, n int) string {
+	var b strings.Builder
+	for _, e := range events[max(0, len(events)-n):] {
+		fmt.Fprintf(&b, "%s %s %s %s\n", e.Phase, e.Step, e.State, e.Message)
+	}
+	return b.String()
 }
 
 // checkEvents: everything was verified before the first write, and what was sent
