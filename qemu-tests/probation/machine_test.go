@@ -137,3 +137,29 @@ func (g guest) output(command string) string {
 	}
 	return strings.TrimSpace(string(out))
 }
+
+// follow runs a command that goes on. The function that it returns is for the time
+// after its end: what it had to say.
+func (g guest) follow(command string) (seen func() string) {
+	g.t.Helper()
+	session, err := g.client.NewSession()
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	out, err := session.StdoutPipe()
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	if err := session.Start(command); err != nil {
+		g.t.Fatal(err)
+	}
+	all := make(chan string, 1)
+	go func() {
+		b, _ := io.ReadAll(out) // the end of the connection is that of the machine
+		all <- string(b)
+	}()
+	return func() string {
+		g.client.Close()
+		return <-all
+	}
+}

@@ -74,6 +74,7 @@ func TestAgentDies(t *testing.T) {
 	if status := g.output("vic status"); !strings.Contains(status, "waiting") {
 		t.Errorf("vic status: %s", status)
 	}
+	seen := g.follow("vic events")
 	g.output(killAgent)
 	died := wait(ctx, t, m, "", event.Failed)
 	if !strings.Contains(died.Message, "the agent ended unexpectedly: killed") {
@@ -88,6 +89,9 @@ func TestAgentDies(t *testing.T) {
 	}
 	if err := m.Wait(ctx); !errors.Is(err, vm.ErrReset) {
 		t.Errorf("the machine did not reboot: %v", err)
+	}
+	if all := seen(); !strings.Contains(all, end.Message) {
+		t.Errorf("who followed the events over SSH did not see the last one:\n%s", all)
 	}
 }
 
