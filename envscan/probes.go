@@ -79,8 +79,8 @@ func (s *scanner) runAll(ctx context.Context, timeout time.Duration, list []prob
 func (s *scanner) start(ctx context.Context, timeout time.Duration, p prober) <-chan finding {
 	out, done := make(chan finding, 1), make(chan finding, 1)
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errTimeout)
+	own := s.fork()
 	go func() {
-		own := s.fork()
 		defer func() {
 			if crash := recover(); crash != nil {
 				done <- finding{gaps: p.missing(fmt.Sprintf("a defect in vic, please report it: %v", crash))}
