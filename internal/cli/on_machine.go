@@ -22,6 +22,7 @@ import (
 	"github.com/victorinix/vic/internal/event"
 	"github.com/victorinix/vic/internal/handover"
 	"github.com/victorinix/vic/internal/netconf"
+	"github.com/victorinix/vic/internal/plan"
 	planhandover "github.com/victorinix/vic/internal/plan/handover"
 	"github.com/victorinix/vic/internal/remote"
 	"github.com/victorinix/vic/internal/visit"
@@ -64,11 +65,12 @@ func (m *otherMachine) scan(ctx context.Context) (err error) {
 	if m.session, err = remote.Open(m.host, m.flags.sshConfig); err != nil {
 		return err
 	}
+	inRAM, err := m.inRAM(ctx)
+	if err != nil || inRAM {
+		return err
+	}
 	if m.look, err = m.session.Look(ctx); err != nil {
 		return m.unreachable(err)
-	}
-	if m.look.RAM {
-		return m.scanRAM(ctx)
 	}
 	if !m.look.Root {
 		if err := m.session.Sudo(ctx, m.askSudo); err != nil {
@@ -85,7 +87,7 @@ func (m *otherMachine) scan(ctx context.Context) (err error) {
 	if err := m.session.Install(ctx, program); err != nil {
 		return m.unreachable(err)
 	}
-	text, err := m.session.VicEnv(ctx, "dump", "--wake")
+	text, err := m.session.VicEnv(ctx, "dump", "--wake", "--timeout", plan.ScanPatience.String())
 	if err != nil {
 		return err
 	}
@@ -95,20 +97,56 @@ func (m *otherMachine) scan(ctx context.Context) (err error) {
 	return m.handOver()
 }
 
-// scanRAM is scan for a machine that an earlier run left in RAM.
-func (m *otherMachine) scanRAM(ctx context.Context) error {
-	m.ram = m.session
-	text, err := m.session.Run(ctx, "vic-env dump --wake", nil)
-	if err == nil {
-		err = json.Unmarshal(text, &m.facts)
+// inRAM is scan for a machine that an earlier run left in RAM: there is no shell to
+// look with, only root may log in, and the command vic tells where it stands.
+func (m *otherMachine) inRAM(ctx context.Context) (bool, error) {
+	err := m.session.Stream(ctx, "vic status --json", nil, io.Discard)
+	if errors.Is(err, remote.ErrDenied) && m.host.User != "" && m.host.User != "root" {
+		if asRoot, err := m.deniedInRAM(ctx); err != nil || asRoot {
+			return asRoot, err
+		}
 	}
+	var failed *remote.Error
+	switch {
+	case err == nil:
+		return true, m.scanRAM(ctx)
+	case errors.As(err, &failed) && failed.Exit > 0 && failed.Exit != 255: // another vic, or none
+		return false, nil
+	}
+	return false, m.unreachable(err)
+}
+
+// deniedInRAM tries whether it is for being in RAM that a user is not let in.
+func (m *otherMachine) deniedInRAM(ctx context.Context) (bool, error) {
+	host := m.host
+	host.User = "root"
+	s, err := remote.Open(host, m.flags.sshConfig)
 	if err != nil {
-		return fmt.Errorf("read the facts of %s: %w", m.host, err)
+		return false, err
 	}
-	if text, err = m.session.Run(ctx, "cat "+handover.Path, nil); err != nil {
+	if s.Stream(ctx, "vic status --json", nil, io.Discard) != nil {
+		return false, s.Close()
+	}
+	err = m.session.Close()
+	m.session = s
+	return true, errors.Join(err, m.scanRAM(ctx))
+}
+
+// scanRAM asks the RAM system.
+func (m *otherMachine) scanRAM(ctx context.Context) error {
+	m.ram, m.look.User = m.session, m.host.User
+	var facts, told bytes.Buffer
+	if err := m.session.Stream(ctx, "vic-env dump --wake --timeout "+plan.ScanPatience.String(), nil, &facts); err != nil {
 		return err
 	}
-	if m.before, err = handover.Decode(bytes.NewReader(text)); err != nil {
+	if err := json.Unmarshal(facts.Bytes(), &m.facts); err != nil {
+		return fmt.Errorf("read the facts of %s: %w", m.host, err)
+	}
+	err := m.session.Stream(ctx, "cat "+handover.Path, nil, &told)
+	if err == nil {
+		m.before, err = handover.Decode(&told)
+	}
+	if err != nil {
 		return fmt.Errorf("%s is in the RAM system: %w", m.host, err)
 	}
 	m.before.AuthorizedKeys = slices.DeleteFunc(m.before.AuthorizedKeys, func(k string) bool { return strings.HasSuffix(k, " "+ownComment) })
