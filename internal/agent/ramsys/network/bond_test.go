@@ -9,7 +9,8 @@ import (
 	"github.com/victorinix/vic/internal/tool"
 )
 
-// bonds skips a test where the kernel has no bonds and VLANs.
+// bonds skips a test where the kernel has no bonds and VLANs: TestHandover of
+// qemu-tests/facts runs it under one that has.
 func bonds(t *testing.T) {
 	t.Helper()
 	for _, words := range []string{"link add vic-try type bond", "link add link vic-try name vic-vlan type vlan id 1", "link del vic-try"} {
