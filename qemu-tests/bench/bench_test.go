@@ -16,8 +16,6 @@ import (
 	"github.com/victorinix/vic/qemu-tests/vm"
 )
 
-const repository = "../.."
-
 // program compiles one of the programs that run in the machines.
 func program(t *testing.T, name string) string {
 	t.Helper()

@@ -11,6 +11,9 @@ import (
 	"github.com/victorinix/vic/internal/event"
 )
 
+// repository is where the measurements run from.
+const repository = "../.."
+
 // Suite is everything there is to measure, and what it is measured with.
 type Suite struct {
 	Vic          Vic
@@ -34,6 +37,7 @@ func (s Suite) Parts() []Part {
 		{"format", "Formatting a disk", formatNote, s.formats},
 		{"copy", "Copying the payload", copyNote, s.copies},
 		{"facts", "Facts", factsNote, s.facts},
+		{"remote", "Another machine", remoteNote, s.remote},
 		{"install", "A whole install, in 256 MiB", "", s.installs},
 	}
 }

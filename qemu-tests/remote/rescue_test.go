@@ -42,7 +42,7 @@ func refused(ctx context.Context, t *testing.T, old *oldsystem.System) {
 		exit int
 		want string
 	}{
-		{"another disk", []string{"install", "debian", "--on", old.Name, "--disk", "match:serial=ELSEWHERE"}, 3, "no disk matches"},
+		{"another disk", []string{"install", "debian", "--on", old.Name, "--disk", "match:serial=ELSEWHERE"}, 3, "no single disk matches"},
 		{"another machine in between", []string{"install", "debian", "--on", "impostor", "--disk", "/dev/vda"}, 3, "host key"},
 		{"nobody there", []string{"install", "debian", "--on", "nobody", "--disk", "/dev/vda"}, 3, "connect to nobody"},
 		{"not in RAM", []string{"rescue", "--on", old.Name, "--leave"}, 3, "not in the RAM system"},
