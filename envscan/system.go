@@ -59,7 +59,7 @@ func (s *scanner) system() OS {
 		Hostname:  s.text("os.hostname", "/proc/sys/kernel/hostname"),
 		MachineID: s.text("os.machineID", "/etc/machine-id"),
 		Container: s.container(),
-		RAM:       s.exists("/vic/request.json"),
+		RAM:       s.exists("/vic/request.json") || s.exists("/vic/handover.json") || s.exists("/vic/system.json"),
 		Loader:    s.loader(),
 		Lockdown:  s.lockdown(),
 	}
