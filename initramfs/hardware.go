@@ -17,6 +17,13 @@ var companions = map[string][]string{
 	"usbcore":  {"usbhid", "hid_generic"},
 }
 
+// unused are drivers that devices ask for and that do nothing in the RAM system:
+// nobody reads their events, and a shell needs no mouse.
+var unused = map[string]bool{
+	"evdev": true, "button": true, "psmouse": true, "virtio_input": true, "pcspkr": true,
+	"ac": true, "battery": true, "qemu_fw_cfg": true, "virtio_balloon": true,
+}
+
 // MatchModules returns the names of the modules in sets that devices with these
 // modaliases ask for, sorted, without those that they depend on. What is built
 // into the kernel is not among them.
@@ -36,7 +43,7 @@ func MatchModules(modules fs.FS, modaliases []string, sets ...string) ([]string,
 	names := map[string]bool{}
 	for _, claimants := range found {
 		for _, name := range claimants {
-			if offered[name] {
+			if offered[name] && !unused[name] {
 				names[name] = true
 			}
 		}
