@@ -124,7 +124,7 @@ func back(ctx context.Context, t *testing.T, old *oldsystem.System, writes int64
 		if err != nil {
 			t.Fatal(err)
 		}
-		out, sshErr := old.SSH(ctx, "root", "cat /proc/uptime /etc/machine-id; ls /run/vic 2>&1", "")
+		out, sshErr := old.SSH(ctx, "root", "cat /proc/uptime /etc/machine-id; ls /run/vic 2>&1; :", "")
 		switch {
 		case sshErr == nil && strings.Contains(out, old.MachineID) && !strings.Contains(out, "events.jsonl"):
 			t.Logf("the old system is back after %.0f s", time.Since(began).Seconds())
