@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/goccy/go-yaml"
 
@@ -99,6 +101,12 @@ func (m machineSpec) apply(all installFlags) (installFlags, error) {
 	f.item.inline = append([]string{}, all.item.inline...)
 	f.item.secrets.args = append([]string{}, all.item.secrets.args...)
 	if len(m.Options) > 0 {
+		// -o comes after -n, and what is one machine's own wins.
+		f.item.options = slices.DeleteFunc(f.item.options, func(o string) bool {
+			key, _, _ := strings.Cut(o, "=")
+			_, own := m.Options[key]
+			return own
+		})
 		text, err := yaml.MarshalWithOptions(m.Options, yaml.JSON())
 		if err != nil {
 			return f, fmt.Errorf("options of %s: %w", m.host, err)

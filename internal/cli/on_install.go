@@ -15,6 +15,7 @@ import (
 	"github.com/victorinix/vic/internal/event"
 	"github.com/victorinix/vic/internal/plan"
 	"github.com/victorinix/vic/internal/request"
+	"github.com/victorinix/vic/internal/secret"
 	"github.com/victorinix/vic/internal/visit"
 )
 
@@ -45,6 +46,7 @@ func (f *installFlags) visit(ctx context.Context, a *app, item string, m machine
 		return nil, err
 	}
 	own := *a // its secrets are its own
+	defer func() { a.alsoHide(m.host.String(), own.secrets) }()
 	c := newClock(event.SinkFunc(func(e event.Event) {
 		if several {
 			e.Host, e.Seq = m.host.String(), 0
@@ -64,6 +66,15 @@ func (f *installFlags) visit(ctx context.Context, a *app, item string, m machine
 	}
 	job.source.secrets, err = job.keys(job.layout, job.source.secrets)
 	return v, err
+}
+
+// alsoHide hides the secrets of one of several machines: what is told passes
+// through one place, and two machines may have different secrets of one name.
+func (a *app) alsoHide(host string, secrets secret.Set) {
+	for _, name := range secrets.Names() {
+		v, _ := secrets.Get(name)
+		a.secrets = a.secrets.With(name+" of "+host, v)
+	}
 }
 
 // prepare finds out everything that can be known before the machine is entered,

@@ -47,9 +47,23 @@ type otherMachine struct {
 	keys   []string        // of those who may log in
 	ram    *remote.Session // to the RAM system
 	from   int64           // the first event that was not seen yet
+	// uploaded: files of the RAM system may be on the machine.
+	uploaded bool
 }
 
+// discardLimit is for removing what was sent, where a connection is slow.
+const discardLimit = 20 * time.Second
+
+// close ends the connections. A machine that was only looked at is left as it
+// was; of an upload that broke off, a later run goes on with what is there.
 func (m *otherMachine) close() {
+	if m.session != nil && m.session != m.ram && !m.uploaded {
+		ctx, cancel := context.WithTimeout(context.Background(), discardLimit)
+		if err := m.session.Discard(ctx); err != nil {
+			m.clock.Emit(event.Event{Phase: event.Scan, Step: "warning", State: event.Done, Message: err.Error()})
+		}
+		cancel()
+	}
 	for _, s := range []*remote.Session{m.session, m.ram} {
 		if s != nil {
 			// The connection may be gone with the system that it went to.
@@ -308,6 +322,7 @@ func (m *otherMachine) upload(ctx context.Context, b *builder.Bundle, ownKey str
 	}
 	step := event.Event{Phase: event.Enter, Step: "upload", State: event.Start}
 	m.clock.Emit(step)
+	m.uploaded = true
 	sent, err := m.session.UploadBundle(ctx, remote.Bundle{
 		Kernel: kernel, Initrd: initrd, Handover: doc.Bytes(), Cmdline: b.Cmdline + " " + ramCmdline(m.facts),
 	}, func(done, total int64) {
