@@ -129,7 +129,7 @@ type NIC struct {
 	// Cable, when set, is a stream socket that the card's frames go through, each
 	// after its length in 4 bytes (big endian), in place of the user-mode network.
 	// The machine takes it: it is closed here once QEMU has it, and on errors.
-	Cable *os.File
+	Cable *os.File `json:"-"`
 }
 
 var diskBuses = map[string]bool{"virtio": true, "nvme": true, "sata": true, "usb": true, "scsi": true, "mmc": true}
