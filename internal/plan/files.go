@@ -32,7 +32,7 @@ func (t target) inject() []named {
 // machineID is the content of /etc/machine-id. Empty: systemd makes one at the
 // first boot and keeps it (machine-id(5), "First Boot Semantics").
 func (t target) machineID() string {
-	if id := t.req.System.Identity; id != nil {
+	if id := t.req.System.Identity; id != nil && id.MachineID != "" {
 		return id.MachineID + "\n"
 	}
 	return ""

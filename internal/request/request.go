@@ -118,7 +118,7 @@ type System struct {
 
 // Identity is what others know a machine by.
 type Identity struct {
-	MachineID string `json:"machineId"` // machine-id(5)
+	MachineID string `json:"machineId"` // machine-id(5); empty: the first boot makes one
 	// HostKeys: the SSH host keys are those that the RAM system was handed
 	// (package handover).
 	HostKeys bool `json:"hostKeys"`

@@ -158,7 +158,7 @@ func (n Network) validate() error {
 }
 
 func (i *Identity) validate() error {
-	return check(i == nil || machineID.MatchString(i.MachineID), "system.identity", i, "must have a machine-id of 32 lower-case hex digits")
+	return check(i == nil || i.MachineID == "" || machineID.MatchString(i.MachineID), "system.identity", i, "must have a machine-id of 32 lower-case hex digits")
 }
 
 // validate checks the settings that are not yet to become something else.
