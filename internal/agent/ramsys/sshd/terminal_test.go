@@ -270,8 +270,8 @@ func TestRequestsRefused(t *testing.T) {
 	ask(false, "shell", nil)
 	ask(false, "pty-req", pty{"xterm", 80, 24, 0, 0, ""})
 	ask(false, "signal", text{"NONSENSE"})
-	ask(true, "signal", text{"HUP"})
 	ask(false, "unknown@example.org", nil)
+	ask(true, "signal", text{"HUP"}) // ends the program, and the session
 }
 
 // No terminals are left behind by clients that never use them.
