@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/victorinix/vic/disk/sysfs"
@@ -124,12 +125,28 @@ func (s *scanner) sortedGaps() []Gap {
 
 // text reads a file that may be missing, for a fact; path is absolute.
 func (s *scanner) text(fact, path string) string {
-	v, err := s.root.Text(path)
+	place, err := s.place(path)
+	var v string
+	if err == nil {
+		v, err = s.root.Text(place)
+	}
 	s.gap(fact, path, err)
 	return v
 }
 
 func (s *scanner) exists(path string) bool {
-	_, err := s.root.Stat(path)
+	place, err := s.place(path)
+	if err == nil {
+		_, err = s.root.Stat(place)
+	}
 	return err == nil
+}
+
+// place is where a file is: links of a captured system's settings lead to files of
+// that system, and not of this one.
+func (s *scanner) place(path string) (string, error) {
+	if s.live || !strings.HasPrefix(path, "/etc/") {
+		return path, nil
+	}
+	return s.follow(path)
 }

@@ -90,6 +90,16 @@ func TestSystem(t *testing.T) {
 	if got := captured(t, tree{"usr/lib/os-release": "ID=alpine\n"}).system(); got.ID != "alpine" {
 		t.Errorf("%+v", got)
 	}
+	// A link leads to a file of the captured system, whatever this one has there.
+	for link, target := range map[string]string{"-> /nix/store/x-os-release": "nix/store/x-os-release", "-> ../usr/lib/other-release": "usr/lib/other-release"} {
+		if got := captured(t, tree{"etc/os-release": link, target: "ID=nixos\n"}).system(); got.ID != "nixos" {
+			t.Errorf("%s: %+v", link, got)
+		}
+	}
+	s = captured(t, tree{"etc/os-release": "-> /usr/lib/os-release", "etc/machine-id": "-> /etc/hostname"})
+	if got := s.system(); got.ID != "" || got.MachineID != "" {
+		t.Errorf("of this machine: %+v", got)
+	}
 }
 
 // loaderELF is the beginning of a program for amd64 with an interpreter.
