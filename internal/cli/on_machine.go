@@ -287,8 +287,7 @@ func (m *otherMachine) enter(ctx context.Context, b *builder.Bundle) error {
 	if err != nil {
 		return err
 	}
-	patience := m.flags.probation
-	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("the RAM system did not answer within %v", patience))
+	ctx, cancel := context.WithTimeoutCause(ctx, enterPatience, fmt.Errorf("the RAM system did not answer within %v", enterPatience))
 	defer cancel()
 	if err := m.ram.Wait(ctx); err != nil {
 		return fail(exitUntouched, fmt.Errorf("enter the RAM system of %s: %w", m.host, err),
@@ -298,6 +297,13 @@ func (m *otherMachine) enter(ctx context.Context, b *builder.Bundle) error {
 	m.from = 1
 	return nil
 }
+
+// enterPatience is for the end of the system before, which is forced after two
+// minutes, and for the start of the RAM system.
+const enterPatience = 5 * time.Minute
+
+// lostPatience is how long a machine may be out of reach while it works by itself.
+const lostPatience = 5 * time.Minute
 
 // ownComment marks the key that is made for one run.
 const ownComment = "vic-run"
@@ -362,5 +368,5 @@ func ramCmdline(facts envscan.Facts) string {
 
 // visit speaks with the RAM system.
 func (m *otherMachine) visit() visit.RAM {
-	return visit.RAM{Session: m.ram, Lost: remote.IsLost, Patience: m.flags.probation, Pause: 2 * time.Second}
+	return visit.RAM{Session: m.ram, Lost: remote.IsLost, Patience: lostPatience, Pause: 2 * time.Second}
 }

@@ -15,8 +15,8 @@ import (
 )
 
 // TestRescue has one machine that is looked at, refused for all kinds of reasons,
-// taken into RAM, given back, and left in the middle by a client that vanishes: not
-// a byte is written to its disk by any of it.
+// taken into RAM, and given back; and left in the middle by a client that vanishes.
+// Not a byte is written to its disk by any of it.
 func TestRescue(t *testing.T) {
 	lab.Need(t)
 	old := oldsystem.Start(t, oldsystem.Config{Release: "bookworm", MemoryMiB: 256, Watchdog: "reset"})
@@ -27,7 +27,9 @@ func TestRescue(t *testing.T) {
 	}
 	refused(ctx, t, old)
 	enterAndLeave(ctx, t, old)
-	vanish(ctx, t, old)
+	if matrix() { // qemu-tests/probation has the same without a client
+		vanish(ctx, t, old)
+	}
 	if t.Failed() {
 		return
 	}
@@ -161,7 +163,7 @@ func vanish(ctx context.Context, t *testing.T, old *oldsystem.System) {
 
 // locked is a system that cannot be left by kexec.
 func locked(ctx context.Context, t *testing.T, old *oldsystem.System) {
-	if _, err := old.SSH(ctx, "root", "sysctl -q -w kernel.kexec_load_disabled=1", ""); err != nil {
+	if _, err := old.SSH(ctx, "root", "echo 1 >/proc/sys/kernel/kexec_load_disabled", ""); err != nil {
 		t.Fatal(err)
 	}
 	c := vic(ctx, t, old, "rescue", "--on", old.Name, "--yes")
