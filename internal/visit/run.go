@@ -7,7 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/victorinix/vic/internal/agent/control"
@@ -46,11 +46,10 @@ func (r RAM) Run(ctx context.Context, run Run) (event.Result, error) {
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	f := &follower{RAM: r, run: run, begin: started.Events, fail: cancel}
-	f.next.Store(max(run.From, 1))
+	f := &follower{RAM: r, run: run, begin: started.Events, ctx: ctx, fail: cancel, next: max(run.From, 1)}
 	err = f.follow(ctx)
 	cancel(nil)
-	f.helpers.wait()
+	f.helpers.Wait()
 	return f.result, err
 }
 
@@ -72,11 +71,12 @@ func (r RAM) deliver(ctx context.Context, run Run) (control.Started, error) {
 type follower struct {
 	RAM
 	run     Run
-	begin   int64        // the run's events come after this one
-	next    atomic.Int64 // number of the next event
+	begin   int64 // the run's events come after this one
+	next    int64 // number of the next event
 	result  event.Result
+	ctx     context.Context // of the run: connections have their own
 	fail    context.CancelCauseFunc
-	helpers group
+	helpers sync.WaitGroup
 	sent    bool // the payload is on its way
 }
 
@@ -85,12 +85,12 @@ var errEnd = errors.New("the run has ended")
 
 func (f *follower) follow(ctx context.Context) error {
 	err := f.again(ctx, func() (bool, error) {
-		before := f.next.Load()
+		before := f.next
 		err := f.stream(ctx)
 		if err == nil { // the machine ended the stream, and it had not ended the run
 			err = errEarly
 		}
-		return f.next.Load() > before, err
+		return f.next > before, err
 	})
 	var failed *FailedError
 	switch {
@@ -119,44 +119,46 @@ func (f *follower) stream(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	in, out := io.Pipe()
-	lost := make(chan error, 1)
+	ended, command := make(chan error, 1), fmt.Sprintf("vic events --from %d", f.next)
 	go func() {
-		err := f.Session.Stream(ctx, fmt.Sprintf("vic events --from %d", f.next.Load()), nil, out)
-		lost <- err
+		ended <- f.Session.Stream(ctx, command, nil, out)
 		out.Close()
 	}()
-	err := f.events(ctx, in)
+	err := f.events(in)
 	in.Close()
 	cancel()
-	if streamErr := <-lost; err == nil {
-		err = streamErr
+	// Half an event is what a connection leaves that breaks.
+	if streamErr := <-ended; err == nil || f.Lost(streamErr) && errors.Is(err, errDecode) {
+		return streamErr
 	}
 	return err
 }
 
-func (f *follower) events(ctx context.Context, in io.Reader) error {
+// errDecode marks what is no event.
+var errDecode = errors.New("read the events")
+
+func (f *follower) events(in io.Reader) error {
 	dec := event.NewDecoder(in)
 	for {
 		e, err := dec.Next()
-		if err == io.EOF || errors.Is(err, io.ErrClosedPipe) {
+		switch {
+		case err == io.EOF:
 			return nil
-		}
-		if err != nil {
-			return nil // half a line: the connection broke
-		}
-		if e.Seq < f.next.Load() {
+		case err != nil:
+			return fmt.Errorf("%w: %w", errDecode, err)
+		case e.Seq < f.next:
 			continue
 		}
-		f.next.Store(e.Seq + 1)
+		f.next = e.Seq + 1
 		f.run.Events.Emit(e)
-		if err := f.handle(ctx, e); err != nil {
+		if err := f.handle(e); err != nil {
 			return err
 		}
 	}
 }
 
 // handle does what an event of this run asks for.
-func (f *follower) handle(_ context.Context, e event.Event) error {
+func (f *follower) handle(e event.Event) error {
 	switch {
 	case e.Seq <= f.begin:
 		return nil
@@ -187,10 +189,10 @@ func (f *follower) last(p event.Phase) bool {
 // help does something beside the events. If it fails, so does the run: what the
 // machine itself says about that comes first.
 func (f *follower) help(what string, do func(context.Context) error) {
-	f.helpers.start(func(ctx context.Context) {
-		if err := do(ctx); err != nil && ctx.Err() == nil {
+	f.helpers.Go(func() {
+		if err := do(f.ctx); err != nil && f.ctx.Err() == nil {
 			select {
-			case <-ctx.Done():
+			case <-f.ctx.Done():
 			case <-time.After(helpGrace):
 				f.fail(fmt.Errorf("%s: %w", what, err))
 			}

@@ -211,7 +211,7 @@ type nopCloser struct{ io.ReadSeeker }
 
 func (nopCloser) Close() error { return nil }
 
-func ram(m *machine) RAM {
+func ram(m Session) RAM {
 	return RAM{Session: m, Lost: func(err error) bool { return errors.Is(err, errCut) }, Patience: 5 * time.Second, Pause: time.Millisecond}
 }
 
@@ -307,6 +307,29 @@ func (g gone) Stream(ctx context.Context, command string, in io.Reader, out io.W
 		return g.Session.Stream(ctx, command, in, out)
 	}
 	return errCut
+}
+
+// What is no event is told, and not taken for a connection that broke.
+func TestRunGarbage(t *testing.T) {
+	m := newMachine(1, func(*machine) {})
+	_, err := ram(garbage{m}).Run(t.Context(), testRun(t, nil, event.Discard))
+	if err == nil || !strings.Contains(err.Error(), "read the events") || !strings.Contains(err.Error(), "no event") {
+		t.Errorf("%v", err)
+	}
+}
+
+// garbage is a machine that tells something else.
+type garbage struct{ Session }
+
+func (g garbage) Stream(ctx context.Context, command string, in io.Reader, out io.Writer) error {
+	if !strings.HasPrefix(command, "vic events") {
+		return g.Session.Stream(ctx, command, in, out)
+	}
+	if _, err := io.WriteString(out, "no event\n"); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return ctx.Err()
 }
 
 // What a command itself refuses is not asked again.
