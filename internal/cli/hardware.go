@@ -12,6 +12,7 @@ import (
 	"github.com/victorinix/vic/disk/layout"
 	"github.com/victorinix/vic/envscan"
 	"github.com/victorinix/vic/internal/config"
+	"github.com/victorinix/vic/internal/event"
 )
 
 // ramFor says which machine a RAM system is for.
@@ -21,6 +22,37 @@ type ramFor struct {
 	// modules are needed beside those of the hardware: what the links are made
 	// of that the RAM system has to make again (bonding, 8021q, bridge).
 	modules []string
+}
+
+// ramSystem builds the RAM system that an install runs in: for one machine, or
+// with nil for any.
+func (a *app) ramSystem(ctx context.Context, archive archiveFlags, sink event.Sink, arch string, machine *ramFor, options ...string) (*builder.Bundle, error) {
+	own, err := userEnv()
+	if err != nil {
+		return nil, err
+	}
+	load := func(options ...string) (*config.Config, error) {
+		return a.registry.Load("installer", config.Layers{UserEnv: own, Facts: knownFact, Options: append([]string{"arch=" + arch}, options...)})
+	}
+	c, err := load(options...)
+	if err != nil {
+		return nil, err
+	}
+	archive.lock = "" // is for the payload
+	env, err := archive.buildEnv(sink, origin(c))
+	if err != nil {
+		return nil, err
+	}
+	var spec builder.InstallerSpec
+	if machine == nil {
+		spec, err = installerSpec(c)
+	} else {
+		spec, err = machine.spec(ctx, env, load)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return builder.CacheInstaller(ctx, env, spec)
 }
 
 // kernels are the values of the option kernel, the smallest first.

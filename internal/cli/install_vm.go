@@ -10,7 +10,6 @@ import (
 
 	"github.com/victorinix/vic/builder"
 	"github.com/victorinix/vic/envscan"
-	"github.com/victorinix/vic/internal/config"
 	"github.com/victorinix/vic/internal/event"
 	"github.com/victorinix/vic/internal/plan"
 	"github.com/victorinix/vic/internal/request"
@@ -116,25 +115,7 @@ const vmMAC = "52:54:00:76:69:00"
 
 // bundle builds the RAM system for a virtual machine.
 func (j *installJob) bundle(ctx context.Context, arch string) (*builder.Bundle, error) {
-	own, err := userEnv()
-	if err != nil {
-		return nil, err
-	}
-	c, err := j.registry.Load("installer", config.Layers{UserEnv: own, Facts: knownFact, Options: append([]string{"kernel=cloud", "arch=" + arch}, toolsOption(j.layout)...)})
-	if err != nil {
-		return nil, err
-	}
-	archive := j.flags.archive
-	archive.lock = "" // is for the payload
-	env, err := archive.buildEnv(j.clock, origin(c))
-	if err != nil {
-		return nil, err
-	}
-	spec, err := installerSpec(c)
-	if err != nil {
-		return nil, err
-	}
-	return builder.CacheInstaller(ctx, env, spec)
+	return j.ramSystem(ctx, j.flags.archive, j.clock, arch, nil, append([]string{"kernel=cloud"}, toolsOption(j.layout)...)...)
 }
 
 // vmRun is the two machines of one installation.

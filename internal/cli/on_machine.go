@@ -18,7 +18,6 @@ import (
 	"github.com/victorinix/vic/disk/layout"
 	"github.com/victorinix/vic/envscan"
 	"github.com/victorinix/vic/initramfs/programs"
-	"github.com/victorinix/vic/internal/config"
 	"github.com/victorinix/vic/internal/event"
 	"github.com/victorinix/vic/internal/handover"
 	"github.com/victorinix/vic/internal/netconf"
@@ -208,33 +207,11 @@ func (m *otherMachine) unreachable(err error) error {
 func (m *otherMachine) bundleFor(ctx context.Context, l layout.Layout) (*builder.Bundle, error) {
 	m.building.Lock()
 	defer m.building.Unlock()
-	own, err := userEnv()
-	if err != nil {
-		return nil, err
-	}
-	load := func(options ...string) (*config.Config, error) {
-		return m.registry.Load("installer", config.Layers{UserEnv: own, Facts: knownFact, Options: append([]string{"arch=" + m.facts.HW.Arch}, options...)})
-	}
-	c, err := load(toolsOption(l)...)
-	if err != nil {
-		return nil, err
-	}
-	archive := m.archive
-	archive.lock = "" // is for the payload
-	env, err := archive.buildEnv(m.clock, origin(c))
-	if err != nil {
-		return nil, err
-	}
-	var spec builder.InstallerSpec
+	machine := &ramFor{facts: m.facts, layout: l, modules: linkModules(m.before.Network)}
 	if m.flags.generic {
-		spec, err = installerSpec(c)
-	} else {
-		spec, err = ramFor{facts: m.facts, layout: l, modules: linkModules(m.before.Network)}.spec(ctx, env, load)
+		machine = nil
 	}
-	if err != nil {
-		return nil, err
-	}
-	return builder.CacheInstaller(ctx, env, spec)
+	return m.ramSystem(ctx, m.archive, m.clock, m.facts.HW.Arch, machine, toolsOption(l)...)
 }
 
 // linkModules are the kernel modules that links are made with.
