@@ -12,20 +12,23 @@ const module = "github.com/victorinix/vic/"
 
 // leaves may be imported by everybody: contracts and seams without effects of
 // their own.
-var leaves = []string{"internal/event", "internal/nearest", "internal/tool", "internal/request", "internal/template", "internal/netconf", "internal/handover", "internal/enter/order", "internal/stage", "disk/layout", "images"}
+var leaves = []string{"internal/event", "internal/nearest", "internal/tool", "internal/request", "internal/template", "internal/netconf", "internal/handover", "internal/enter/order", "internal/stage", "disk/layout", "images", "internal/service"}
 
 // allowed says which packages of the module a package may reach, directly or
 // not. A folder stands for everything below it. What is not listed may import
 // nothing but the leaves.
 var allowed = map[string][]string{
-	"cmd/vic":      {"internal/kmod", "internal/agefile", "internal/remote", "internal/visit", "internal/agent/control", "internal/cli", "internal/config", "internal/plan", "internal/secret", "internal/agent/install", "internal/agent/storage", "internal/agent/within", "internal/agent/copytree", "builder", "initramfs", "disk", "efi", "kexec", "envscan", "qemu-tests/vm"},
-	"cmd/vic-init": {"internal/kmod", "internal/agent", "internal/plan", "internal/secret", "disk", "efi", "kexec", "envscan"},
+	"cmd/vic":      {"internal/registration", "internal/kmod", "internal/agefile", "internal/remote", "internal/visit", "internal/agent/control", "internal/cli", "internal/config", "internal/plan", "internal/secret", "internal/agent/install", "internal/agent/storage", "internal/agent/within", "internal/agent/copytree", "builder", "initramfs", "disk", "efi", "kexec", "envscan", "qemu-tests/vm"},
+	"cmd/vic-init": {"internal/registration", "internal/kmod", "internal/agent", "internal/plan", "internal/secret", "disk", "efi", "kexec", "envscan"},
 	"cmd/vic-env":  {"envscan", "internal/enter", "internal/kmod", "kexec", "disk/sysfs", "disk/probe"},
 
-	"internal/cli": {"internal/cli/like", "internal/kmod", "internal/agefile", "internal/remote", "internal/visit", "internal/agent/control", "internal/config", "internal/plan", "internal/secret", "internal/agent/install", "internal/agent/storage", "internal/agent/within", "internal/agent/copytree", "builder", "initramfs", "disk", "efi", "kexec", "envscan", "qemu-tests/vm"},
+	"internal/cli": {"internal/registration", "internal/cli/like", "internal/kmod", "internal/agefile", "internal/remote", "internal/visit", "internal/agent/control", "internal/config", "internal/plan", "internal/secret", "internal/agent/install", "internal/agent/storage", "internal/agent/within", "internal/agent/copytree", "builder", "initramfs", "disk", "efi", "kexec", "envscan", "qemu-tests/vm"},
 	// An agent runs plans: it must not be able to build anything.
-	"internal/agent": {"internal/agent", "internal/kmod", "internal/plan", "internal/secret", "disk", "efi", "kexec", "envscan"},
+	"internal/agent": {"internal/registration", "internal/agent", "internal/kmod", "internal/plan", "internal/secret", "disk", "efi", "kexec", "envscan"},
 	"internal/plan":  {"internal/plan", "internal/kmod", "envscan", "disk/sysfs", "disk/probe"},
+
+	// What vic changed on a host: the core and the kinds of changes below it.
+	"internal/registration": {"internal/registration", "disk", "efi"},
 
 	"internal/agefile": {"internal/secret"},
 	// A client speaks the same protocol as the RAM system.
@@ -39,7 +42,7 @@ var allowed = map[string][]string{
 	"disk":          {"disk"},
 	"efi":           {"efi"},
 	"envscan":       {"envscan", "internal/kmod", "disk/sysfs", "disk/probe"},
-	"qemu-tests":    {"internal/kmod", "internal/agefile", "internal/remote", "internal/visit", "internal/agent/control", "qemu-tests", "internal/agent", "internal/cli", "internal/config", "internal/plan", "internal/secret", "builder", "initramfs", "disk", "efi", "envscan"},
+	"qemu-tests":    {"internal/registration", "internal/kmod", "internal/agefile", "internal/remote", "internal/visit", "internal/agent/control", "qemu-tests", "internal/agent", "internal/cli", "internal/config", "internal/plan", "internal/secret", "builder", "initramfs", "disk", "efi", "envscan"},
 	"qemu-tests/vm": {},
 }
 
