@@ -36,6 +36,10 @@ var allowed = map[string][]string{
 	// What runs on the system that is left goes over the network first: it is small.
 	"internal/enter": {"kexec"},
 
+	// The stage's file system; the contract itself is a leaf.
+	"internal/stage/volume":  {"internal/stage", "disk/image/fat"},
+	"internal/stage/journal": {"internal/stage", "disk/image/fat"},
+
 	"builder":       {"internal/kmod", "builder", "initramfs", "disk", "efi", "internal/config"},
 	"builder/deb":   {},
 	"initramfs":     {"internal/kmod", "initramfs"}, // for modules.alias
