@@ -154,7 +154,11 @@ func openSystem(ctx context.Context, c Cmdline, hw hardware, online func(context
 		// comes from mountSystem.
 		go hw.need(ctx)(module)
 	}
-	img, err := findSystem(ctx, src, throttled(sink, start))
+	card, err := openCard(ctx, src.Slot, hw, sink)
+	if err != nil {
+		return nil, err
+	}
+	img, err := findSystem(ctx, src, card.System, throttled(sink, start))
 	if err != nil {
 		return nil, err
 	}
@@ -169,6 +173,9 @@ func openSystem(ctx context.Context, c Cmdline, hw hardware, online func(context
 		}
 	}
 	sink.Emit(event.Event{Phase: event.Enter, Step: "system", State: event.Done, Message: message})
+	if err := mountState(ctx, card, hw, sink); err != nil {
+		return nil, err
+	}
 	for _, module := range c.Load {
 		if err := hw.need(ctx)(module); err != nil {
 			warn(sink, []string{err.Error()})

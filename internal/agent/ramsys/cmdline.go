@@ -53,7 +53,7 @@ func keys() []key {
 			func(c *Cmdline, v string) error { return oneOf(&c.Net, v, NetAuto, NetWait, NetNo) }},
 		{"vic.onerror", "shell|poweroff|reboot", "what to do after a failure",
 			func(c *Cmdline, v string) error { return oneOf(&c.OnError, v, OnErrorShell, "poweroff", "reboot") }},
-		{"vic.system", "PARTLABEL=LABEL|URL#sha256=HASH", "where the system erofs is, if not in the initramfs",
+		{"vic.system", "PARTLABEL=LABEL|SLOT=ID|URL#sha256=HASH", "where the system erofs is, if not in the initramfs",
 			func(c *Cmdline, v string) (err error) { c.System, err = parseSource(v); return err }},
 		{"vic.watchdog", "SECONDS|no", "how soon a machine on probation is reset that hangs (60)",
 			func(c *Cmdline, v string) (err error) { c.Watchdog, err = parseWatchdog(v); return err }},

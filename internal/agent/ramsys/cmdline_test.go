@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/victorinix/vic/internal/agent/appliance"
 )
 
 const someHash = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
@@ -32,6 +34,7 @@ func TestParseCmdline(t *testing.T) {
 		{"vic.system=http://10.0.2.2:8000/s.erofs#sha256=" + someHash, with(func(c *Cmdline) {
 			c.System = Source{URL: "http://10.0.2.2:8000/s.erofs", SHA256: someHash}
 		})},
+		{"vic.system=SLOT=1234abcd-02", with(func(c *Cmdline) { c.System.Slot = appliance.ID{Disk: 0x1234abcd, Partition: 2} })},
 		{"vic.watchdog=7", with(func(c *Cmdline) { c.Watchdog = 7 * time.Second })},
 		{"vic.watchdog=no", with(func(c *Cmdline) { c.Watchdog = 0 })},
 		{"vic.watchdog=0", with(func(c *Cmdline) {
@@ -61,7 +64,8 @@ func TestParseCmdline(t *testing.T) {
 
 func TestParseSourceRefuses(t *testing.T) {
 	for v, want := range map[string]string{
-		"":                             "neither PARTLABEL=... nor a URL",
+		"":                             "neither PARTLABEL=... nor SLOT=... nor a URL",
+		"SLOT=1234abcd-03":             "no slot of a card",
 		"PARTLABEL=":                   "neither",
 		"ftp://h/x#sha256=" + someHash: "neither",
 		"http:///x#sha256=" + someHash: "neither",

@@ -92,6 +92,11 @@ func overlay(name, target string, lower ...string) error {
 			return err
 		}
 	}
+	return overlayOn(target, upper, work, lower...)
+}
+
+// overlayOn mounts an overlay with an upper layer that there is.
+func overlayOn(target, upper, work string, lower ...string) error {
 	var layers []string
 	for _, dir := range lower {
 		if st, err := os.Stat(dir); err == nil && st.IsDir() {

@@ -9,18 +9,21 @@ import (
 	"net/url"
 	"os"
 	"strings"
+
+	"github.com/victorinix/vic/internal/agent/appliance"
 )
 
-// Source says where the system erofs is. At most one of PartLabel and URL is
-// set; with neither it is in the initramfs.
+// Source says where the system erofs is. At most one of PartLabel, URL and Slot is
+// set; with none it is in the initramfs.
 type Source struct {
 	PartLabel string
 	URL       string
-	SHA256    string // lower-case hex; for a PartLabel it may come from the manifest
+	Slot      appliance.ID // of the card of an appliance
+	SHA256    string       // lower-case hex; for a PartLabel it may come from the manifest
 }
 
-// parseSource reads the value of vic.system=: "PARTLABEL=vic-system" or
-// "http://host/system.erofs#sha256=...".
+// parseSource reads the value of vic.system=: "PARTLABEL=vic-system",
+// "SLOT=1234abcd-01" or "http://host/system.erofs#sha256=...".
 func parseSource(v string) (Source, error) {
 	where, hash, hashed := strings.Cut(v, "#sha256=")
 	if hashed && !isSHA256(hash) {
@@ -29,9 +32,13 @@ func parseSource(v string) (Source, error) {
 	if label, ok := strings.CutPrefix(where, "PARTLABEL="); ok && label != "" {
 		return Source{PartLabel: label, SHA256: hash}, nil
 	}
+	if slot, ok := strings.CutPrefix(v, "SLOT="); ok {
+		id, err := appliance.ParseID(slot)
+		return Source{Slot: id}, err
+	}
 	u, err := url.Parse(where)
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
-		return Source{}, fmt.Errorf("%q is neither PARTLABEL=... nor a URL", where)
+		return Source{}, fmt.Errorf("%q is neither PARTLABEL=... nor SLOT=... nor a URL", where)
 	}
 	if !hashed {
 		return Source{}, fmt.Errorf("%q has no #sha256=: what comes over a network is only trusted by its hash", where)

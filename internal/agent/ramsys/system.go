@@ -37,7 +37,8 @@ type image struct {
 
 // findSystem finds the system erofs and verifies all of it: nothing of an
 // altered one is ever mounted. An image without a path says that there is none.
-func findSystem(ctx context.Context, src Source, progress func(done, total int64)) (image, error) {
+// slot is the one in the slot that the machine was started from, if it was.
+func findSystem(ctx context.Context, src Source, slot string, progress func(done, total int64)) (image, error) {
 	m, err := readManifest(manifestPath)
 	if err != nil {
 		return image{}, err
@@ -55,6 +56,8 @@ func findSystem(ctx context.Context, src Source, progress func(done, total int64
 			m.SHA256, m.Chunks = src.SHA256, nil
 		}
 		return image{path: device, block: true}, verify(ctx, device, m, progress)
+	case slot != "":
+		return image{path: slot}, verify(ctx, slot, m, progress)
 	}
 	if _, err := os.Stat(embedded); errors.Is(err, fs.ErrNotExist) {
 		return image{}, nil
