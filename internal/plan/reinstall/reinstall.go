@@ -1,0 +1,290 @@
+// Package reinstall plans how the disk is installed anew that the machine is
+// running from: where the stage (package stage) goes, how room is made for it,
+// how the machine gets into the RAM system, and how all of that is undone. It is
+// pure: facts and sizes in, a plan or everything that stands in the way out.
+//
+//	room, the first that works        way, the first that works
+//	  free    a gap of the table        kexec         the running kernel starts the next
+//	  swap    a swap partition          bootnext      the firmware does, once
+//	  btrfs   the root shrinks          systemd-boot  its one-shot entry
+//	  files   in the root; the RAM      grub          next_entry in its environment
+//	          system shrinks ext4
+//
+// Every way is one-shot: a machine that hangs starts the old system at the next
+// power cycle.
+package reinstall
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/victorinix/vic/disk/layout"
+	"github.com/victorinix/vic/envscan"
+	"github.com/victorinix/vic/internal/plan"
+	"github.com/victorinix/vic/internal/plan/handover"
+	"github.com/victorinix/vic/internal/request"
+	"github.com/victorinix/vic/internal/stage"
+)
+
+// Room is how room for the stage is made.
+type Room string
+
+// The rooms, in the order in which they are tried.
+const (
+	Free  Room = "free"
+	Swap  Room = "swap"
+	Btrfs Room = "btrfs"
+	Files Room = "files"
+)
+
+// Way is how the machine gets into the RAM system.
+type Way string
+
+// The ways, in the order in which they are tried.
+const (
+	Kexec       Way = "kexec"
+	BootNext    Way = "bootnext"
+	SystemdBoot Way = "systemd-boot"
+	GRUB        Way = "grub"
+)
+
+// Rooms and Ways are all of them, in order.
+var (
+	rooms = []Room{Free, Swap, Btrfs, Files}
+	ways  = []Way{Kexec, BootNext, SystemdBoot, GRUB}
+)
+
+// Rooms are all rooms, in the order in which they are tried.
+func Rooms() []Room { return append([]Room(nil), rooms...) }
+
+// Ways are all ways, in the order in which they are tried.
+func Ways() []Way { return append([]Way(nil), ways...) }
+
+// Config is what a plan is computed from.
+type Config struct {
+	// ID is the attempt's.
+	ID      uuid.UUID
+	Facts   envscan.Facts
+	Running Running
+	// Request is what is asked for, with the disks chosen; Disk is the name in its
+	// layout of the one that the machine runs from.
+	Request request.Request
+	Disk    string
+	// Secrets are the names of those that are given.
+	Secrets []string
+	Sizes   Sizes
+	// Room and Way are what a person wants; empty: the first that works.
+	Room Room
+	Way  Way
+}
+
+// Sizes are those of the files, in bytes.
+type Sizes struct {
+	Kernel  int64
+	Initrd  int64
+	Payload int64
+	// Load and Total are the memory that is needed to load the RAM system by kexec,
+	// and to run it.
+	Load, Total int64
+}
+
+// Running is what facts do not tell of the running system.
+type Running struct {
+	// Filesystems are those of the disk that are mounted, by mount point.
+	Filesystems []Filesystem
+	// VariableRoom is how many bytes are free for EFI variables; -1: the kernel
+	// does not tell.
+	VariableRoom int64
+	// Resume is the kernel name of the swap that the system wakes up from; empty:
+	// none.
+	Resume string
+	// Swapped are the bytes in use of each swap, by kernel name.
+	Swapped map[string]int64
+	// GRUB is what there is of it; nil: none.
+	GRUB *GRUBFound
+	// Attempt says of an earlier attempt that is still there; empty: none.
+	Attempt string
+}
+
+// Filesystem is a mounted one.
+type Filesystem struct {
+	Mountpoint string
+	Device     string // kernel name: sda1, dm-0
+	Type       string // as the kernel calls it: ext4, btrfs, vfat
+	UUID       string // as blkid prints it
+	Subvolume  string // of a btrfs: what is mounted, from the top level: /@
+	Free       int64  // bytes that root may write
+	ReadOnly   bool
+	// Errors says what is wrong with it; empty: nothing that is known.
+	Errors string
+	// Devices is the number of devices of a btrfs; 0 or 1: the one.
+	Devices int
+}
+
+// GRUBFound is the GRUB of the running system.
+type GRUBFound struct {
+	Folder string // that it reads: /boot/grub
+	// Filesystem that holds the folder, by its mount point.
+	Mountpoint string
+	// OneShot: its configuration reads next_entry and custom.cfg; Why not, if not.
+	OneShot bool
+	Why     string
+}
+
+// Plan is an attempt.
+type Plan struct {
+	Version int       `json:"version"` // 1
+	ID      uuid.UUID `json:"id"`
+	Disk    plan.Disk `json:"disk"`
+	// Firmware is uefi or bios.
+	Firmware string       `json:"firmware"`
+	Room     RoomPlan     `json:"room"`
+	Enter    EnterPlan    `json:"enter"`
+	Stage    stage.Place  `json:"stage"`
+	Core     *stage.Place `json:"core,omitempty"`
+	// Hop and Grow go into the stage's document.
+	Hop  *stage.Hop  `json:"hop,omitempty"`
+	Grow *stage.Grow `json:"grow,omitempty"`
+	// Before is the table as it is, After as the running system makes it: the same
+	// when the RAM system makes the stage.
+	Before layout.Table `json:"before"`
+	After  layout.Table `json:"after"`
+	// Install is what the RAM system does then, as far as it is known here.
+	Install plan.Plan `json:"install"`
+	Lost    []string  `json:"lost"`
+	Kept    []string  `json:"kept,omitempty"`
+	// Seconds is an estimate of the time from leaving to the new system.
+	Seconds  int64    `json:"seconds"`
+	Warnings []string `json:"warnings,omitempty"`
+}
+
+// RoomPlan is how room is made.
+type RoomPlan struct {
+	Kind Room `json:"kind"`
+	// Partition is the swap that goes, or the one with the file system: its number,
+	// kernel name and what it is known by.
+	Partition int    `json:"partition,omitempty"`
+	Device    string `json:"device,omitempty"`
+	UUID      string `json:"uuid,omitempty"`
+	Label     string `json:"label,omitempty"`
+	// Mountpoint and Size of a btrfs that shrinks: Size is what is left, in bytes.
+	Mountpoint string `json:"mountpoint,omitempty"`
+	Size       int64  `json:"size,omitempty"`
+	// Folder is where files are put, as the running system sees it.
+	Folder string `json:"folder,omitempty"`
+	// Passed are the rooms before it, each with why it does not serve.
+	Passed []string `json:"passed,omitempty"`
+}
+
+// EnterPlan is how the machine gets into the RAM system.
+type EnterPlan struct {
+	Way Way `json:"way"`
+	// ESP is the mount point of the one that holds the RAM system, for ways that
+	// start it from there; empty: it is on the stage, or in memory.
+	ESP string `json:"esp,omitempty"`
+	// Passed are the ways before it, each with why it does not serve.
+	Passed []string `json:"passed,omitempty"`
+}
+
+// ErrRefused is wrapped by what New refuses.
+var ErrRefused = errors.New("this disk cannot be reinstalled from the system that runs on it")
+
+// Folder is where files are put in the root file system (room Files).
+const Folder = "/var/lib/vic/stage"
+
+// New computes the plan. What is wrong with the machine is reported at once; of
+// rooms and ways, why each does not serve.
+func New(c Config) (Plan, error) {
+	t, err := newTarget(c)
+	if err != nil {
+		return Plan{}, err
+	}
+	if err := t.refuse(); err != nil {
+		return Plan{}, fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	var passed []string
+	var causes []error
+	for _, r := range rooms {
+		if c.Room != "" && c.Room != r {
+			continue
+		}
+		p, err := t.in(r)
+		if err == nil {
+			p.Room.Passed = passed
+			return t.complete(p), nil
+		}
+		causes = append(causes, fmt.Errorf("%s: %w", r.title(), err))
+		passed = append(passed, fmt.Sprintf("%s: %s", r.title(), oneLine(err)))
+	}
+	return Plan{}, fmt.Errorf("%w: no room of %s for the stage on %s: %w", ErrRefused, plan.Bytes(t.need+t.core), t.disk.Name, errors.Join(causes...))
+}
+
+func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
+
+func (r Room) title() string {
+	return map[Room]string{
+		Free: "free space of the disk", Swap: "a swap partition", Btrfs: "a btrfs that shrinks", Files: "files in the root file system",
+	}[r]
+}
+
+// target is what rooms and ways are tried on.
+type target struct {
+	Config
+	disk  envscan.Disk
+	table layout.Table
+	root  Filesystem
+	need  int64 // of the stage, bytes
+	core  int64 // of GRUB's core image before it; 0 on UEFI
+	kexec error // why not
+}
+
+func newTarget(c Config) (*target, error) {
+	t := &target{Config: c}
+	found, err := plan.Select(c.Request.Disks[c.Disk], c.Facts)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range c.Facts.HW.Disk {
+		if "/dev/"+d.Name == found.Device {
+			t.disk = d
+		}
+	}
+	if t.disk.Table == nil {
+		return nil, fmt.Errorf("%w: %s has no partition table", ErrRefused, found)
+	}
+	t.table = *t.disk.Table
+	for _, f := range c.Running.Filesystems {
+		if f.Mountpoint == "/" {
+			t.root = f
+		}
+	}
+	t.need = stageSize(c.Sizes)
+	if t.bios() {
+		t.core = coreSize
+	}
+	t.kexec = handover.MayEnter(handover.Need{Arch: c.Request.Payload.Arch, Load: c.Sizes.Load, Total: c.Sizes.Total}, c.Facts)
+	return t, nil
+}
+
+func (t *target) bios() bool { return t.Facts.HW.Firmware.Type == "bios" }
+
+const (
+	mib = int64(1) << 20
+	// coreSize is that of the BIOS boot partitions that people make.
+	coreSize = mib
+	// leastStage is what a FAT32 needs in any case.
+	leastStage = 64 * mib
+)
+
+// stageSize is the size of a FAT32 that holds everything: its tables take four
+// bytes twice for a cluster of 4 KiB, and small files and folders a few clusters.
+func stageSize(s Sizes) int64 {
+	content := s.Kernel + s.Initrd + s.Payload + stage.JournalSize + 8*mib
+	return max(leastStage, up(content+content/256+content/512, mib))
+}
+
+func up(n, unit int64) int64   { return (n + unit - 1) / unit * unit }
+func down(n, unit int64) int64 { return n / unit * unit }

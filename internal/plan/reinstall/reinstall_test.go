@@ -1,0 +1,201 @@
+package reinstall
+
+import (
+	"encoding/json"
+	"errors"
+	"flag"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	gocmp "github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+
+	"github.com/victorinix/vic/disk/layout"
+	"github.com/victorinix/vic/envscan"
+)
+
+var update = flag.Bool("update", false, "rewrite golden files")
+
+var machines = map[string]func(*testing.T) Config{
+	"bios-free":          biosFree,
+	"bios-swap":          biosSwap,
+	"bios-logical":       biosLogical,
+	"bios-lvm-swap":      func(t *testing.T) Config { return lvm(t, true) },
+	"uefi-ext4-full":     uefiGRUB,
+	"uefi-btrfs":         uefiBtrfs,
+	"uefi-btrfs-noexec":  func(t *testing.T) Config { return noKexec(uefiBtrfs(t)) },
+	"bios-swap-512M":     func(t *testing.T) Config { return small(biosSwap(t)) },
+	"uefi-btrfs-sd-boot": func(t *testing.T) Config { c := uefiBtrfs(t); c.Way = SystemdBoot; return c },
+	"uefi-grub": func(t *testing.T) Config {
+		c := uefiGRUB(t)
+		c.Way = GRUB // the ESP has no room for a UKI
+		return c
+	},
+	"bios-grub": func(t *testing.T) Config {
+		c := noKexec(biosSwap(t))
+		c.Running.GRUB = &GRUBFound{Folder: "/boot/grub", Mountpoint: "/", OneShot: true}
+		return c
+	},
+}
+
+func TestGolden(t *testing.T) {
+	for name, machine := range machines {
+		t.Run(name, func(t *testing.T) {
+			p, err := New(machine(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			sound(t, p)
+			text, _, _ := strings.Cut(p.Describe(), "\nthen, in RAM:")
+			doc := p
+			doc.Install.Steps, doc.Install.Storage.Create = nil, nil // have their own
+			doc.Install.Storage.Mount, doc.Install.Storage.Unmount = nil, nil
+			got, err := json.MarshalIndent(doc, "", "  ")
+			if err != nil {
+				t.Fatal(err)
+			}
+			golden(t, name+".json", string(got)+"\n")
+			golden(t, name+".txt", text+"\n")
+		})
+	}
+}
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := gocmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", name, diff)
+	}
+}
+
+// sound is what holds for every plan: nothing overlaps, what is there stays where
+// it is, and the stage is on the disk.
+func sound(t *testing.T, p Plan) {
+	t.Helper()
+	table := p.After
+	if p.Hop != nil {
+		table = hopTable(&p)
+		tables, err := layout.Resolve(p.Hop.Layout, map[string]layout.Geometry{"main": {Size: table.Size, SectorSize: 512, Now: &p.Before}}, uuid.UUID{1})
+		if err != nil {
+			t.Fatalf("the hop's layout: %v", err)
+		}
+		for _, e := range table.Entries {
+			i := slices.IndexFunc(tables[0].Entries, func(o layout.Entry) bool { return o.Number == e.Number })
+			if i < 0 || tables[0].Entries[i].FirstLBA != e.FirstLBA || tables[0].Entries[i].LastLBA != e.LastLBA || tables[0].Entries[i].GUID != e.GUID {
+				t.Errorf("the hop's layout makes %+v, and not %+v", tables[0].Entries, e)
+			}
+		}
+	}
+	entries := slices.DeleteFunc(slices.Clone(table.Entries), func(e layout.Entry) bool { return e.MBR != nil && e.MBR.Part == "extended" })
+	slices.SortFunc(entries, func(a, b layout.Entry) int { return int(a.FirstLBA) - int(b.FirstLBA) })
+	for i, e := range entries {
+		if i > 0 && e.FirstLBA <= entries[i-1].LastLBA {
+			t.Errorf("partitions %d and %d overlap", entries[i-1].Number, e.Number)
+		}
+		if e.LastLBA >= uint64(table.Size)/512 {
+			t.Errorf("partition %d is not on the disk", e.Number)
+		}
+	}
+	for _, b := range p.Before.Entries {
+		i := slices.IndexFunc(table.Entries, func(e layout.Entry) bool { return e.Number == b.Number && e.FirstLBA == b.FirstLBA })
+		if i < 0 && (p.Room.Kind != Swap || b.Number != p.Room.Partition) {
+			t.Errorf("partition %d is gone", b.Number)
+		}
+	}
+	if p.Stage.Offset%mib != 0 || p.Stage.Size%mib != 0 || p.Install.Steps == nil {
+		t.Errorf("stage %+v, %d steps", p.Stage, len(p.Install.Steps))
+	}
+}
+
+func TestRefused(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		machine func(*testing.T) Config
+		spoil   func(*Config)
+		want    string
+	}{
+		{"LVM and no other room", func(t *testing.T) Config { return lvm(t, false) }, func(*Config) {}, "the root file system is in vg0-root (lvm)"},
+		{"xfs", uefiGRUB, func(c *Config) { c.Running.Filesystems[1].Type = "xfs" }, "the root is xfs, which cannot be shrunk"},
+		{"full", uefiGRUB, func(c *Config) { c.Running.Filesystems[1].Free = 300 << 20 }, "300.0 MiB are free"},
+		{"full MBR", biosSwap, func(c *Config) { c.Running.Resume = "vda2" }, "wakes up from it"},
+		{"swapped out", biosSwap, func(c *Config) { c.Running.Swapped["vda2"] = 4 << 30 }, "4.0 GiB are swapped out"},
+		{"payload too large", biosSwap, func(c *Config) { c.Sizes.Payload = 2 << 30 }, "and 2.1 GiB are needed"},
+		{"variables full", uefiBtrfs, func(c *Config) { c.Running.VariableRoom = 1000 }, "1000 bytes free for variables"},
+		{"efivarfs read-only", uefiBtrfs, func(c *Config) { c.Facts.HW.Firmware.VarsWrite = new(bool) }, "efivarfs is mounted read-only"},
+		{"efivarfs missing", uefiBtrfs, func(c *Config) { c.Facts.HW.Firmware.VarsWrite = nil }, "variables cannot be read"},
+		{"errors", biosSwap, func(c *Config) { c.Running.Filesystems[0].Errors = "3 errors since 2026-01-01" }, "has errors: 3 errors"},
+		{"read-only", biosSwap, func(c *Config) { c.Running.Filesystems[0].ReadOnly = true }, "remount,rw /"},
+		{"MBR with UEFI", biosSwap, func(c *Config) { c.Facts.HW.Firmware.Type = "uefi" }, "boots by UEFI, and vda has an MBR"},
+		{"device tree", biosSwap, func(c *Config) { c.Facts.HW.Firmware.Type = "devicetree" }, "boots by devicetree"},
+		{"again", biosSwap, func(c *Config) { c.Running.Attempt = "a1" }, "under way already"},
+		{"RAID", biosSwap, func(c *Config) {
+			c.Facts.HW.Disk = append(c.Facts.HW.Disk, envscan.Disk{Name: "vdb", Serial: "QM0002"})
+			c.Facts.HW.Volume = []envscan.Volume{{Name: "md0", Kind: "raid1", From: []string{"vda1", "vdb"}}}
+		}, "md0 (raid1) is on vda and on vdb too"},
+		{"btrfs over two", uefiBtrfs, func(c *Config) { c.Running.Filesystems[1].Devices = 2 }, "on 2 devices"},
+		{"no way", biosSwap, func(c *Config) { *c = noKexec(*c) }, "there is no GRUB on this system"},
+		{"GRUB on btrfs", uefiBtrfs, func(c *Config) {
+			c.Running.GRUB, c.Way = &GRUBFound{Folder: "/boot/grub", Mountpoint: "/", OneShot: true}, GRUB
+		}, "GRUB cannot write to btrfs"},
+		{"Secure Boot", uefiBtrfs, func(c *Config) {
+			on := true
+			*c = noKexec(*c)
+			c.Facts.HW.Firmware.SecureBoot = &on
+		}, "Secure Boot on"},
+		{"small ESP", uefiGRUB, func(c *Config) { *c = noKexec(*c); c.Running.GRUB = nil; c.Running.Filesystems[0].Free = 20 << 20 }, "/boot/efi has 20.0 MiB free"},
+		{"sectors", biosSwap, func(c *Config) { c.Facts.HW.Disk[0].SectorSize = 4096 }, "sectors of 4096 bytes"},
+		{"damaged table", biosSwap, func(c *Config) { c.Facts.HW.Disk[0].TableDamage = []string{"backup is missing"} }, "is damaged: backup"},
+		{"full table", biosFree, func(c *Config) {
+			for i := range 2 {
+				at := uint64(3001+i) << 11
+				c.Facts.HW.Disk[0].Table.Entries = append(c.Facts.HW.Disk[0].Table.Entries, layout.Entry{Number: 2 + i, FirstLBA: at, LastLBA: at + 2047, MBR: &layout.MBREntry{Type: 0x83}})
+			}
+		}, "the MBR has no entry left"},
+		{"what the RAM system would refuse", biosSwap, func(c *Config) { c.Request.Payload.TreeSize = 9 << 30 }, "is too small: the root file system would hold"},
+		{"missing secret", biosSwap, func(c *Config) { c.Secrets = nil }, `secret "password" is missing`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := tt.machine(t)
+			tt.spoil(&c)
+			_, err := New(c)
+			if err == nil || !strings.Contains(err.Error(), tt.want) || !errors.Is(err, ErrRefused) {
+				t.Errorf("got %v, want %q", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestBatteryIsAWarning(t *testing.T) {
+	c := biosSwap(t)
+	c.Facts.State.Battery = map[string]envscan.Charge{"BAT0": {Status: "discharging", Percent: 31}}
+	p, err := New(c)
+	if err != nil || !slices.ContainsFunc(p.Warnings, func(w string) bool { return strings.Contains(w, "BAT0: 31 %") }) {
+		t.Errorf("%v %q", err, p.Warnings)
+	}
+}
+
+// Partitions of the new layout that are kept stay, whatever the room.
+func TestKeeps(t *testing.T) {
+	c := old(t, "uefi", layout.KindGPT, part{from: 1, size: 512, fs: "vfat", mount: "/boot/efi"}, part{from: 513, size: 3000, fs: "ext4", mount: "/"}, part{from: 3513, size: 2000, fs: "ext4", mount: "/home"})
+	gpt := c.Request.Layout.Disk["main"].Content.Spec.(*layout.GPT)
+	gpt.Partitions["home"] = layout.Partition{Keep: true, UUID: uuid.UUID{3}.String(), Content: &layout.Content{Spec: &layout.Filesystem{Format: "ext4", Mountpoint: "/home"}}}
+	p, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(p.Kept) != 1 || !strings.Contains(p.Kept[0], "vda3") || len(p.Lost) != 2 {
+		t.Errorf("kept %q, lost %q", p.Kept, p.Lost)
+	}
+}
