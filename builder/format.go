@@ -105,6 +105,11 @@ func (b *Bundle) WriteUKI(ctx context.Context, env Env, dir string) (files []Fil
 }
 
 func (b *Bundle) writeUKI(ctx context.Context, env Env, out output) error {
+	return b.writeUKIWith(ctx, env, out, b.Cmdline+" "+consoles(b.Arch), nil)
+}
+
+// writeUKIWith has another command line, and more behind the initrd.
+func (b *Bundle) writeUKIWith(ctx context.Context, env Env, out output, cmdline string, more []byte) error {
 	tree, err := targetFiles(ctx, env, b.Arch, "systemd-boot-efi")
 	if err != nil {
 		return err
@@ -119,11 +124,12 @@ func (b *Bundle) writeUKI(ctx context.Context, env Env, out output) error {
 	if err := b.Segments(&segment); err != nil {
 		return err
 	}
+	segment.Write(more)
 	uki := efi.UKI{
 		Stub:      bytes.NewReader(stub),
 		Kernel:    open.file(b.Path(KernelFile)),
 		Initrd:    []efi.Source{open.file(b.Path(InitramfsFile)), bytes.NewReader(segment.Bytes())},
-		Cmdline:   b.Cmdline + " " + consoles(b.Arch),
+		Cmdline:   cmdline,
 		OSRelease: osRelease,
 		Uname:     b.Kernel,
 	}
