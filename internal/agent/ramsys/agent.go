@@ -82,6 +82,9 @@ func agent(ctx context.Context, cfg Config, sink event.Sink, init *line) (outcom
 		calls := control.Config{Sink: sink, Version: cfg.Version, Hooks: hooks(init, sink)}
 		return serveRequests(ctx, cfg, env, calls, settled)
 	}
+	if !absent(servicesProgram) {
+		return outcome{Finish: request.FinishStay, Services: true}, nil
+	}
 	awaitDevices(ctx, settled)
 	return runRequest(ctx, cfg, env)
 }

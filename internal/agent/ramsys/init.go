@@ -116,6 +116,8 @@ func (s system) next(o outcome) string {
 			return s.cmdline.OnError
 		}
 		s.print("%s", rescueHelp)
+	case o.Services:
+		return s.serve()
 	case o.Idle:
 		s.print("%s", idleHelp(addresses()))
 	case o.Finish != request.FinishStay:

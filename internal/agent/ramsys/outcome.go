@@ -19,8 +19,10 @@ type outcome struct {
 	// Finish is one of request.Finish*; stay also when there was no request.
 	Finish string `json:"finish"`
 	Idle   bool   `json:"idle,omitempty"` // there was no request
-	Error  string `json:"error,omitempty"`
-	Exit   int    `json:"exit,omitempty"` // as in the design
+	// Services: it is an appliance, whose services are to run.
+	Services bool   `json:"services,omitempty"`
+	Error    string `json:"error,omitempty"`
+	Exit     int    `json:"exit,omitempty"` // as in the design
 	// Told says that the last event already was about the error.
 	Told bool `json:"told,omitempty"`
 }

@@ -12,7 +12,8 @@
 //	           │  fork                     events ^        ^ stderr
 //	           ├─> agent: modules ─┬─> system erofs, /usr ─┴─> ready ─> Config.Run
 //	           │                   └─> network (beside)
-//	           └─> sshd
+//	           ├─> sshd
+//	           └─> supervisor of an appliance's services, from the system erofs
 //	          init: /run/vic/events.jsonl ─> consoles, port org.vic.events
 //	          init: outcome ─> poweroff | reboot | stay | rescue shell
 //
@@ -115,6 +116,8 @@ func Main(cfg Config) error {
 		return runAgent(cfg)
 	case command == sshdArg && os.Getppid() == 1:
 		return runSSHD()
+	case command == servicesCommand:
+		return showServices(args)
 	case command == "vic" && cfg.Vic != nil:
 		return cfg.Vic(args)
 	case command == vicEnvCommand && cfg.VicEnv != nil:
