@@ -18,11 +18,11 @@ var leaves = []string{"internal/event", "internal/nearest", "internal/tool", "in
 // not. A folder stands for everything below it. What is not listed may import
 // nothing but the leaves.
 var allowed = map[string][]string{
-	"cmd/vic":      {"internal/registration", "internal/kmod", "internal/agefile", "internal/remote", "internal/visit", "internal/agent/control", "internal/cli", "internal/config", "internal/plan", "internal/secret", "internal/agent/install", "internal/agent/storage", "internal/agent/within", "internal/agent/copytree", "builder", "initramfs", "disk", "efi", "kexec", "envscan", "qemu-tests/vm"},
-	"cmd/vic-init": {"internal/registration", "internal/kmod", "internal/agent", "internal/plan", "internal/secret", "disk", "efi", "kexec", "envscan"},
+	"cmd/vic":      {"internal/registration", "internal/oneshot", "internal/enter", "internal/kmod", "internal/agefile", "internal/remote", "internal/visit", "internal/agent/control", "internal/cli", "internal/config", "internal/plan", "internal/secret", "internal/agent/install", "internal/agent/storage", "internal/agent/within", "internal/agent/copytree", "builder", "initramfs", "disk", "efi", "kexec", "envscan", "qemu-tests/vm"},
+	"cmd/vic-init": {"internal/registration", "internal/kmod", "internal/agent", "internal/enter", "internal/plan", "internal/secret", "disk", "efi", "kexec", "envscan"},
 	"cmd/vic-env":  {"envscan", "internal/enter", "internal/kmod", "kexec", "disk/sysfs", "disk/probe"},
 
-	"internal/cli": {"internal/registration", "internal/cli/like", "internal/kmod", "internal/agefile", "internal/remote", "internal/visit", "internal/agent/control", "internal/config", "internal/plan", "internal/secret", "internal/agent/install", "internal/agent/storage", "internal/agent/within", "internal/agent/copytree", "builder", "initramfs", "disk", "efi", "kexec", "envscan", "qemu-tests/vm"},
+	"internal/cli": {"internal/registration", "internal/oneshot", "internal/enter", "internal/cli/like", "internal/kmod", "internal/agefile", "internal/remote", "internal/visit", "internal/agent/control", "internal/config", "internal/plan", "internal/secret", "internal/agent/install", "internal/agent/storage", "internal/agent/within", "internal/agent/copytree", "builder", "initramfs", "disk", "efi", "kexec", "envscan", "qemu-tests/vm"},
 	// An agent runs plans: it must not be able to build anything.
 	"internal/agent": {"internal/registration", "internal/agent", "internal/kmod", "internal/plan", "internal/secret", "disk", "efi", "kexec", "envscan"},
 	"internal/plan":  {"internal/plan", "internal/kmod", "envscan", "disk/sysfs", "disk/probe"},
@@ -37,17 +37,23 @@ var allowed = map[string][]string{
 	"internal/enter": {"kexec"},
 
 	// The stage's file system; the contract itself is a leaf.
+	// What is set for the next boot is registered.
+	"internal/oneshot": {"internal/registration", "disk", "efi"},
+
 	"internal/stage/volume":  {"internal/stage", "disk/image/fat"},
 	"internal/stage/journal": {"internal/stage", "disk/image/fat"},
 
-	"builder":       {"internal/kmod", "builder", "initramfs", "disk", "efi", "internal/config"},
-	"builder/deb":   {},
-	"initramfs":     {"internal/kmod", "initramfs"}, // for modules.alias
-	"disk":          {"disk"},
-	"efi":           {"efi"},
-	"envscan":       {"envscan", "internal/kmod", "disk/sysfs", "disk/probe"},
-	"qemu-tests":    {"internal/registration", "internal/kmod", "internal/agefile", "internal/remote", "internal/visit", "internal/agent/control", "qemu-tests", "internal/agent", "internal/cli", "internal/config", "internal/plan", "internal/secret", "builder", "initramfs", "disk", "efi", "envscan"},
-	"qemu-tests/vm": {},
+	"builder": {"internal/kmod", "builder", "initramfs", "disk", "efi", "internal/config"},
+	// A disk image is what a plan makes of a disk: the same steps as on a target,
+	// executed on files. Plans are pure.
+	"builder/diskimage": {"builder", "disk", "efi", "envscan", "initramfs", "internal/config", "internal/kmod", "internal/plan"},
+	"builder/deb":       {},
+	"initramfs":         {"internal/kmod", "initramfs"}, // for modules.alias
+	"disk":              {"disk"},
+	"efi":               {"efi"},
+	"envscan":           {"envscan", "internal/kmod", "disk/sysfs", "disk/probe"},
+	"qemu-tests":        {"internal/registration", "internal/oneshot", "internal/enter", "kexec", "internal/kmod", "internal/agefile", "internal/remote", "internal/visit", "internal/agent/control", "qemu-tests", "internal/agent", "internal/cli", "internal/config", "internal/plan", "internal/secret", "builder", "initramfs", "disk", "efi", "envscan"},
+	"qemu-tests/vm":     {},
 }
 
 func TestImportDiagram(t *testing.T) {
