@@ -16,7 +16,9 @@
 //
 // The document is also in every initrd of the attempt, as Path. So the RAM
 // system knows what to look for, and trusts the disk only as far as the hashes
-// in it reach: it was verified with the kernel that was started.
+// in it reach: it was verified with the kernel that was started. Of the one file
+// that holds it, the UKI or the initrd, it cannot know the hash: that one is only in
+// the stage's own document, which Completed compares with it.
 //
 //	old system                       RAM system                          new system
 //	plan, registrations,      ──>    verify, make what is missing  ──>   grow over the stage
@@ -29,6 +31,7 @@
 package stage
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -160,6 +163,33 @@ func (d Document) File(name string) (File, bool) {
 		return File{}, false
 	}
 	return d.Files[i], true
+}
+
+// Completed is a document from an initrd, with the file that holds that initrd, which
+// it cannot list, as the stage's (or the hop's) own document lists it. In all else
+// the two have to be equal.
+func (d Document) Completed(own Document) (Document, error) {
+	whole := own
+	for _, f := range d.Files {
+		if o, ok := own.File(f.Name); !ok || o != f {
+			return d, fmt.Errorf("%s: it says of %s: %d bytes, %s; with the kernel came: %d bytes, %s", Self, f.Name, o.Size, o.SHA256, f.Size, f.SHA256)
+		}
+	}
+	holders := []string{Initrd, UKIx64, UKIarm64}
+	for _, f := range own.Files {
+		if _, ok := d.File(f.Name); !ok && !slices.Contains(holders, f.Name) {
+			return d, fmt.Errorf("%s: it has a file %s that did not come with the kernel", Self, f.Name)
+		}
+	}
+	own.Files, d.Files = nil, nil
+	var a, b bytes.Buffer
+	if err := errors.Join(d.Encode(&a), own.Encode(&b)); err != nil {
+		return d, err
+	}
+	if !bytes.Equal(a.Bytes(), b.Bytes()) {
+		return d, fmt.Errorf("%s: it is not the one that came with the kernel", Self)
+	}
+	return whole, nil
 }
 
 // InVolume is the path of a file in the stage's file system, without a slash at

@@ -70,6 +70,31 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+// A document in a UKI lacks the UKI, and nothing else.
+func TestCompleted(t *testing.T) {
+	hash := strings.Repeat("cd", 32)
+	own := example()
+	own.Files = append(own.Files, File{Name: UKIx64, Size: 3, SHA256: hash})
+	got, err := example().Completed(own)
+	if err != nil || !reflect.DeepEqual(got, own) {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	if got, err := own.Completed(own); err != nil || !reflect.DeepEqual(got, own) {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	for want, change := range map[string]func(*Document){
+		"it says of payload.erofs": func(d *Document) { d.Files = append([]File{{Name: Payload, Size: 9, SHA256: hash}}, d.Files[1:]...) },
+		"did not come with":        func(d *Document) { d.Files = append(d.Files, File{Name: "more", Size: 1, SHA256: hash}) },
+		"is not the one":           func(d *Document) { d.ID[15]++ },
+	} {
+		other := own
+		change(&other)
+		if _, err := example().Completed(other); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want an error with %q", err, want)
+		}
+	}
+}
+
 func FuzzDecode(f *testing.F) {
 	var b bytes.Buffer
 	if err := example().Encode(&b); err != nil {
