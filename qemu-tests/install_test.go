@@ -114,6 +114,29 @@ func checkBoot(t *testing.T, d lab.System) {
 	}
 }
 
+// checkFirmware compares boot entries and Secure Boot with what bootctl reads from
+// the same variables.
+func checkFirmware(t *testing.T, f envscan.Firmware, status string) {
+	t.Helper()
+	if f.SecureBoot == nil || strings.Contains(status, "Secure Boot: enabled") != *f.SecureBoot || f.BootCurrent == "" {
+		t.Errorf("%+v; bootctl:\n%s", f, status)
+	}
+	entries := regexp.MustCompile(`(?m)^ +Title: (.*)\n +ID: 0x(.*)\n +Status: (.*)\n +Partition: /dev/disk/by-partuuid/(.*)\n +File: .─(.*)$`).FindAllStringSubmatch(status, -1)
+	if len(entries) == 0 {
+		t.Errorf("bootctl lists no entries of the firmware:\n%s", status)
+	}
+	for _, e := range entries {
+		title, id, state, part, file := e[1], e[2], e[3], e[4], strings.ReplaceAll(e[5], "/", `\`)
+		same := func(b envscan.BootEntry) bool {
+			return b.Label == title && b.Number == strings.ToUpper(id) && b.Active == strings.HasPrefix(state, "active") && b.Listed == strings.Contains(state, "boot-order") &&
+				strings.Contains(b.Path, part) && strings.HasSuffix(b.Path, file)
+		}
+		if !slices.ContainsFunc(f.Boot, same) {
+			t.Errorf("bootctl has %q, here %+v", e[1:], f.Boot)
+		}
+	}
+}
+
 // checkFacts has vic look at the running system by ssh(1), through its own sshd.
 func checkFacts(t *testing.T, g lab.Guest, d lab.System) {
 	t.Helper()
@@ -135,6 +158,9 @@ func checkFacts(t *testing.T, g lab.Guest, d lab.System) {
 		if err != nil || !slices.Contains(keys, ssh.FingerprintSHA256(key)) {
 			t.Errorf("%s (%v) is not among the host keys %v", line, err, keys)
 		}
+	}
+	if f.HW.Firmware.Type == "uefi" {
+		checkFirmware(t, f.HW.Firmware, g.Sudo("bootctl --no-pager status"))
 	}
 	if left := g.Sudo("find /dev/shm /run /tmp -name 'vic-env*'"); left != "" {
 		t.Errorf("left on the machine: %s", left)

@@ -28,6 +28,7 @@ func TestInMachine(t *testing.T) {
 		return runs.Run{Package: pkg, Args: []string{"-test.v", "-test.timeout=5m", "-test.run=" + tests}}
 	}
 	lab.RunInRAM(ctx, t, b, 2048, runs.List{
+		Secrets: []string{"passphrase-of-a-test"},
 		Modules: []string{"loop", "dm-mod", "md-mod", "vfat", "btrfs", "xfs"},
 		Runs: []runs.Run{
 			only("disk", "^(TestMountedDisk|TestReread.*|TestSwapInUse)$"),

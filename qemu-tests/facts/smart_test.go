@@ -28,12 +28,12 @@ var hardware = []string{
 	"ide-hd,serial=sata,drive=d3,bus=ide.0", "ide-hd,serial=asleep,drive=d4,bus=ide.1",
 	"virtio-scsi-pci,id=scsi,addr=0x13", "scsi-hd,serial=scsi,drive=d5,bus=scsi.0", "virtio-blk-pci,serial=virtio,drive=d6,addr=0x14",
 	"qemu-xhci,id=usb,addr=0x15", "usb-hub,bus=usb.0,port=2", "usb-tablet,bus=usb.0,port=2.3,serial=tablet", "usb-storage,bus=usb.0,port=1,serial=usb,drive=d7,removable=on",
-	"VGA,addr=0x16,edid=on,xres=1280,yres=800",
+	"VGA,addr=0x16,edid=on,xres=1280,yres=800", "virtio-net-pci,mac=52:54:00:76:69:17,netdev=n0,addr=0x17",
 }
 
 var (
-	hardwareModules = []string{"nvme", "ahci", "sd_mod", "virtio_pci", "virtio_scsi", "virtio_blk", "xhci_pci", "usbhid", "hid_generic", "usb_storage", "bochs", "virtio_console"}
-	hardwareTools   = []string{"smartctl", "lspci", "lsusb", "lsblk", "strace"}
+	hardwareModules = []string{"nvme", "ahci", "sd_mod", "virtio_pci", "virtio_scsi", "virtio_blk", "xhci_pci", "usbhid", "hid_generic", "usb_storage", "bochs", "virtio_console", "virtio_net"}
+	hardwareTools   = []string{"smartctl", "lspci", "lsusb", "lsblk", "strace", "lshw", "dmidecode"}
 )
 
 // hardwareCommands are what the machine runs: see package hardware.
@@ -47,6 +47,8 @@ nvme0	smartctl -j -a /dev/nvme0n1
 nvme1	smartctl -j -a /dev/nvme1n1
 nvme2	smartctl -j -a /dev/nvme2n1
 sata	smartctl -j -a SATA
+dmidecode	dmidecode
+lshw	lshw -json -quiet
 woken	vic-env dump --wake --timeout 60s
 `
 
@@ -60,6 +62,9 @@ func TestHardware(t *testing.T) {
 	checkDisks(t, facts, decodeFacts(t, out["woken"]), out)
 	checkSmartctl(t, facts, out)
 	checkBuses(t, facts, out)
+	checkDMI(t, facts, out["dmidecode"])
+	checkLSHW(t, facts, out["lshw"])
+	checkCost(t, out)
 	again := decodeFacts(t, out["again"])
 	again.State, facts.State = envscan.State{}, envscan.State{}
 	if a, b := factsText(t, facts), factsText(t, again); a != b {
@@ -95,6 +100,10 @@ func runHardware(t *testing.T) map[string]string {
 		t.Fatal(err)
 	}
 	var extra []string
+	extra = append(extra, "-netdev", "user,id=n0,restrict=on")
+	for _, table := range hardwareSMBIOS {
+		extra = append(extra, "-smbios", table)
+	}
 	for i := range disksOfHardware {
 		extra = append(extra, "-blockdev", fmt.Sprintf("driver=null-co,node-name=d%d,size=%d,read-zeroes=on", i, (i+1)<<26))
 	}

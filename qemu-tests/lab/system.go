@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/victorinix/vic/internal/event"
+	"github.com/victorinix/vic/qemu-tests/lab/watch"
 	"github.com/victorinix/vic/qemu-tests/vm"
 )
 
@@ -104,7 +105,7 @@ func Installed(t *testing.T, spec Spec) System {
 	if err := os.WriteFile(secretFile, []byte(Password+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	stop, seen := keepConsoles(t, dir), watchProcesses(Password)
+	stop, seen := keepConsoles(t, dir), watch.Processes(Password)
 	s.Run = Vic(t, s.installArgs(writeLoginKey(t, dir), secretFile)...)
 	s.Consoles = stop()
 	for _, args := range seen() {

@@ -97,7 +97,7 @@ func planPair(t *testing.T, m loops, names map[string]plan.Disk, anew bool) plan
 func pairConfig(t *testing.T, m loops, names map[string]plan.Disk, steps []plan.Step) storage.Config {
 	return storage.Config{
 		Steps: steps, Disks: names, Root: t.TempDir(), Machine: m, Tools: m.Tools,
-		Secrets: secret.NewSet(map[string]string{"luks-vic-test-crypt": "secret\n"}),
+		Secrets: secret.NewSet(map[string]string{"luks-vic-test-crypt": "passphrase-of-a-test\n"}),
 	}
 }
 

@@ -5,8 +5,10 @@
 //
 //	NAME<TAB>PROGRAM ARGUMENT...
 //
-// whose output goes to the port "facts", after a line "@ NAME". SATA in an argument is the node of
-// the disk with the serial number "sata". Then it powers off.
+// whose output goes to the port "facts", after a line "@ NAME"; what they cost
+// follows, as milliseconds and bytes of memory, after "@ cost of NAME". SATA in an
+// argument is the node of the disk with the serial number "sata". Then it powers
+// off.
 package main
 
 import (
@@ -18,6 +20,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -72,12 +75,24 @@ func run() error {
 		cmd := exec.Command(argv[0], argv[1:]...)
 		cmd.Stdout, cmd.Stderr = out, out
 		// smartctl tells by its exit status that a disk is failing.
+		start := time.Now()
 		if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
 			return fmt.Errorf("run %s: %w", command, err)
 		}
+		took := time.Since(start)
+		fmt.Fprintf(out, "@ cost of %s\n%d %d\n", name, took.Milliseconds(), memory(cmd.ProcessState))
 		fmt.Fprintf(out, "@ power after %s\n%s\n", name, status(asleep))
 	}
 	return nil
+}
+
+// memory is what a program had in memory at most, in bytes.
+func memory(p *os.ProcessState) int64 {
+	usage, ok := p.SysUsage().(*syscall.Rusage)
+	if !ok {
+		return 0
+	}
+	return usage.Maxrss << 10
 }
 
 func loadModules() error {

@@ -21,6 +21,7 @@ import (
 	"github.com/victorinix/vic/disk"
 	"github.com/victorinix/vic/qemu-tests/lab/inram/runs"
 	"github.com/victorinix/vic/qemu-tests/lab/port"
+	"github.com/victorinix/vic/qemu-tests/lab/watch"
 )
 
 func main() {
@@ -63,7 +64,7 @@ func run(ctx context.Context) error {
 		if _, err := fmt.Fprintf(out, "\n%s\n", r.Begin()); err != nil {
 			return err
 		}
-		failed := test(ctx, r, out)
+		failed := test(ctx, r, list.Secrets, out)
 		if _, err := fmt.Fprintf(out, "\n%s\n", r.End(failed)); err != nil {
 			return err
 		}
@@ -71,11 +72,22 @@ func run(ctx context.Context) error {
 	return nil
 }
 
-// test runs one package's tests, as go test would in CI.
-func test(ctx context.Context, r runs.Run, out *os.File) error {
+// test runs one package's tests, as go test would in CI. It fails too when a secret
+// is seen where every program can read it.
+func test(ctx context.Context, r runs.Run, secrets []string, out *os.File) error {
+	var watched []func() []string
+	for _, word := range secrets {
+		watched = append(watched, watch.Processes(word))
+	}
 	c := exec.CommandContext(ctx, r.Program(), r.Args...)
 	c.Dir = r.Folder()
 	c.Env = append(os.Environ(), "CI=true", "TMPDIR=/tmp")
 	c.Stdout, c.Stderr = out, out
-	return c.Run()
+	err := c.Run()
+	for _, stop := range watched {
+		if seen := stop(); len(seen) > 0 {
+			return fmt.Errorf("a secret is in the arguments or the environment of %q (the tests: %v)", seen, err)
+		}
+	}
+	return err
 }

@@ -17,6 +17,9 @@ const Port = "org.vic.tests"
 type List struct {
 	Modules []string `json:"modules"` // loaded before
 	Runs    []Run    `json:"runs"`
+	// Secrets are words that the tests give to vic, and that no process of the
+	// machine may show in its arguments or its environment.
+	Secrets []string `json:"secrets,omitempty"`
 }
 
 // Run is one run of a package's tests.

@@ -1,0 +1,31 @@
+package watch
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestProcesses(t *testing.T) {
+	const word = "a-word-that-no-other-program-takes"
+	for name, change := range map[string]func(*exec.Cmd){
+		"argument":    func(c *exec.Cmd) { c.Args = append(c.Args, word) },
+		"environment": func(c *exec.Cmd) { c.Env = append(c.Environ(), "SECRET="+word) },
+	} {
+		stop := Processes(word)
+		c := exec.CommandContext(t.Context(), "sh", "-c", "sleep 0.3; :")
+		change(c)
+		if err := c.Run(); err != nil {
+			t.Fatal(err)
+		}
+		if seen := stop(); len(seen) == 0 || !strings.HasPrefix(seen[0], "sh -c") {
+			t.Errorf("%s: seen %q", name, seen)
+		}
+	}
+	stop := Processes(word)
+	time.Sleep(2 * lookEvery)
+	if seen := stop(); len(seen) > 0 {
+		t.Errorf("seen %q when nobody has it", seen)
+	}
+}
