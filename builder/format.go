@@ -105,19 +105,24 @@ func (b *Bundle) WriteUKI(ctx context.Context, env Env, dir string) (files []Fil
 }
 
 func (b *Bundle) writeUKI(ctx context.Context, env Env, out output) error {
-	return b.writeUKIWith(ctx, env, out, b.Cmdline+" "+consoles(b.Arch), nil)
+	stub, err := efiStub(ctx, env, b.Arch)
+	if err != nil {
+		return err
+	}
+	return b.writeUKIWith(out, stub, b.Cmdline+" "+consoles(b.Arch), nil)
+}
+
+// efiStub is systemd's.
+func efiStub(ctx context.Context, env Env, arch string) ([]byte, error) {
+	tree, err := targetFiles(ctx, env, arch, "systemd-boot-efi")
+	if err != nil {
+		return nil, err
+	}
+	return contentOf(tree, stubName(arch))
 }
 
 // writeUKIWith has another command line, and more behind the initrd.
-func (b *Bundle) writeUKIWith(ctx context.Context, env Env, out output, cmdline string, more []byte) error {
-	tree, err := targetFiles(ctx, env, b.Arch, "systemd-boot-efi")
-	if err != nil {
-		return err
-	}
-	stub, err := contentOf(tree, stubName(b.Arch))
-	if err != nil {
-		return err
-	}
+func (b *Bundle) writeUKIWith(out output, stub []byte, cmdline string, more []byte) error {
 	var open opener
 	defer open.close()
 	var segment bytes.Buffer

@@ -13,6 +13,7 @@ import (
 
 	"github.com/victorinix/vic/disk/image"
 	"github.com/victorinix/vic/initramfs"
+	"github.com/victorinix/vic/internal/tool"
 )
 
 // StageBoot is what makes a bundle the RAM system of one attempt to reinstall a
@@ -23,6 +24,10 @@ type StageBoot struct {
 	Cmdline string
 	// Segment follows the initrd: the documents of the attempt.
 	Segment []byte
+	// Stub is systemd's EFI stub, and GRUB the folder of GRUB's modules for BIOS, of
+	// the running system, whose grub-mkimage is run then. Empty: they come from the
+	// archive.
+	Stub, GRUB string
 }
 
 func (s StageBoot) cmdline(b *Bundle) string {
@@ -66,7 +71,15 @@ func (b *Bundle) StageUKI(ctx context.Context, env Env, s StageBoot, path string
 	if err != nil {
 		return err
 	}
-	err = b.writeUKIWith(ctx, env, output{tmp}, s.cmdline(b), s.Segment)
+	var stub []byte
+	if s.Stub != "" {
+		stub, err = os.ReadFile(s.Stub)
+	} else {
+		stub, err = efiStub(ctx, env, b.Arch)
+	}
+	if err == nil {
+		err = b.writeUKIWith(output{tmp}, stub, s.cmdline(b), s.Segment)
+	}
 	if err == nil {
 		err = os.Rename(filepath.Join(tmp, UKIFile), path)
 	}
@@ -81,28 +94,21 @@ type Range struct{ Offset, Size int64 }
 // its place on the disk that the BIOS booted from, not by a partition table: that may
 // be half-written at a power cut.
 func (b *Bundle) StageCore(ctx context.Context, env Env, s StageBoot, stage, core Range, kernel, initrd string) (boot, img []byte, err error) {
-	tools, err := hostTools(ctx, env, "grub-common")
-	if err != nil {
-		return nil, nil, err
-	}
-	modules, err := targetFiles(ctx, env, b.Arch, "grub-pc-bin")
-	if err != nil {
-		return nil, nil, err
-	}
 	dir, err := os.MkdirTemp(env.Cache, "grub-")
 	if err != nil {
 		return nil, nil, err
 	}
 	defer os.RemoveAll(dir)
-	if err := os.CopyFS(filepath.Join(dir, "grub"), grubFiles(modules)); err != nil {
-		return nil, nil, fmt.Errorf("unpack GRUB: %w", err)
+	tools, modules, err := s.grubTools(ctx, env, b.Arch, filepath.Join(dir, "grub"))
+	if err != nil {
+		return nil, nil, err
 	}
-	raw, err := os.ReadFile(filepath.Join(dir, "grub", "boot.img"))
+	raw, err := os.ReadFile(filepath.Join(modules, "boot.img"))
 	if err != nil {
 		return nil, nil, err
 	}
 	img, err = image.BuildCore(ctx, tools, image.Core{
-		Dir: filepath.Join(dir, "grub"), Prefix: "/" + stageGRUBFolder, Config: s.grubConfig(b, stage, kernel, initrd),
+		Dir: modules, Prefix: "/" + stageGRUBFolder, Config: s.grubConfig(b, stage, kernel, initrd),
 		Modules: []string{"biosdisk", "loopback", "fat", "linux", "echo", "sleep", "reboot"},
 	})
 	if err != nil {
@@ -110,6 +116,26 @@ func (b *Bundle) StageCore(ctx context.Context, env Env, s StageBoot, stage, cor
 	}
 	head, img, err := image.EmbedGRUB(raw, img, core.Offset/512, core.Size/512)
 	return head[:], img, err
+}
+
+// grubTools are GRUB's programs and its modules, unpacked into dir unless they are
+// there.
+func (s StageBoot) grubTools(ctx context.Context, env Env, arch, dir string) (tool.Runner, string, error) {
+	if s.GRUB != "" {
+		return tool.Exec{}, s.GRUB, nil
+	}
+	tools, err := hostTools(ctx, env, "grub-common")
+	if err != nil {
+		return nil, "", err
+	}
+	modules, err := targetFiles(ctx, env, arch, "grub-pc-bin")
+	if err != nil {
+		return nil, "", err
+	}
+	if err := os.CopyFS(dir, grubFiles(modules)); err != nil {
+		return nil, "", fmt.Errorf("unpack GRUB: %w", err)
+	}
+	return tools, dir, nil
 }
 
 // stageGRUBFolder is the prefix of the core image: without a device, so that $root
