@@ -80,7 +80,7 @@ func chooseNumber(v Variables, e Entry) (uint16, error) {
 	}
 	used := map[uint16]bool{}
 	for _, b := range entries {
-		if b.Err == nil && b.starts(e) {
+		if b.Err == nil && b.Starts(e) {
 			return b.Number, nil
 		}
 		used[b.Number] = true
@@ -93,8 +93,9 @@ func chooseNumber(v Variables, e Entry) (uint16, error) {
 	return 0, errors.New("all 65536 boot entries are in use")
 }
 
-// starts says whether b starts the file of e. FAT ignores case.
-func (b BootEntry) starts(e Entry) bool {
+// Starts says whether b starts the file of e, by its partition and path. FAT
+// ignores case.
+func (b BootEntry) Starts(e Entry) bool {
 	if len(b.Path) != 2 {
 		return false
 	}

@@ -51,6 +51,16 @@ var ext = format{
 	},
 }
 
+// Interrupted says whether an ext2, 3 or 4 is one that resize2fs did not finish
+// with: until Resize has, nobody else can read it.
+func Interrupted(device string) (bool, error) {
+	yes, err := extResizing(device)
+	if err != nil {
+		return false, fmt.Errorf("read state of %s: %w", device, err)
+	}
+	return yes, nil
+}
+
 // ResizeExtCommand resizes an ext2, 3 or 4 that is not mounted and has just
 // been checked. bytes are whole blocks.
 func ResizeExtCommand(device string, bytes int64) tool.Cmd {

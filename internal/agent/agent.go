@@ -19,6 +19,7 @@ import (
 	"github.com/victorinix/vic/envscan"
 	"github.com/victorinix/vic/internal/agent/install"
 	"github.com/victorinix/vic/internal/agent/ramsys"
+	"github.com/victorinix/vic/internal/agent/reinstall"
 	"github.com/victorinix/vic/internal/agent/storage"
 	"github.com/victorinix/vic/internal/event"
 	"github.com/victorinix/vic/internal/handover"
@@ -52,8 +53,12 @@ func refused(err error) error {
 }
 
 // Run executes the request that was delivered, or that the RAM system was
-// started with, and returns what to do afterwards. It is ramsys.Config.Run.
+// started with (a reinstall has a stage document instead), and returns what to do
+// afterwards. It is ramsys.Config.Run.
 func Run(ctx context.Context, env ramsys.Env) (finish string, err error) {
+	if d, ok, err := reinstall.Find(env.StagePath); ok || err != nil {
+		return again(ctx, env, d, err)
+	}
 	req, secrets, err := requested(env)
 	if err != nil {
 		return "", refused(err)

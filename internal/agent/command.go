@@ -81,6 +81,9 @@ func (c *command) run(ctx context.Context, args []string) error {
 	if len(args) > 0 && slices.Contains(driven, args[0]) {
 		return c.drive(ctx, args[0], args[1:])
 	}
+	if len(args) == 1 && args[0] == finishVerb {
+		return finishReinstall(ctx, c.stdout)
+	}
 	dir, err := c.parse(args)
 	if errors.Is(err, errHelp) {
 		fmt.Fprint(c.stdout, usageText)

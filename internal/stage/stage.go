@@ -68,6 +68,8 @@ const (
 	CoreImage = "core.img" // of GRUB; also at Document.Core
 	UKIx64    = "/EFI/BOOT/BOOTX64.EFI"
 	UKIarm64  = "/EFI/BOOT/BOOTAA64.EFI"
+	// Outcome is not on the stage: see Hop.Folder. It is an Ended.
+	Outcome = "outcome.json"
 )
 
 // Label is the stage's label, of its partition and (in capitals) of its file
@@ -125,11 +127,26 @@ type Hop struct {
 	// Filesystem that holds the files, by UUID (as blkid shows it), and its type.
 	Filesystem string `json:"filesystem"`
 	Format     string `json:"format"`
-	// Folder in it, from the file system's root (of a btrfs: of its top level).
+	// Folder in it, from the file system's root (of a btrfs: of its top level). In
+	// it each file is at InVolume of its name, as on the stage. A failure before
+	// there is a stage is told by the file Outcome in it.
 	Folder string `json:"folder"`
+	// Loader is the UKI that a boot entry of the firmware starts by itself, as in
+	// that entry: \EFI\vic\reinstall.efi. While a file system is being shrunk that
+	// entry comes first, so that a power cut is followed by the RAM system. Empty:
+	// a boot loader of the system before starts the RAM system once, and in that
+	// time a power cut leaves nothing that boots by itself.
+	Loader string `json:"loader,omitempty"`
 	// Layout keeps every partition of the disk, shrinks one, and makes the stage
 	// (and Core).
 	Layout layout.Layout `json:"layout"`
+}
+
+// Ended is what the file Outcome tells: why there is no stage.
+type Ended struct {
+	ID    uuid.UUID `json:"id"`
+	Time  time.Time `json:"time"`
+	Error string    `json:"error"`
 }
 
 // Grow says which file system takes the room of the stage at the end: the one

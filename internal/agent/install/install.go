@@ -52,6 +52,10 @@ type Config struct {
 	// that will call Proceed.
 	Proceed  func(ctx context.Context) error
 	Verified func()
+	// PhaseDone is called when all steps of a phase are done, before the event
+	// that says so. From the phase copy on to boot the target is mounted at Root;
+	// at the end of finish nothing is any more. Nil: nobody has more to do.
+	PhaseDone func(ctx context.Context, p event.Phase) error
 	// Receive writes a payload of size bytes that somebody sends to f, and to the
 	// disk beneath it. Nil: nobody sends one.
 	Receive func(ctx context.Context, f *os.File, size int64, progress func(done int64)) error
@@ -164,7 +168,7 @@ func (r *run) steps(ctx context.Context) *Error {
 		}
 	}
 	if n := len(steps); n > 0 {
-		r.phaseDone(steps[n-1].Phase)
+		return r.phaseDone(ctx, steps[n-1].Phase)
 	}
 	return nil
 }
@@ -187,7 +191,9 @@ func (r *run) enter(ctx context.Context, steps []plan.Step, i int) *Error {
 		r.Verified()
 	}
 	if i > 0 {
-		r.phaseDone(steps[i-1].Phase)
+		if err := r.phaseDone(ctx, steps[i-1].Phase); err != nil {
+			return err
+		}
 	}
 	if ask {
 		if err := r.Proceed(ctx); err != nil {
@@ -212,12 +218,18 @@ func (r *run) wanted() []plan.Step {
 	return steps
 }
 
-func (r *run) phaseDone(p event.Phase) {
+func (r *run) phaseDone(ctx context.Context, p event.Phase) *Error {
+	if r.PhaseDone != nil {
+		if err := r.PhaseDone(ctx, p); err != nil {
+			return &Error{Exit: r.exit(err), Phase: p, Step: "end of the phase", Err: err}
+		}
+	}
 	e := event.Event{Phase: p, State: event.Done}
 	if p == event.Finish {
 		e.Result = &r.result
 	}
 	r.Sink.Emit(e)
+	return nil
 }
 
 func (r *run) step(ctx context.Context, s plan.Step) *Error {

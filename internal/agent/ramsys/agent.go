@@ -109,7 +109,7 @@ func circumstances(sink event.Sink) (Cmdline, *handover.Handover, error) {
 
 // runRequest runs the request that came with the system, if there is one.
 func runRequest(ctx context.Context, cfg Config, env Env) (outcome, error) {
-	if absent(env.RequestPath) {
+	if absent(env.RequestPath) && absent(env.StagePath) {
 		return outcome{Finish: request.FinishStay, Idle: true}, nil
 	}
 	if cfg.Run == nil {

@@ -10,12 +10,13 @@ import (
 	"github.com/victorinix/vic/internal/event"
 	"github.com/victorinix/vic/internal/handover"
 	"github.com/victorinix/vic/internal/request"
+	"github.com/victorinix/vic/internal/stage"
 )
 
 // startNetwork starts the network beside everything else: that of the system
 // before, where there was one.
 func startNetwork(ctx context.Context, c Cmdline, before *handover.Handover, need func(module string) error, sink event.Sink) (Env, error) {
-	env := Env{RequestPath: request.Path, SecretsPath: request.SecretsPath, Sink: sink, Cmdline: c,
+	env := Env{RequestPath: request.Path, SecretsPath: request.SecretsPath, StagePath: stage.Path, Sink: sink, Cmdline: c,
 		Online: func(context.Context) error { return errors.New("the network is needed, but vic.net=no") },
 		Leases: func() []network.Lease { return nil },
 	}

@@ -35,6 +35,7 @@
 //	/system.erofs                  the system (or vic.system=), and
 //	/vic/system.json               its {"sha256": "...", "size": bytes}
 //	/vic/request.json              what to do; absent: help and a shell
+//	/vic/stage.json                in its place: a reinstall, see package stage
 //	/vic/handover.json             of the system before; absent: there was none
 //	/vic/ssh/ssh_host_*_key        the SSH server's; absent: one is made
 //	/vic/authorized_keys           who may log in, beside those of the handover
@@ -83,6 +84,9 @@ type Config struct {
 type Env struct {
 	RequestPath string
 	SecretsPath string // may be absent
+	// StagePath is the document of a reinstall (package stage), in the place of
+	// a request.
+	StagePath string
 	// Delivery is a request that a client has delivered; nil: it is in the files
 	// above. Who got it from control.Server.Next calls its Done when Run has
 	// returned.

@@ -62,6 +62,8 @@ type Record struct {
 	Phase   event.Phase `json:"phase,omitempty"`
 	Plan    string      `json:"plan,omitempty"` // of PhaseDone: of which plan
 	Message string      `json:"message,omitempty"`
+	// Data is what the write after Bootable needs; at most 640 bytes.
+	Data []byte `json:"data,omitempty"`
 }
 
 const (
