@@ -17,8 +17,12 @@ func (l *late) fact(path string) (template.Value, error) {
 	if err == errSlow {
 		v, err = l.slow(path)
 	}
-	if l.facts.Scan.Version == Prediction && !errors.Is(err, envscan.ErrUnknown) && !known(v) {
+	unknown := !errors.Is(err, envscan.ErrUnknown) && !known(v)
+	switch {
+	case unknown && l.facts.Scan.Version == Prediction:
 		return template.Value{}, fmt.Errorf("env.%s %w", path, errLater)
+	case unknown && l.facts.Scan.Version == Anywhere:
+		return template.Value{}, fmt.Errorf("env.%s %w", path, errAnywhere)
 	}
 	switch {
 	case errors.Is(err, envscan.ErrNull):

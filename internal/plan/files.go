@@ -26,6 +26,9 @@ func (t target) inject() []named {
 		s = append(s, named{"user " + u.Name, AddUser{u}})
 	}
 	s = append(s, t.itemFiles()...) // they may belong to users, and have the last word
+	if t.anywhere {
+		return append(s, t.firstBoot()...)
+	}
 	return append(s, named{"SSH host keys", HostKeys{AsBefore: t.oldHostKeys()}})
 }
 
@@ -141,6 +144,9 @@ func aptSource(url string, suites ...string) string {
 func (t target) network() []named {
 	if t.req.System.Network.Mode == request.NetworkAsBefore {
 		return t.networkBefore()
+	}
+	if t.anywhere {
+		return []named{t.file("/etc/systemd/network/10-vic.network", networkFile(t.req.System.Network, anyCard))}
 	}
 	var s []named
 	for i, n := range t.facts.HW.NIC {

@@ -88,6 +88,10 @@ type target struct {
 	before netconf.Config
 	// injected are the item's files and units.
 	injected []injected
+	// anywhere: it is an image for any machine, see NewImage. grows is the
+	// partition that grows there.
+	anywhere bool
+	grows    string
 }
 
 // at finds the file system that is mounted at one of the mount points.
@@ -223,6 +227,10 @@ func usable(size int64) int64 {
 
 func (t target) checkBootable() error {
 	switch {
+	case t.anywhere && t.esp() == nil && len(t.biosDisks()) == 0:
+		return errors.New("the layout has neither an EFI system partition (type EF00, vfat) mounted at /efi, /boot/efi or /boot, nor, for amd64, a BIOS boot partition (type EF02)")
+	case t.anywhere:
+		return nil
 	case t.uefi() && t.esp() == nil:
 		return errors.New("this machine boots by UEFI, and the layout has no EFI system partition (type EF00, vfat) mounted at /efi, /boot/efi or /boot")
 	case t.uefi() || len(t.biosDisks()) > 0:
@@ -280,7 +288,7 @@ func (t target) warnings() []string {
 	}
 	w = append(w, t.unhealthy()...)
 	w = append(w, t.absentCards()...)
-	if len(t.facts.HW.NIC) == 0 {
+	if len(t.facts.HW.NIC) == 0 && !t.anywhere {
 		w = append(w, "this machine has no network card: the installed system has no network configured")
 	}
 	if t.noLogin() {

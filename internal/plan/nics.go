@@ -114,14 +114,21 @@ func describeNIC(n envscan.NIC) string {
 // that matches counts. initramfs-tools takes them along, so that the name is right
 // from the start.
 func (t target) links() []named {
+	if t.anywhere {
+		return t.wishedLinks()
+	}
 	var s []named
 	for i, n := range t.nics {
 		if n.Wished {
-			s = append(s, t.file("/etc/systemd/network/10-vic-"+n.Name+".link", "[Match]\n"+t.match(t.facts.HW.NIC[i])+
-				"\n[Link]\nName="+n.Name+"\nAlternativeNamesPolicy=database onboard slot path\nMACAddressPolicy=persistent\n"))
+			s = append(s, t.link(n.Name, t.match(t.facts.HW.NIC[i])))
 		}
 	}
 	return s
+}
+
+func (t target) link(name, match string) named {
+	return t.file("/etc/systemd/network/10-vic-"+name+".link", "[Match]\n"+match+
+		"\n[Link]\nName="+name+"\nAlternativeNamesPolicy=database onboard slot path\nMACAddressPolicy=persistent\n")
 }
 
 // match are the lines of [Match] that find a card again whatever its name is:

@@ -56,7 +56,7 @@ func meets(r request.Requirement, facts envscan.Facts) (found string, ok bool) {
 	l := late{facts: facts}
 	v, err := l.fact(r.Fact)
 	switch {
-	case errors.Is(err, errLater):
+	case errors.Is(err, errLater), errors.Is(err, errAnywhere):
 		return "", true
 	case errors.Is(err, template.ErrNone):
 		return err.Error(), r.None

@@ -13,50 +13,27 @@ import (
 	"github.com/victorinix/vic/internal/tool"
 )
 
-// efiNames are the names of one architecture's boot loaders (UEFI 2.10
-// §3.5.1.1 for the fallback).
-type efiNames struct{ systemdBoot, fallback string }
-
-func namesFor(arch string) (efiNames, error) {
-	switch arch {
-	case "amd64":
-		return efiNames{"systemd-bootx64.efi", "BOOTX64.EFI"}, nil
-	case "arm64":
-		return efiNames{"systemd-bootaa64.efi", "BOOTAA64.EFI"}, nil
-	}
-	return efiNames{}, fmt.Errorf("no EFI boot loader for architecture %q", arch)
-}
-
-const loaderConf = "timeout 3\n"
-
 // systemdBoot does what bootctl-install(1) does, except for the firmware's
 // variables and the random seed, which need the machine to be booted by UEFI.
 // bootctl update, which the package runs at updates, takes over from here.
 func (t target) systemdBoot(a plan.SystemdBoot) (note string, err error) {
-	names, err := namesFor(a.Arch)
+	names, err := plan.EFINamesFor(a.Arch)
 	if err != nil {
 		return "", err
 	}
-	from := "/usr/lib/systemd/boot/efi/" + names.systemdBoot
-	// As bootctl does: the signed one where there is one. It starts the same
-	// without Secure Boot.
+	from := names.Source()
 	if signed := from + ".signed"; t.exists(signed) {
 		from = signed
 	}
-	for _, to := range []string{"EFI/systemd/" + names.systemdBoot, "EFI/BOOT/" + names.fallback} {
+	for _, to := range names.Paths() {
 		if err := t.copyFile(from, path.Join(a.ESP, to)); err != nil {
 			return "", err
 		}
 	}
-	conf := file{mode: 0o644, content: strings.NewReader(loaderConf)}
-	if err := t.put(path.Join(a.ESP, "loader/loader.conf"), conf); err != nil {
-		return "", err
-	}
-	// With this file kernel-install(8) and bootctl know the boot loader's
-	// layout before the first entry exists.
-	srel := file{mode: 0o644, content: strings.NewReader("type1\n")}
-	if err := t.put(path.Join(a.ESP, "loader/entries.srel"), srel); err != nil {
-		return "", err
+	for name, text := range map[string]string{"loader/loader.conf": plan.LoaderConf, "loader/entries.srel": plan.LoaderLayout} {
+		if err := t.put(path.Join(a.ESP, name), file{mode: 0o644, content: strings.NewReader(text)}); err != nil {
+			return "", err
+		}
 	}
 	if err := t.mkdir(path.Join(a.ESP, "loader/entries")); err != nil {
 		return "", fmt.Errorf("make loader entries: %w", err)

@@ -53,14 +53,15 @@ func (t target) notEmpty(name string) error {
 }
 
 func (t target) checkESP(a plan.CheckBoot) error {
-	names, err := namesFor(a.Arch)
+	names, err := plan.EFINamesFor(a.Arch)
 	if err != nil {
 		return err
 	}
-	return errors.Join(
-		t.notEmpty(path.Join(a.ESP, "EFI/BOOT", names.fallback)),
-		t.notEmpty(path.Join(a.ESP, "EFI/systemd", names.systemdBoot)),
-		t.checkEntries(a))
+	var errs []error
+	for _, loader := range names.Paths() {
+		errs = append(errs, t.notEmpty(path.Join(a.ESP, loader)))
+	}
+	return errors.Join(append(errs, t.checkEntries(a))...)
 }
 
 // checkEntries finds the loader entry of a.Release and the files in it.

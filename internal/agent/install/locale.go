@@ -3,23 +3,23 @@ package install
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 
+	"github.com/victorinix/vic/internal/request"
 	"github.com/victorinix/vic/internal/tool"
 )
 
 // locale has the target generate a locale. C.UTF-8 is built into its libc.
 func (t target) locale(ctx context.Context, name string) error {
-	if slices.Contains([]string{"", "C", "POSIX", "C.UTF-8"}, name) {
+	source, charset, ok := request.LocaleParts(name)
+	if !ok {
 		return nil
 	}
-	source, charset := localeParts(name)
 	if !t.exists("/usr/bin/localedef") || !t.exists("/usr/share/i18n/locales/"+source) {
 		return fmt.Errorf("generate locale %s: the payload cannot: it needs the package locales, or take C.UTF-8", name)
 	}
 	// locale-gen(8) makes again, at updates, what this file lists.
-	if err := t.put("/etc/locale.gen", file{mode: 0o644, content: strings.NewReader(name + " " + charset + "\n")}); err != nil {
+	if err := t.put("/etc/locale.gen", file{mode: 0o644, content: strings.NewReader(request.LocaleGen(name))}); err != nil {
 		return err
 	}
 	err := t.inside(ctx, func() error {
@@ -30,21 +30,4 @@ func (t target) locale(ctx context.Context, name string) error {
 		return fmt.Errorf("generate locale %s: %w", name, err)
 	}
 	return nil
-}
-
-// localeParts splits language[_TERRITORY][.CODESET][@modifier] (locale(7)) into
-// the name of its definition and of its character set.
-func localeParts(name string) (source, charset string) {
-	rest, modifier, _ := strings.Cut(name, "@")
-	source, charset, _ = strings.Cut(rest, ".")
-	if modifier != "" {
-		source += "@" + modifier
-	}
-	switch {
-	case strings.EqualFold(charset, "utf8"), strings.EqualFold(charset, "utf-8"):
-		charset = "UTF-8"
-	case charset == "":
-		charset = "ISO-8859-1"
-	}
-	return source, charset
 }

@@ -161,19 +161,6 @@ func TestStableName(t *testing.T) {
 	}
 }
 
-func TestLocaleParts(t *testing.T) {
-	for name, want := range map[string][2]string{
-		"de_DE.UTF-8":       {"de_DE", "UTF-8"},
-		"de_DE.utf8":        {"de_DE", "UTF-8"},
-		"de_DE":             {"de_DE", "ISO-8859-1"},
-		"sr_RS.UTF-8@latin": {"sr_RS@latin", "UTF-8"},
-	} {
-		if source, charset := localeParts(name); source != want[0] || charset != want[1] {
-			t.Errorf("%s: got %s, %s", name, source, charset)
-		}
-	}
-}
-
 func TestLocaleThatCannotBeMade(t *testing.T) {
 	in := target{root: within.Root(t.TempDir())}
 	if err := in.locale(t.Context(), "de_DE.UTF-8"); err == nil || !strings.Contains(err.Error(), "needs the package locales") {

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/victorinix/vic/internal/agent/within"
+	"github.com/victorinix/vic/internal/plan"
 	"github.com/victorinix/vic/internal/request"
 	"github.com/victorinix/vic/internal/secret"
 	"github.com/victorinix/vic/internal/tool"
@@ -111,14 +112,13 @@ func userCommands(u request.User, exists bool, hash *secret.Value) []tool.Cmd {
 	return cmds
 }
 
-// sudoers lets an account without password use sudo: it has none to type.
+// sudoers lets an account without password use sudo.
 func (t target) sudoers(u request.User) error {
-	if !u.Sudo || u.Name == "root" || u.PasswordSecret != "" {
+	name, content, ok := plan.Sudoers(u)
+	if !ok {
 		return nil
 	}
-	// sudo skips names with a dot.
-	name := "/etc/sudoers.d/90-vic-" + strings.ReplaceAll(u.Name, ".", "_")
-	return t.put(name, file{mode: 0o440, content: strings.NewReader(u.Name + " ALL=(ALL:ALL) NOPASSWD: ALL\n")})
+	return t.put(name, file{mode: 0o440, content: strings.NewReader(content)})
 }
 
 // authorize writes ~/.ssh/authorized_keys with the modes and the owner that
@@ -139,8 +139,7 @@ func (t target) authorize(u request.User) error {
 		return fmt.Errorf("authorize keys of %s: %w", u.Name, err)
 	}
 	defer ssh.Close()
-	keys := strings.Join(u.SSHKeys, "\n") + "\n"
-	if err := putAt(ssh, "authorized_keys", file{0o600, a.uid, a.gid, strings.NewReader(keys)}); err != nil {
+	if err := putAt(ssh, "authorized_keys", file{0o600, a.uid, a.gid, strings.NewReader(plan.AuthorizedKeys(u))}); err != nil {
 		return fmt.Errorf("authorize keys of %s: %w", u.Name, err)
 	}
 	return nil

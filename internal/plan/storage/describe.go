@@ -12,6 +12,8 @@ import (
 func (d Disk) String() string {
 	id := "bus path " + d.Path
 	switch {
+	case d.Path == "" && d.Serial == "" && d.WWN == "":
+		return fmt.Sprintf("%s (%s)", d.Device, Bytes(d.Size))
 	case d.Serial != "":
 		id = "serial " + d.Serial
 	case d.WWN != "":
