@@ -18,11 +18,11 @@ var leaves = []string{"internal/event", "internal/nearest", "internal/tool", "in
 // not. A folder stands for everything below it. What is not listed may import
 // nothing but the leaves.
 var allowed = map[string][]string{
-	"cmd/vic":      {"internal/registration", "internal/oneshot", "internal/enter", "internal/kmod", "internal/agefile", "internal/remote", "internal/visit", "internal/agent/control", "internal/cli", "internal/config", "internal/plan", "internal/secret", "internal/agent/install", "internal/agent/storage", "internal/agent/within", "internal/agent/copytree", "builder", "initramfs", "disk", "efi", "kexec", "envscan", "qemu-tests/vm"},
+	"cmd/vic":      {"internal/registration", "internal/oneshot", "internal/enter", "internal/kmod", "internal/agefile", "internal/remote", "internal/visit", "internal/agent/control", "internal/cli", "internal/config", "internal/plan", "internal/secret", "internal/agent/install", "internal/agent/storage", "internal/agent/within", "internal/agent/copytree", "internal/flash", "builder", "initramfs", "disk", "efi", "kexec", "envscan", "qemu-tests/vm"},
 	"cmd/vic-init": {"internal/registration", "internal/kmod", "internal/agent", "internal/enter", "internal/plan", "internal/secret", "disk", "efi", "kexec", "envscan"},
 	"cmd/vic-env":  {"envscan", "internal/enter", "internal/kmod", "kexec", "disk/sysfs", "disk/probe"},
 
-	"internal/cli": {"internal/registration", "internal/oneshot", "internal/enter", "internal/cli/like", "internal/kmod", "internal/agefile", "internal/remote", "internal/visit", "internal/agent/control", "internal/config", "internal/plan", "internal/secret", "internal/agent/install", "internal/agent/storage", "internal/agent/within", "internal/agent/copytree", "builder", "initramfs", "disk", "efi", "kexec", "envscan", "qemu-tests/vm"},
+	"internal/cli": {"internal/registration", "internal/oneshot", "internal/enter", "internal/cli/like", "internal/kmod", "internal/agefile", "internal/remote", "internal/visit", "internal/agent/control", "internal/config", "internal/plan", "internal/secret", "internal/agent/install", "internal/agent/storage", "internal/agent/within", "internal/agent/copytree", "internal/flash", "builder", "initramfs", "disk", "efi", "kexec", "envscan", "qemu-tests/vm"},
 	// An agent runs plans: it must not be able to build anything.
 	"internal/agent": {"internal/registration", "internal/agent", "internal/kmod", "internal/plan", "internal/secret", "disk", "efi", "kexec", "envscan"},
 	"internal/plan":  {"internal/plan", "internal/kmod", "envscan", "disk/sysfs", "disk/probe"},
@@ -52,7 +52,7 @@ var allowed = map[string][]string{
 	"disk":              {"disk"},
 	"efi":               {"efi"},
 	"envscan":           {"envscan", "internal/kmod", "disk/sysfs", "disk/probe"},
-	"qemu-tests":        {"internal/registration", "internal/oneshot", "internal/enter", "kexec", "internal/kmod", "internal/agefile", "internal/remote", "internal/visit", "internal/agent/control", "qemu-tests", "internal/agent", "internal/cli", "internal/config", "internal/plan", "internal/secret", "builder", "initramfs", "disk", "efi", "envscan"},
+	"qemu-tests":        {"internal/registration", "internal/oneshot", "internal/enter", "kexec", "internal/kmod", "internal/agefile", "internal/remote", "internal/visit", "internal/agent/control", "qemu-tests", "internal/agent", "internal/cli", "internal/flash", "internal/config", "internal/plan", "internal/secret", "builder", "initramfs", "disk", "efi", "envscan"},
 	"qemu-tests/vm":     {},
 }
 

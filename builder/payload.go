@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -86,6 +85,8 @@ type payloadBuild struct {
 	spec     PayloadSpec
 	archive  *deb.Archive
 	packages []deb.Package
+	// live is set for a tree that boots as it is; see CacheTree.
+	live *liveTree
 }
 
 func (b *payloadBuild) resolve(ctx context.Context) (err error) {
@@ -107,20 +108,26 @@ func (b *payloadBuild) key() string {
 	return hex.EncodeToString(h.Sum(nil))[:32]
 }
 
-func (b *payloadBuild) build(ctx context.Context, dir string) (*Payload, error) {
+// scratch makes a folder for a build; tidy removes it. mmdebstrap's namespace has
+// to reach what is in it as another user.
+func (b *payloadBuild) scratch() (dir string, tidy func(), err error) {
 	if err := checkForeign(b.spec.Arch, "/proc/sys/fs/binfmt_misc"); err != nil {
-		return nil, refused(err)
+		return "", nil, refused(err)
 	}
-	tmp, err := os.MkdirTemp(b.env.Cache, "payload-")
-	if err != nil {
-		return nil, err
+	if dir, err = os.MkdirTemp(b.env.Cache, "payload-"); err != nil {
+		return "", nil, err
 	}
-	defer os.RemoveAll(tmp)
-	// mmdebstrap's namespace has to reach the repository as another user.
-	if err := os.Chmod(tmp, 0o755); err != nil {
-		return nil, err
+	tidy = func() { os.RemoveAll(dir) }
+	if err := os.Chmod(dir, 0o755); err != nil {
+		tidy()
+		return "", nil, err
 	}
-	repository, raw, tree := filepath.Join(tmp, "repository"), filepath.Join(tmp, "raw.tar"), filepath.Join(tmp, "tree.tar")
+	return dir, tidy, nil
+}
+
+// tree fetches the packages and has mmdebstrap make raw.tar of them in dir.
+func (b *payloadBuild) tree(ctx context.Context, dir string) (raw string, err error) {
+	repository, raw := filepath.Join(dir, "repository"), filepath.Join(dir, "raw.tar")
 	err = b.env.step("fetch packages", func() error {
 		if err := os.Mkdir(repository, 0o755); err != nil {
 			return err
@@ -128,12 +135,21 @@ func (b *payloadBuild) build(ctx context.Context, dir string) (*Payload, error) 
 		return b.archive.LocalRepository(ctx, repository, b.packages)
 	})
 	if err != nil {
-		return nil, err
+		return "", err
 	}
-	err = b.env.step("mmdebstrap "+b.spec.Suite, func() error {
+	return raw, b.env.step("mmdebstrap "+b.spec.Suite, func() error {
 		_, err := b.env.Host.Run(ctx, b.mmdebstrap(repository, raw))
 		return mmdebstrapHint(err)
 	})
+}
+
+func (b *payloadBuild) build(ctx context.Context, dir string) (*Payload, error) {
+	tmp, tidy, err := b.scratch()
+	if err != nil {
+		return nil, err
+	}
+	defer tidy()
+	raw, err := b.tree(ctx, tmp)
 	if err != nil {
 		return nil, err
 	}
@@ -143,7 +159,7 @@ func (b *payloadBuild) build(ctx context.Context, dir string) (*Payload, error) 
 	}
 	var p *Payload
 	err = b.env.step("mkfs.erofs", func() (err error) {
-		p, err = b.image(ctx, raw, tree, out)
+		p, err = b.image(ctx, raw, filepath.Join(tmp, "tree.tar"), out)
 		return err
 	})
 	if err != nil {
@@ -179,6 +195,9 @@ func (b *payloadBuild) mmdebstrap(repository, tar string) tool.Cmd {
 	if len(b.spec.Units) > 0 {
 		args = append(args, `--customize-hook=chroot "$1" systemctl enable `+strings.Join(b.spec.Units, " "))
 	}
+	if b.live != nil {
+		args = append(args, b.live.hooks()...)
+	}
 	args = append(args, b.spec.Suite, tar, "deb [trusted=yes] copy:"+repository+" ./")
 	return tool.Cmd{
 		Name: "mmdebstrap", Args: args,
@@ -201,16 +220,14 @@ func mmdebstrapHint(err error) error {
 
 // image turns mmdebstrap's tar into payload.erofs and its description.
 func (b *payloadBuild) image(ctx context.Context, raw, tree string, out output) (*Payload, error) {
-	fs := rootfs{time: b.env.Time, links: map[string]string{
-		"etc/resolv.conf": "../run/systemd/resolve/stub-resolv.conf",
-	}}
+	fs := rootfs{time: b.env.Time, links: resolvedLinks()}
 	if err := fs.transformFile(raw, tree); err != nil {
 		return nil, err
 	}
-	if len(fs.kernels) == 0 {
-		return nil, errors.New("the tree has no kernel: the package list lacks a linux-image package")
+	kernel, err := fs.kernel()
+	if err != nil {
+		return nil, err
 	}
-	slices.SortFunc(fs.kernels, compareReleases)
 	if err := makeErofs(ctx, b.env, compressPayload, tree, out.path(ImageFile)); err != nil {
 		return nil, err
 	}
@@ -231,8 +248,21 @@ func (b *payloadBuild) image(ctx context.Context, raw, tree string, out output) 
 	}
 	return &Payload{
 		Version: Version, Item: b.spec.Item, Suite: b.spec.Suite, Arch: b.spec.Arch, Format: "erofs",
-		Kernel: fs.kernels[len(fs.kernels)-1], TreeSize: fs.treeSize, Features: features, Files: []File{image, lock},
+		Kernel: kernel, TreeSize: fs.treeSize, Features: features, Files: []File{image, lock},
 	}, nil
+}
+
+// resolvedLinks have programs ask systemd-resolved, not the build machine's DNS.
+func resolvedLinks() map[string]string {
+	return map[string]string{"etc/resolv.conf": "../run/systemd/resolve/stub-resolv.conf"}
+}
+
+// kernel is the release of the newest kernel in the tree.
+func (r *rootfs) kernel() (string, error) {
+	if len(r.kernels) == 0 {
+		return "", errors.New("the tree has no kernel: the package list lacks a linux-image package")
+	}
+	return slices.MaxFunc(r.kernels, compareReleases), nil
 }
 
 // compareReleases orders kernel releases as `sort -V` would: by the rules of
@@ -301,9 +331,5 @@ const toolSuite = "trixie"
 
 // hostTools unpacks packages of the archive for this machine's architecture.
 func hostTools(ctx context.Context, env Env, packages ...string) (*deb.Tools, error) {
-	a, err := env.Tools(ctx, toolSuite, runtime.GOARCH)
-	if err != nil {
-		return nil, err
-	}
-	return deb.OpenTools(ctx, a, packages...)
+	return Programs(ctx, env, toolSuite, packages...)
 }

@@ -19,6 +19,8 @@ type rootfs struct {
 	time time.Time
 	// links are symbolic links to put in place of what mmdebstrap left.
 	links map[string]string
+	// keep are names that are not dropped; nil: none.
+	keep *regexp.Regexp
 
 	weigh    weigher
 	treeSize int64
@@ -111,7 +113,7 @@ func each(in *tar.Reader, f func(name string, h *tar.Header, content io.Reader) 
 }
 
 func (r *rootfs) copyEntry(w *tar.Writer, name string, h *tar.Header, content io.Reader) error {
-	if _, replaced := r.links[name]; replaced || dropped.MatchString(name) {
+	if _, replaced := r.links[name]; replaced || r.drops(name) {
 		return nil
 	}
 	if release, ok := strings.CutPrefix(name, "boot/vmlinuz-"); ok {
@@ -130,6 +132,10 @@ func (r *rootfs) copyEntry(w *tar.Writer, name string, h *tar.Header, content io
 	weight, err := r.weigh.copy(w, content)
 	r.account(name, h, weight)
 	return err
+}
+
+func (r *rootfs) drops(name string) bool {
+	return dropped.MatchString(name) && (r.keep == nil || !r.keep.MatchString(name))
 }
 
 // earlier clamps a time, in whole seconds.

@@ -28,6 +28,7 @@ type buildFlags struct {
 
 	machine string // facts
 	layout  layoutFlags
+	image   imageFlags
 }
 
 func newBuild(a *app) *cobra.Command {
@@ -48,6 +49,11 @@ in secrets.json, which only its owner can read. vic install DIR finds it there.
 It is private: everything else in the folder may be shared, secrets.json may
 not.
 
+With --format disk it becomes a disk that boots on any machine, by UEFI and by
+BIOS: DIR/disk.img, which vic flash or dd writes to a disk or a card. It is what
+vic install makes, cut by --layout, and grows at its first boot. A secret in it
+could be read by whoever gets it: see --with-secrets.
+
 With --for the bundle is for one machine: the smallest kernel that drives its
 disks and network cards, the kernel modules that its devices ask for, and the
 programs that the layout (--layout) needs. FACTS is what vic-env dump or vic facts
@@ -57,6 +63,7 @@ It needs no root. The same input gives the same bytes; the time stamps in them
 are $SOURCE_DATE_EPOCH, or a constant.`,
 		Example: `  vic build installer --out out/installer
   vic build installer -o kernel=cloud --format usb --out out/usb
+  vic build debian -o sshkey=@~/.ssh/id_ed25519.pub --format disk --out out/disk
   vic build installer --for web1.json --layout raid.yaml --out out/web1
   vic build debian -o hostname=web1 -o sshkey=@~/.ssh/id_ed25519.pub --out out/debian
   vic build debian --lock out/debian/lock.json --offline --out out/again`,
@@ -67,10 +74,11 @@ are $SOURCE_DATE_EPOCH, or a constant.`,
 	f.item.addSecrets(cmd)
 	f.archive.add(cmd)
 	cmd.Flags().StringVar(&f.arch, "arch", "", "processor: amd64 or arm64 (short for -o arch=)")
-	cmd.Flags().StringVar(&f.format, "format", "", "bundle, netboot, uki or usb (short for -o format=)")
+	cmd.Flags().StringVar(&f.format, "format", "", "disk; or bundle, netboot, uki or usb (short for -o format=)")
 	cmd.Flags().StringVar(&f.out, "out", "", "`DIR` for the artefacts")
 	cmd.Flags().StringVar(&f.machine, "for", "", "build the RAM system for the machine in `FACTS` alone, a file that vic-env dump wrote")
 	f.layout.add(cmd)
+	f.image.add(cmd)
 	cmd.Flags().BoolVar(&f.json, "json", false, "write events as JSON lines on stdout")
 	return cmd
 }
@@ -91,6 +99,12 @@ func (f *buildFlags) build(ctx context.Context, a *app, item string, sink event.
 		return usage("name a folder with --out DIR", "vic build needs --out")
 	}
 	f.item.short("arch", f.arch)
+	if err := f.image.check(f.format); err != nil {
+		return err
+	}
+	if f.format == diskFormat {
+		return f.disk(ctx, a, item, sink)
+	}
 	f.item.short("format", f.format)
 	ram, err := f.readMachine()
 	if err != nil {
@@ -127,7 +141,7 @@ func (f *buildFlags) build(ctx context.Context, a *app, item string, sink event.
 func (f *buildFlags) readMachine() (*ramFor, error) {
 	if f.machine == "" {
 		if f.layout.file != "" {
-			return nil, usage("-o tools= adds what a layout needs to the RAM system for any machine", "--layout goes with --for")
+			return nil, usage("-o tools= adds what a layout needs to the RAM system for any machine", "--layout goes with --for, or with --format disk")
 		}
 		return nil, nil
 	}

@@ -1,0 +1,99 @@
+package diskimage
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/victorinix/vic/disk/layout"
+)
+
+// ErrLayout is wrapped by the error of Check.
+var ErrLayout = errors.New("a disk image cannot have it: vic install --vm makes any layout")
+
+// Check refuses what only a machine can make, and names it.
+func Check(l layout.Layout) error {
+	var errs []error
+	for _, kind := range []struct {
+		name string
+		n    int
+	}{{"mdadm", len(l.MDADM)}, {"lvm_vg", len(l.LVMVG)}, {"zpool", len(l.Zpool)}, {"bcachefs_filesystems", len(l.Bcachefs)}} {
+		if kind.n > 0 {
+			errs = append(errs, refuse(kind.name, kind.name))
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(l.Disk)) {
+		errs = append(errs, checkDisk("disk."+name, l.Disk[name]))
+	}
+	return errors.Join(errs...)
+}
+
+func refuse(at, what string) error { return fmt.Errorf("%s: %s: %w", at, what, ErrLayout) }
+
+func checkDisk(at string, d layout.Disk) error {
+	if d.Content == nil {
+		return refuse(at, "nothing on the disk")
+	}
+	g, ok := d.Content.Spec.(*layout.GPT)
+	if !ok {
+		return refuse(at, "content of type "+d.Content.ContentType())
+	}
+	errs := []error{checkHooks(at, d.Hooks), checkHooks(at+".content", g.Hooks)}
+	for _, name := range slices.Sorted(maps.Keys(g.Partitions)) {
+		p := g.Partitions[name]
+		at := at + ".content.partitions." + name
+		if p.Keep {
+			errs = append(errs, refuse(at, "a partition that is kept"))
+		}
+		if p.Content != nil {
+			errs = append(errs, checkContent(at+".content", p.Content))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func checkHooks(at string, h layout.Hooks) error {
+	if h != (layout.Hooks{}) {
+		return refuse(at, "hooks")
+	}
+	return nil
+}
+
+// made are the file systems that fill knows.
+var made = []string{"ext2", "ext3", "ext4", "vfat"}
+
+func checkContent(at string, c *layout.Content) error {
+	switch s := c.Spec.(type) {
+	case *layout.Filesystem:
+		if !slices.Contains(made, s.Format) {
+			return refuse(at, "format "+s.Format)
+		}
+		return checkHooks(at, s.Hooks)
+	case *layout.Swap:
+		return checkHooks(at, s.Hooks)
+	}
+	return refuse(at, "content of type "+c.ContentType())
+}
+
+// RootFS is the format of what the layout mounts at /; ext4 when there is none.
+func RootFS(l layout.Layout) string {
+	for _, d := range l.Disk {
+		if d.Content == nil {
+			continue
+		}
+		g, ok := d.Content.Spec.(*layout.GPT)
+		if !ok {
+			continue
+		}
+		for _, p := range g.Partitions {
+			if p.Content == nil {
+				continue
+			}
+			if fs, ok := p.Content.Spec.(*layout.Filesystem); ok && fs.Mountpoint == "/" {
+				return fs.Format
+			}
+		}
+	}
+	return "ext4"
+}
