@@ -12,15 +12,16 @@ const module = "github.com/victorinix/vic/"
 
 // leaves may be imported by everybody: contracts and seams without effects of
 // their own.
-var leaves = []string{"internal/event", "internal/nearest", "internal/tool", "internal/request", "internal/template", "internal/netconf", "internal/handover", "internal/enter/order", "internal/stage", "disk/layout", "images", "internal/service"}
+var leaves = []string{"internal/event", "internal/nearest", "internal/tool", "internal/request", "internal/template", "internal/netconf", "internal/handover", "internal/enter/order", "internal/stage", "disk/layout", "images", "internal/service", "internal/accesspoint"}
 
 // allowed says which packages of the module a package may reach, directly or
 // not. A folder stands for everything below it. What is not listed may import
 // nothing but the leaves.
 var allowed = map[string][]string{
-	"cmd/vic":      {"internal/registration", "internal/oneshot", "internal/enter", "internal/kmod", "internal/agefile", "internal/remote", "internal/visit", "internal/agent/control", "internal/cli", "internal/config", "internal/plan", "internal/secret", "internal/agent/install", "internal/agent/storage", "internal/agent/within", "internal/agent/copytree", "internal/flash", "builder", "initramfs", "disk", "efi", "kexec", "envscan", "qemu-tests/vm"},
-	"cmd/vic-init": {"internal/registration", "internal/kmod", "internal/agent", "internal/enter", "internal/plan", "internal/secret", "disk", "efi", "kexec", "envscan"},
-	"cmd/vic-env":  {"envscan", "internal/enter", "internal/kmod", "kexec", "disk/sysfs", "disk/probe"},
+	"cmd/vic":           {"internal/registration", "internal/oneshot", "internal/enter", "internal/kmod", "internal/agefile", "internal/remote", "internal/visit", "internal/agent/control", "internal/cli", "internal/config", "internal/plan", "internal/secret", "internal/agent/install", "internal/agent/storage", "internal/agent/within", "internal/agent/copytree", "internal/flash", "builder", "initramfs", "disk", "efi", "kexec", "envscan", "qemu-tests/vm"},
+	"cmd/vic-init":      {"internal/registration", "internal/kmod", "internal/agent", "internal/enter", "internal/plan", "internal/secret", "disk", "efi", "kexec", "envscan"},
+	"cmd/vic-appliance": {"internal/kmod", "internal/agent", "internal/plan", "internal/secret", "disk", "efi", "kexec", "envscan"},
+	"cmd/vic-env":       {"envscan", "internal/enter", "internal/kmod", "kexec", "disk/sysfs", "disk/probe"},
 
 	"internal/cli": {"internal/registration", "internal/oneshot", "internal/enter", "internal/cli/like", "internal/kmod", "internal/agefile", "internal/remote", "internal/visit", "internal/agent/control", "internal/config", "internal/plan", "internal/secret", "internal/agent/install", "internal/agent/storage", "internal/agent/within", "internal/agent/copytree", "internal/flash", "builder", "initramfs", "disk", "efi", "kexec", "envscan", "qemu-tests/vm"},
 	// An agent runs plans: it must not be able to build anything.

@@ -36,6 +36,8 @@ type InstallerSpec struct {
 	Libraries []string
 	// Config are files of vic's own, by their name in the image.
 	Config map[string]string
+	// Extra are further files of the image, see ApplianceSystem.
+	Extra []initramfs.File
 	// Hardware is of the machine that it is for: its modules are taken in place
 	// of Modules, which are for any machine. Nil: any machine.
 	Hardware *Hardware
@@ -164,7 +166,7 @@ func (b *installerBuild) system(ctx context.Context) error {
 			return err
 		}
 	}
-	for _, f := range append(files, configFiles(b.spec.Config)...) {
+	for _, f := range slices.Concat(files, configFiles(b.spec.Config), b.spec.Extra) {
 		e, err := systemEntry(f)
 		if err == nil {
 			err = image.Add(f.Path, e)

@@ -1,8 +1,9 @@
 // Package images is the items and types that vic knows, as data.
 //
-//	types/NAME.yaml    options: their types, defaults, descriptions
-//	items/NAME.yaml    the types of an item, its defaults, secrets and lists
-//	layouts/NAME.yaml  disk layouts in disko's schema
+//	types/NAME.yaml       options: their types, defaults, descriptions
+//	items/NAME.yaml       the types of an item, its defaults, secrets and lists
+//	layouts/NAME.yaml     disk layouts in disko's schema
+//	appliances/NAME.json  the services of an item that is an appliance
 //
 // The package only carries the files; internal/config reads items and types
 // and gives them meaning, disk/layout reads the layouts.
@@ -15,7 +16,7 @@ import (
 	"io/fs"
 )
 
-//go:embed types items layouts
+//go:embed types items layouts appliances
 var files embed.FS
 
 // FS is the tree of data files, in the shape that config.Open takes.
@@ -51,4 +52,14 @@ func Layout(name, arch string) ([]byte, error) {
 		return nil, fmt.Errorf("read layout %q: %w", name, err)
 	}
 	return bytes.ReplaceAll(b, []byte(rootAMD64), []byte(root)), nil
+}
+
+// Services returns appliances/NAME.json, the graph of an appliance's services (see
+// internal/service). The error for an item that is none wraps fs.ErrNotExist.
+func Services(item string) ([]byte, error) {
+	b, err := files.ReadFile("appliances/" + item + ".json")
+	if err != nil {
+		return nil, fmt.Errorf("read services of %q: %w", item, err)
+	}
+	return b, nil
 }

@@ -1,6 +1,6 @@
 // Package programs holds the programs that vic puts onto a target, for every
 // architecture, compressed: the busybox with vic-init (PID 1 of the RAM
-// system) and the rescue commands, and vic-env.
+// system) and the rescue commands, vic-env, and vic-appliance.
 //
 // They are made by `make build` (the generate command beside this package)
 // and embedded, so that a vic executable makes images for any architecture
@@ -45,6 +45,8 @@ type Manifest struct {
 	Commands []string `json:"commands"`
 	Init     Program  `json:"init"`
 	Env      Program  `json:"env"`
+	// Appliance runs the services of an appliance.
+	Appliance Program `json:"appliance"`
 }
 
 // Program is one ELF executable.
@@ -61,6 +63,11 @@ func Init(arch string) ([]byte, error) {
 // Env returns the static ELF of vic-env for arch (a GOARCH).
 func Env(arch string) ([]byte, error) {
 	return program(files, arch, "env", func(m Manifest) Program { return m.Env })
+}
+
+// Appliance returns the static ELF of vic-appliance for arch (a GOARCH).
+func Appliance(arch string) ([]byte, error) {
+	return program(files, arch, "appliance", func(m Manifest) Program { return m.Appliance })
 }
 
 // Commands returns the sorted names of the commands in the busybox.

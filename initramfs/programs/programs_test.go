@@ -84,7 +84,7 @@ func TestEmbeddedPrograms(t *testing.T) {
 		if !strings.Contains(" "+strings.Join(commands, " ")+" ", " vic-init ") {
 			t.Errorf("%s: no vic-init in %v", arch, commands)
 		}
-		for name, get := range map[string]func(string) ([]byte, error){"init": Init, "env": Env} {
+		for name, get := range map[string]func(string) ([]byte, error){"init": Init, "env": Env, "appliance": Appliance} {
 			elf, err := get(arch)
 			if err != nil {
 				t.Fatal(err)

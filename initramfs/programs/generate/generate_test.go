@@ -20,6 +20,7 @@ func sample(arch, out string) generator {
 	return generator{
 		arch: arch, out: out,
 		initPkg: generatorPkg + "/testdata/vic-init", envPkg: generatorPkg + "/testdata/vic-env",
+		appliancePkg: generatorPkg + "/testdata/vic-env",
 	}
 }
 
@@ -47,7 +48,7 @@ func TestGenerate(t *testing.T) {
 	t.Setenv("GOFLAGS", "-tags=other")
 	t.Setenv("GOAMD64", "v3")
 	run(t, sample("amd64", second))
-	for _, name := range []string{"init-amd64.zst", "env-amd64.zst", "programs-amd64.json"} {
+	for _, name := range []string{"init-amd64.zst", "env-amd64.zst", "appliance-amd64.zst", "programs-amd64.json"} {
 		if !bytes.Equal(read(t, first, name), read(t, second, name)) {
 			t.Errorf("%s differs between two builds", name)
 		}
@@ -72,12 +73,12 @@ func TestDiscardOld(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"init", "env"} {
+	for _, name := range made() {
 		if err := os.WriteFile(g.file(name, ".zst"), nil, 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for key, want := range map[string]int{key: 3, "old": 0} {
+	for key, want := range map[string]int{key: 4, "old": 0} {
 		if err := g.writeManifest(programs.Manifest{Key: key}); err != nil {
 			t.Fatal(err)
 		}
@@ -86,7 +87,7 @@ func TestDiscardOld(t *testing.T) {
 		if err != nil || changed != (want == 0) || len(left) != want {
 			t.Errorf("%.8s: %v %v, left %q", key, changed, err, left)
 		}
-		for _, name := range []string{"init", "env"} {
+		for _, name := range made() {
 			if err := os.WriteFile(g.file(name, ".zst"), nil, 0o644); err != nil {
 				t.Fatal(err)
 			}

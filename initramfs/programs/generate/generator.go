@@ -21,6 +21,7 @@ import (
 type generator struct {
 	arch, out       string
 	initPkg, envPkg string
+	appliancePkg    string
 	force           bool
 }
 
@@ -46,22 +47,28 @@ func (g generator) run() (bool, error) {
 	m := programs.Manifest{Key: key, Go: goVersion, Commands: names(pkgs)}
 	sort.Strings(m.Commands)
 	// Side by side: much of each is work for one processor.
-	var made sync.WaitGroup
-	var initErr, envErr error
-	made.Go(func() {
+	var work sync.WaitGroup
+	var initErr, envErr, applianceErr error
+	work.Go(func() {
 		m.Init, initErr = g.program(tmp, "init", func(elf string) error { return buildBusybox(g.arch, pkgs, elf) })
 	})
-	made.Go(func() {
+	work.Go(func() {
 		m.Env, envErr = g.program(tmp, "env", func(elf string) error { return buildStatic(g.arch, g.envPkg, elf) })
 	})
-	made.Wait()
-	if err := errors.Join(initErr, envErr); err != nil {
+	work.Go(func() {
+		m.Appliance, applianceErr = g.program(tmp, "appliance", func(elf string) error { return buildStatic(g.arch, g.appliancePkg, elf) })
+	})
+	work.Wait()
+	if err := errors.Join(initErr, envErr, applianceErr); err != nil {
 		return false, err
 	}
 	return true, g.writeManifest(m)
 }
 
-// program compiles and packs one of the two.
+// made are the names of the programs.
+func made() []string { return []string{"init", "env", "appliance"} }
+
+// program compiles and packs one of them.
 func (g generator) program(tmp, name string, build func(elf string) error) (programs.Program, error) {
 	elf := filepath.Join(tmp, name)
 	if err := build(elf); err != nil {
@@ -72,7 +79,7 @@ func (g generator) program(tmp, name string, build func(elf string) error) (prog
 
 // key is what the programs depend on.
 func (g generator) key() (key, goVersion string, err error) {
-	key, goVersion, err = inputsKey(g.arch, append([]string{g.envPkg}, packages(g.initPkg)...))
+	key, goVersion, err = inputsKey(g.arch, append([]string{g.envPkg, g.appliancePkg}, packages(g.initPkg)...))
 	if err != nil {
 		return "", "", fmt.Errorf("find inputs: %w", err)
 	}
@@ -91,7 +98,7 @@ func (g generator) discardOld() (bool, error) {
 		return false, err
 	}
 	err = os.Remove(manifest) // the first to go: without it the others do not count
-	for _, name := range []string{"init", "env"} {
+	for _, name := range made() {
 		if e := os.Remove(g.file(name, ".zst")); !errors.Is(e, fs.ErrNotExist) {
 			err = errors.Join(err, e)
 		}
@@ -109,7 +116,7 @@ func (g generator) current(key string) bool {
 	if json.Unmarshal(b, &m) != nil || m.Key != key {
 		return false
 	}
-	for _, name := range []string{"init", "env"} {
+	for _, name := range made() {
 		if _, err := os.Stat(g.file(name, ".zst")); err != nil {
 			return false
 		}

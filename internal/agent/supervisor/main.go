@@ -2,18 +2,16 @@ package supervisor
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/signal"
 
 	"golang.org/x/sys/unix"
 )
 
-// What a built-in step is run by in an appliance: a program of its system image,
-// cmd/vic-appliance. PID 1 is small, and stays so.
-const StepProgram = "/usr/libexec/vic-appliance"
+// Program is vic in the system image of an appliance, cmd/vic-appliance: PID 1 is
+// small, and stays so.
+const Program = "/usr/libexec/vic-appliance"
 
 // searchPath is that of the services: the programs of the system image come before
 // the commands of the initramfs.
@@ -22,25 +20,17 @@ const searchPath = "/usr/sbin:/usr/bin:/bbin"
 // cgroupRoot is where cgroup2 is mounted by convention.
 const cgroupRoot = "/sys/fs/cgroup"
 
-// HasServices says whether the mounted system is one whose services are to be run:
-// it has a graph.
-func HasServices() (bool, error) {
-	_, err := os.Stat(GraphPath)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	return err == nil, err
-}
+// ProgramArgs are the words with which PID 1 runs Program, once the system image
+// and the state are mounted: whenever Program is there. It starts it again should it
+// ever end, and on the way down sends it SIGTERM before anybody else, and waits.
+//
+//	PID 1 ── Program supervise ──> Main ── Program step NAME ──> built-in steps
+//	                                └── dnsmasq, ... ──> services
+func ProgramArgs() []string { return []string{"vic-appliance", "supervise"} }
 
-// Main runs the services of an appliance, in a process of its own: a child of PID
-// 1, which starts it when the system image is mounted (its /etc has GraphPath) and
-// the state, starts it again should it ever end, and on the way down sends it
-// SIGTERM before anybody else: then it stops the services in order, and returns
-// nil. What is told to people goes to stderr.
-//
-//	vic-init (PID 1) ── "vic-init supervise" ──> Main ──> services
-//
-// Orphans of its services come to it, not to PID 1.
+// Main runs the services of GraphPath until SIGTERM comes; then it stops them in
+// order and returns nil. What is told to people goes to stderr. Orphans of the
+// services come to this process, not to PID 1.
 func Main() error {
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM, unix.SIGINT)
 	defer stop()
@@ -53,7 +43,7 @@ func Main() error {
 		fmt.Fprintln(os.Stderr, "services:", err)
 	}
 	return Run(ctx, Config{
-		Builtin: []string{StepProgram}, Console: os.Stderr, Cgroup: cgroup,
+		Builtin: []string{"/proc/self/exe", "step"}, Console: os.Stderr, Cgroup: cgroup,
 		Env: []string{"PATH=" + searchPath, "HOME=/root", "LC_ALL=C.UTF-8", "TERM=dumb"},
 	})
 }

@@ -41,6 +41,9 @@ type Config struct {
 	// Handover is the network of the system before, to be taken over. nil: every
 	// physical interface comes up and asks for an address.
 	Handover *netconf.Config
+	// Card says which interfaces are brought up and ask for an address. nil: those
+	// that are Ethernet hardware.
+	Card func(*netlink.LinkAttrs) bool
 	// Need loads a kernel module (bonding, 8021q, bridge, ipv6); one that is built
 	// in is no error. nil: all are there.
 	Need func(module string) error
@@ -61,6 +64,9 @@ type Network struct {
 
 // Start starts to configure interfaces, those that exist and those to come.
 func Start(ctx context.Context, cfg Config) (*Network, error) {
+	if cfg.card == nil {
+		cfg.card = cfg.Card
+	}
 	if cfg.card == nil {
 		cfg.card = isCard(cfg.Sys)
 	}

@@ -1,0 +1,143 @@
+package accesspoint
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/victorinix/vic/internal/accesspoint"
+)
+
+// wifi runs wpa_supplicant, and tells what it says. It joins the network, and
+// joins it again, for as long as it takes.
+func (a appliance) wifi(ctx context.Context) error {
+	card, err := need("cards", "wifi")
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(a.own.Set("state", accesspoint.Searching), a.own.Set("why", "starting")); err != nil {
+		return err
+	}
+	// 2: routers are listened to although the machine passes on packets itself
+	// (Documentation/networking/ip-sysctl.rst).
+	if err := setSysctl("net/ipv6/conf/"+strings.ReplaceAll(card, ".", "/")+"/accept_ra", "2"); err != nil {
+		return err
+	}
+	dir := filepath.Join(runDir, "wifi")
+	conf, err := a.writeSupplicant(dir)
+	if err != nil {
+		// There is no use in trying again: it is the card (of the appliance) that
+		// has to be written anew.
+		return errors.Join(err, a.own.Set("state", accesspoint.Refused), a.own.Set("why", err.Error()))
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	cmd := exec.CommandContext(ctx, "wpa_supplicant", "-D", "nl80211", "-i", card, "-c", conf)
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	cmd.Cancel = func() error { return cmd.Process.Signal(unix.SIGTERM) }
+	cmd.WaitDelay = 3 * time.Second
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	go func() {
+		err := cmd.Wait()
+		cancel(fmt.Errorf("wpa_supplicant ended: %w", errors.Join(err, ctx.Err())))
+	}()
+	if err := a.listen(ctx, dir, card); err != nil {
+		return err
+	}
+	return context.Cause(ctx)
+}
+
+// writeSupplicant writes the configuration, for root alone.
+func (a appliance) writeSupplicant(dir string) (path string, err error) {
+	secrets, err := a.secrets()
+	if err != nil {
+		return "", err
+	}
+	files := accesspoint.SupplicantFiles{Control: filepath.Join(dir, "control"), CA: filepath.Join(dir, "ca.pem")}
+	text, err := accesspoint.Supplicant(a.options, secrets, files)
+	if err != nil {
+		return "", err
+	}
+	// A socket of a run before would be taken for that of this one.
+	if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o700)); err != nil {
+		return "", err
+	}
+	path = filepath.Join(dir, "wpa_supplicant.conf")
+	return path, errors.Join(os.WriteFile(path, []byte(text), 0o600), os.WriteFile(files.CA, []byte(secrets.CA), 0o600))
+}
+
+// listen follows the events of wpa_supplicant until ctx ends.
+func (a appliance) listen(ctx context.Context, dir, card string) error {
+	socket := socketIn(filepath.Join(dir, "control"), card)
+	commands, err := awaitSupplicant(ctx, filepath.Join(dir, "commands"), socket)
+	if err != nil {
+		return err
+	}
+	defer commands.close()
+	events, err := awaitSupplicant(ctx, filepath.Join(dir, "events"), socket)
+	if err != nil {
+		return err
+	}
+	defer events.close()
+	lines := make(chan string, 64)
+	failed := make(chan error, 1)
+	go func() { failed <- events.events(ctx, func(line string) { lines <- line }) }()
+	poll := time.NewTicker(10 * time.Second)
+	defer poll.Stop()
+	radio := accesspoint.NewRadio()
+	if status, err := commands.ask("STATUS"); err == nil && values(status)["wpa_state"] == "COMPLETED" {
+		radio = radio.Event("CTRL-EVENT-CONNECTED - Connection to " + values(status)["bssid"])
+	}
+	for {
+		if err := a.tell(radio, card, commands); err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-failed:
+			return err
+		case line := <-lines:
+			radio = radio.Event(line)
+		case <-poll.C:
+		}
+	}
+}
+
+// tell writes the outputs. associated is there while the network is joined, and has
+// another value each time, so that an address is asked for again.
+func (a appliance) tell(r accesspoint.Radio, card string, s *supplicant) error {
+	if old, _, err := a.own.Get("state"); err == nil && old != r.State {
+		log.Print(strings.TrimSuffix(r.State+": "+r.Why, ": "))
+	}
+	associated := ""
+	if r.State == accesspoint.Connected {
+		associated = card
+	}
+	return errors.Join(a.own.Set("state", r.State), a.own.Set("why", r.Why), a.put("associated", associated),
+		a.put("bssid", r.BSSID), a.put("signal", strength(r, s)))
+}
+
+// strength is what the card receives, in dBm.
+func strength(r accesspoint.Radio, s *supplicant) string {
+	if r.State != accesspoint.Connected {
+		return ""
+	}
+	answer, err := s.ask("SIGNAL_POLL")
+	if err != nil {
+		return "" // there is none then; a supplicant that is gone is noticed by its events
+	}
+	return values(answer)["RSSI"]
+}
