@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -74,8 +73,8 @@ func CacheTree(ctx context.Context, env Env, spec PayloadSpec, rootFS string) (*
 	}
 	b.live.grub = slices.ContainsFunc(b.packages, func(p deb.Package) bool { return p.Name == "grub-pc" })
 	dir := filepath.Join(env.Cache, "trees", b.live.key(b.key()))
-	t := &Tree{dir: dir}
-	if openManifest(dir, TreeFile, t, &t.Version, &t.Files) == nil {
+	t, err := OpenTree(dir)
+	if err == nil {
 		return t, nil
 	}
 	if err := os.RemoveAll(dir); err != nil { // absent, altered or cut off
@@ -83,6 +82,18 @@ func CacheTree(ctx context.Context, env Env, spec PayloadSpec, rootFS string) (*
 	}
 	if t, err = b.buildTree(ctx, dir); err != nil {
 		return nil, fmt.Errorf("build root file system of %s: %w", spec.Item, err)
+	}
+	return t, nil
+}
+
+// OpenTree reads tree.json in dir and verifies every file it lists.
+func OpenTree(dir string) (*Tree, error) {
+	t := &Tree{dir: dir}
+	if err := openManifest(dir, TreeFile, t, &t.Version, &t.Files); err != nil {
+		return nil, err
+	}
+	if t.SHA256() == "" {
+		return nil, fmt.Errorf("open %s: %w: it lists no %s", dir, ErrNotArtefact, TarFile)
 	}
 	return t, nil
 }
@@ -194,8 +205,12 @@ func (t *Tree) Path(name string) string { return filepath.Join(t.dir, name) }
 
 // SHA256 is of the tree's tar, compressed.
 func (t *Tree) SHA256() string {
-	i := slices.IndexFunc(t.Files, func(f File) bool { return f.Name == TarFile })
-	return t.Files[i].SHA256
+	for _, f := range t.Files {
+		if f.Name == TarFile {
+			return f.SHA256
+		}
+	}
+	return ""
 }
 
 // Unpack writes the tree as a tar.
@@ -227,14 +242,4 @@ func Programs(ctx context.Context, env Env, suite string, packages ...string) (*
 		return nil, err
 	}
 	return deb.OpenTools(ctx, a, packages...)
-}
-
-// ID is an identifier of what a document says, for names in the cache.
-func ID(doc any) (string, error) {
-	b, err := json.Marshal(doc)
-	if err != nil {
-		return "", err
-	}
-	sum := sha256.Sum256(b)
-	return hex.EncodeToString(sum[:])[:32], nil
 }

@@ -12,7 +12,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/victorinix/vic/builder"
 	"github.com/victorinix/vic/internal/plan"
 	"github.com/victorinix/vic/internal/template"
 	"github.com/victorinix/vic/internal/tool"
@@ -81,7 +80,7 @@ var unitDirs = []string{"etc/systemd", "usr/lib/systemd/system", "usr/lib/system
 // enable has systemctl(1) of the archive enable a unit in a copy of the unit
 // files, and takes over the links that it has made.
 func (b *build) enable(ctx context.Context, unit string) error {
-	systemctl, err := builder.Programs(ctx, b.env, "", "systemd")
+	systemctl, err := b.programs(ctx, "", "systemd")
 	if err != nil {
 		return err
 	}

@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/victorinix/vic/builder"
 	"github.com/victorinix/vic/disk/image"
 	"github.com/victorinix/vic/internal/plan"
 	"github.com/victorinix/vic/internal/plan/storage"
@@ -123,7 +122,7 @@ func (b *build) grub(ctx context.Context, a plan.GRUB) error {
 	if err != nil {
 		return err
 	}
-	tools, err := builder.Programs(ctx, b.env, b.config.Tree.Suite, "grub-common")
+	tools, err := b.programs(ctx, b.config.Tree.Suite, "grub-common")
 	if err != nil {
 		return err
 	}

@@ -14,7 +14,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/victorinix/vic/builder"
 	"github.com/victorinix/vic/disk"
 	"github.com/victorinix/vic/disk/image/fat"
 	"github.com/victorinix/vic/disk/layout"
@@ -101,7 +100,7 @@ func (b *build) mountpoints() error {
 // is fed.
 func (b *build) ext(ctx context.Context, a storage.Mkfs, part area, dir string, names []string) error {
 	// It takes libarchive for tars when it is there (dlopen(3)).
-	tools, err := builder.Programs(ctx, b.env, "", "e2fsprogs", "libarchive13t64")
+	tools, err := b.programs(ctx, "", "e2fsprogs", "libarchive13t64")
 	if err != nil {
 		return err
 	}

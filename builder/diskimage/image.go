@@ -29,6 +29,7 @@ import (
 	"github.com/victorinix/vic/internal/plan"
 	"github.com/victorinix/vic/internal/plan/storage"
 	"github.com/victorinix/vic/internal/request"
+	"github.com/victorinix/vic/internal/tool"
 )
 
 // Config is one image.
@@ -109,6 +110,9 @@ func Write(ctx context.Context, env builder.Env, c Config, path string) (res Res
 	}
 	defer os.RemoveAll(tmp)
 	b := build{env: env, config: c, plan: p, tmp: tmp, path: path, time: env.Time}
+	b.programs = func(ctx context.Context, suite string, packages ...string) (programs, error) {
+		return builder.Programs(ctx, env, suite, packages...)
+	}
 	defer b.close()
 	if err := b.run(ctx); err != nil {
 		return res, fmt.Errorf("make disk image of %s: %w", c.Item, errors.Join(err, remove(path)))
@@ -123,6 +127,12 @@ func remove(path string) error {
 	return nil
 }
 
+// programs are those of unpacked packages: *deb.Tools.
+type programs interface {
+	tool.Runner
+	Path(name string) string // of a file of the packages
+}
+
 // build is one image that is being made.
 type build struct {
 	env    builder.Env
@@ -131,6 +141,8 @@ type build struct {
 	tmp    string // private
 	path   string // of the image
 	time   time.Time
+	// programs finds those of packages of a suite; see builder.Programs.
+	programs func(ctx context.Context, suite string, packages ...string) (programs, error)
 
 	tree *tree
 	esp  string // its mount point; empty: there is none
