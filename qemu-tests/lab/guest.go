@@ -35,6 +35,17 @@ func loginKey() (ssh.Signer, error) {
 	return ssh.NewSignerFromKey(key)
 }
 
+// AuthorizedKey is the public half of the login key, for requests that a test makes
+// itself.
+func AuthorizedKey(t *testing.T) string {
+	t.Helper()
+	signer, err := loginKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(ssh.MarshalAuthorizedKey(signer.PublicKey())))
+}
+
 // writeLoginKey writes the public half of the login key into dir, for
 // -o sshkey=@FILE.
 func writeLoginKey(t *testing.T, dir string) string {

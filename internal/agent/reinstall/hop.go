@@ -161,6 +161,9 @@ var readOnly = []string{"ro", "nodev", "nosuid", "noexec"}
 // verifyHop compares all files with their hashes. Nothing was changed yet.
 func (r *run) verifyHop(ctx context.Context, device string) error {
 	return r.withHop(ctx, device, readOnly, func(folder string) error {
+		if err := r.completeFrom(folder); err != nil {
+			return err
+		}
 		for _, f := range r.Document.Files {
 			r.tell("verifying %s", f.Name)
 			if err := verifyFile(ctx, filepath.Join(folder, stage.InVolume(f.Name)), f); err != nil {
@@ -169,6 +172,18 @@ func (r *run) verifyHop(ctx context.Context, device string) error {
 		}
 		return nil
 	})
+}
+
+// completeFrom completes the document by the one beside the files.
+func (r *run) completeFrom(folder string) error {
+	own, ok, err := Find(filepath.Join(folder, stage.InVolume(stage.Self)))
+	if err == nil && !ok {
+		err = fmt.Errorf("there is no %s in %s", stage.Self, r.Document.Hop.Folder)
+	}
+	if err == nil {
+		r.Document, err = r.Document.Completed(own)
+	}
+	return err
 }
 
 // makeRoom executes the steps. As long as a file system is between two sizes, the
@@ -217,6 +232,9 @@ func (r *run) writeStage(ctx context.Context, device string) error {
 		return err
 	}
 	err := r.withHop(ctx, device, readOnly, func(folder string) (err error) {
+		if err := r.completeFrom(folder); err != nil {
+			return err
+		}
 		d, err := direct.Open(r.disk.Device, os.O_RDWR, r.Document.Stage.Offset, r.Document.Stage.Size)
 		if err != nil {
 			return err

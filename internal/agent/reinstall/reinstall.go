@@ -207,7 +207,8 @@ func (r *run) openStage() error {
 	return nil
 }
 
-// isOurs compares the stage's file system with the document.
+// isOurs compares the stage's file system and its document with the document that
+// came with the kernel, and completes that.
 func (r *run) isOurs(dev *direct.Device) error {
 	v, err := volume.Open(dev)
 	if err != nil {
@@ -216,7 +217,11 @@ func (r *run) isOurs(dev *direct.Device) error {
 	if v.VolumeID() != r.Document.VolumeID() {
 		return fmt.Errorf("open stage on %s: its file system is %08x, expected %08x", storage.Describe(r.disk), v.VolumeID(), r.Document.VolumeID())
 	}
-	return nil
+	own, err := v.Document()
+	if err == nil {
+		r.Document, err = r.Document.Completed(own)
+	}
+	return err
 }
 
 // prepare verifies everything that can be verified, and makes the plan.

@@ -140,20 +140,19 @@ func (t Task) grows(m Machine, device string, table layout.Table) (number int, w
 		if filepath.Base(disk.PartitionPath(device, e.Number)) != name {
 			continue
 		}
-		if last := int64(e.LastLBA+1) * int64(table.SectorSize); !t.reaches(last) {
-			return 0, fmt.Sprintf("%s ends at byte %d, and the stage does not begin there", t.Grow.Mountpoint, last), nil
+		first, end := int64(e.FirstLBA)*int64(table.SectorSize), int64(e.LastLBA+1)*int64(table.SectorSize)
+		if !t.reached(first, end) {
+			return 0, fmt.Sprintf("%s ends at byte %d, and the stage does not begin there", t.Grow.Mountpoint, end), nil
 		}
 		return e.Number, "", nil
 	}
 	return 0, fmt.Sprintf("%s stands on %s, which is no partition of %s", t.Grow.Mountpoint, source, device), nil
 }
 
-// reaches says whether a partition that ends at a byte ends where one of the
-// stage's begins, or has taken its place.
-func (t Task) reaches(end int64) bool {
-	return slices.ContainsFunc(t.Stage, func(p Partition) bool {
-		return end > p.Offset-alignment && end <= p.Offset+p.Size+alignment
-	})
+// reached says whether a partition ends where one of the stage's begins, or has
+// grown over it.
+func (t Task) reached(first, end int64) bool {
+	return slices.ContainsFunc(t.Stage, func(p Partition) bool { return first < p.Offset && end > p.Offset-alignment })
 }
 
 // end is the last sector that a partition can have.
