@@ -229,6 +229,9 @@ func (t *tree) writeTar(w io.Writer, dir string, names []string) error {
 	links := func(name string) bool { return t.entries[name].Typeflag == tar.TypeLink }
 	order := slices.Concat(slices.DeleteFunc(slices.Clone(names), links), slices.DeleteFunc(slices.Clone(names), func(n string) bool { return !links(n) }))
 	for _, name := range order {
+		if e := t.entries[name]; links(name) && !slices.Contains(names, e.Linkname) {
+			return fmt.Errorf("/%s: it is a hard link to /%s, which is on another file system", name, e.Linkname)
+		}
 		if err := t.writeEntry(out, dir, name); err != nil {
 			return fmt.Errorf("/%s: %w", name, err)
 		}
@@ -244,10 +247,7 @@ func (t *tree) writeEntry(out *tar.Writer, dir, name string) error {
 	case tar.TypeDir:
 		h.Name += "/"
 	case tar.TypeLink:
-		if relative(dir, h.Linkname) == h.Linkname && dir != "" {
-			return errors.New("it is a hard link to a file on another file system")
-		}
-		h.Linkname = "./" + strings.TrimPrefix(relative(dir, h.Linkname), "./")
+		h.Linkname = relative(dir, h.Linkname)
 	}
 	if err := out.WriteHeader(&h); err != nil {
 		return err
