@@ -37,7 +37,8 @@ type installFlags struct {
 
 	nics []string
 
-	on onFlags
+	on        onFlags
+	reinstall reinstallFlags
 
 	vm           bool
 	firmware     string
@@ -56,6 +57,12 @@ Everything on the disk is lost. Nothing is written before the disk, the payload
 and the machine have been verified; --dry-run stops there and shows the plan.
 --phases scan,build,verify verifies for real, and stops before the first write.
 
+DISK may be the one that this system runs from: then the RAM system is put onto
+it, with the payload, beside what is there; it is started once, verifies
+everything, and installs. Until then a power cycle brings this system back, and
+vic undo --all takes everything back. A power cut later is followed by the
+installer, which goes on.
+
 With --vm it is tried first: DISK is an image file, the whole installation runs
 in a throw-away virtual machine, then the disk is booted by itself, and the
 system on it has to answer with the SSH host key that was made for it.
@@ -66,6 +73,7 @@ system has to answer with the host key that the machine had. Until the first wri
 nothing is lost: without this command's word it reboots into the system before.`,
 		Example: `  vic install debian --vm --disk out/x.img,size=8G --firmware bios --memory 256M
   vic install debian -o hostname=web1 -o sshkey=@~/.ssh/id_ed25519.pub --disk /dev/sdb
+  vic install debian --disk /dev/sda --dry-run    # the disk that this system is on
   vic install debian --layout raid.yaml --disk a=/dev/sda --disk b=/dev/sdb
   vic install debian -o hostname=web1 --on root@192.0.2.7 --disk match:transport=nvme
   vic install out/debian --disk /dev/disk/by-id/nvme-eui.0025 --dry-run`,
@@ -78,6 +86,7 @@ nothing is lost: without this command's word it reboots into the system before.`
 	flags := cmd.Flags()
 	f.layout.add(cmd)
 	f.on.add(cmd)
+	f.reinstall.add(cmd)
 	flags.StringArrayVar(&f.layout.disks, "disk", nil, "`DISK` to install onto: a device, or match:serial=...; with --vm an image file, with ,size=8G to make it; NAME=DISK for each of a layout with several")
 	flags.StringArrayVar(&f.nics, "nic", nil, "`NAME=WHICH`: what a network card is called, WHICH being mac:ADDRESS, path:PATH or driver:NAME (in place of -o nic=)")
 	flags.StringSliceVar(&f.phases, "phases", nil, "stop early: run only these `PHASES`, without a gap from verify on ("+phaseNames()+")")

@@ -22,7 +22,8 @@ import (
 	"github.com/victorinix/vic/internal/tool"
 )
 
-// here installs onto a disk of this machine that nothing uses.
+// here installs onto a disk of this machine: one that nothing uses, or the one that
+// it runs from.
 func (j *installJob) here(ctx context.Context) error {
 	if os.Getuid() != 0 && !j.flags.dryRun && j.reaches(event.Verify) {
 		return fail(exitRefused, fmt.Errorf("install onto %s: not root", j.disks()), "run it with sudo, or try it with --vm first")
@@ -35,13 +36,16 @@ func (j *installJob) here(ctx context.Context) error {
 	if err := j.checkRequires(facts); err != nil {
 		return err
 	}
-	disks, err := j.selectDisks(facts)
+	disks, own, err := j.selectDisks(facts)
 	if err != nil {
 		return err
 	}
 	j.phase(event.Scan, event.Done)
 	if !j.reaches(event.Build) {
 		return j.stopped()
+	}
+	if own != "" {
+		return j.reinstall(ctx, facts, disks, own)
 	}
 	p, err := j.payload(ctx)
 	if err != nil {
@@ -79,27 +83,33 @@ func (j *installJob) runPlan(ctx context.Context, p plan.Plan) error {
 }
 
 // selectDisks refuses a wrong or busy disk before the payload is built. From
-// then on disks are known by their identity.
-func (j *installJob) selectDisks(facts envscan.Facts) (map[string]request.DiskSelector, error) {
-	chosen, err := selectors(j.layout, j.given)
+// then on disks are known by their identity. own is the one, by its name in the
+// layout, that the running system is on; empty: none is.
+func (j *installJob) selectDisks(facts envscan.Facts) (chosen map[string]request.DiskSelector, own string, err error) {
+	chosen, err = selectors(j.layout, j.given)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	found, err := plan.SelectDisks(j.layout, chosen, facts)
 	if err != nil {
-		return nil, fail(exitRefused, err, "give whole disks, not partitions; `vic disk show` lists them")
+		return nil, "", fail(exitRefused, err, "give whole disks, not partitions; `vic disk show` lists them")
 	}
 	for _, name := range slices.Sorted(maps.Keys(found)) {
 		d := found[name]
 		for _, f := range facts.HW.Disk {
-			if busy := plan.Busy(f); "/dev/"+f.Name == d.Device && len(busy) > 0 {
-				return nil, fail(exitRefused, fmt.Errorf("%s is in use: %s", d.Disk, strings.Join(busy, "; ")),
+			busy := plan.Busy(f)
+			switch {
+			case "/dev/"+f.Name != d.Device || len(busy) == 0:
+			case runsFrom(f, facts) && own == "":
+				own = name
+			default:
+				return nil, "", fail(exitRefused, fmt.Errorf("%s is in use: %s", d.Disk, strings.Join(busy, "; ")),
 					"unmount it, or name another disk; nothing was written")
 			}
 		}
 		chosen[name] = plan.Selector(d.Disk)
 	}
-	return chosen, nil
+	return chosen, own, nil
 }
 
 // showPlan is what --dry-run prints.

@@ -42,8 +42,8 @@ func (f *onFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringArrayVar(&f.hosts, "on", nil, "install another machine, over SSH: `[USER@]HOST[:PORT]`, or an alias of the SSH configuration; several in parallel")
 	flags.StringVar(&f.inventory, "inventory", "", "install the machines that a `FILE` lists, each with its own options (docs/remote.md)")
-	flags.StringVar(&f.network, "network", networkKeep, "with --on: keep the network configuration of the system before, or dhcp")
-	flags.BoolVar(&f.anew, "new-identity", false, "with --on: new SSH host keys and machine-id; without it the machine keeps those that it has")
+	flags.StringVar(&f.network, "network", networkKeep, "with --on, and onto the disk that this system runs from: keep the network configuration of the system before, or dhcp")
+	flags.BoolVar(&f.anew, "new-identity", false, "with --on, and onto the disk that this system runs from: new SSH host keys and machine-id; without it the machine keeps those that it has")
 	f.enter.add(cmd)
 }
 

@@ -43,6 +43,7 @@ func newRoot(a *app) *cobra.Command {
 		newEnv(a),
 		newFacts(a),
 		newRescue(a),
+		newStatus(a),
 		newItems(a),
 		newOptions(a),
 		newCheck(a),

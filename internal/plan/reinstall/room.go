@@ -258,7 +258,8 @@ func (t *target) hopLayout(after layout.Table, number int, size int64) layout.La
 		}
 		gpt.Partitions[key] = p
 	}
-	return layout.Layout{Disk: map[string]layout.Disk{t.Disk: {Type: "disk", Content: &layout.Content{Spec: gpt}}}}
+	match := &layout.Match{Serial: t.disk.Serial, WWN: t.disk.WWN, Table: after.GUID.String()}
+	return layout.Layout{Disk: map[string]layout.Disk{t.Disk: {Type: "disk", Match: match, Content: &layout.Content{Spec: gpt}}}}
 }
 
 func or(a, b string) string {

@@ -1,0 +1,300 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/victorinix/vic/builder"
+	"github.com/victorinix/vic/disk"
+	"github.com/victorinix/vic/disk/layout"
+	"github.com/victorinix/vic/efi"
+	"github.com/victorinix/vic/internal/event"
+	"github.com/victorinix/vic/internal/oneshot"
+	"github.com/victorinix/vic/internal/plan/reinstall"
+	"github.com/victorinix/vic/internal/registration/file"
+	"github.com/victorinix/vic/internal/registration/storage"
+	"github.com/victorinix/vic/internal/stage"
+	"github.com/victorinix/vic/internal/stage/direct"
+	"github.com/victorinix/vic/internal/stage/journal"
+	"github.com/victorinix/vic/internal/stage/volume"
+	"github.com/victorinix/vic/internal/tool"
+	"github.com/victorinix/vic/kexec"
+)
+
+// run makes the attempt, and leaves. Whatever fails before this system has begun to
+// end takes back all that was changed.
+func (r *reinstallRun) run(ctx context.Context) error {
+	r.clock.Emit(event.Event{Phase: event.Enter, State: event.Start})
+	files, err := r.files(ctx)
+	if err != nil {
+		return err
+	}
+	if r.plan.Enter.Way == reinstall.Kexec {
+		if err := r.load(files); err != nil {
+			return fail(exitRefused, errors.Join(err, files.close()), "nothing was changed")
+		}
+	}
+	group := attemptGroup + r.id.String()
+	store, err := registrations(group, "vic install "+r.req.Item+" --disk "+r.plan.Disk.Device, false)
+	if err != nil {
+		return errors.Join(err, files.close(), r.unload())
+	}
+	err = r.make(ctx, store.Do, files)
+	if closeErr := files.close(); err == nil {
+		err = closeErr
+	}
+	if err == nil {
+		err = r.leave(ctx)
+	}
+	if err != nil {
+		undone := undoAttempt(ctx, store, group)
+		err = errors.Join(err, r.unload(), store.Close())
+		if undone != nil {
+			return fail(exitUntouched, errors.Join(err, fmt.Errorf("take back what was changed: %w", undone)), "`vic list registrations` shows what is left, `vic undo --all` takes it back")
+		}
+		return fail(exitUntouched, err, "everything that was changed for it was taken back: this machine is as it was")
+	}
+	r.clock.Emit(event.Event{Phase: event.Enter, State: event.Done})
+	return errors.Join(store.Close(), r.told())
+}
+
+// told is the last word of the old system.
+func (r *reinstallRun) told() error {
+	if r.flags.json {
+		return nil
+	}
+	_, err := fmt.Fprintf(r.stdout, "this system ends now; %s is installed onto %s by itself, in about %d minutes\nif this system comes back instead, `vic status` says why\n",
+		r.req.Item, r.plan.Disk, (r.plan.Seconds+59)/60)
+	return err
+}
+
+func (r *reinstallRun) unload() error {
+	if r.plan.Enter.Way != reinstall.Kexec {
+		return nil
+	}
+	return kexec.Unload()
+}
+
+// load gives the kernel what it jumps into. The documents in this initrd know all
+// files of the stage.
+func (r *reinstallRun) load(f *attemptFiles) (err error) {
+	kernel, err := os.Open(r.bundle.Path(builder.KernelFile))
+	if err != nil {
+		return err
+	}
+	defer kernel.Close()
+	initrd, err := kexec.Memory("vic-initrd")
+	if err != nil {
+		return err
+	}
+	defer initrd.Close()
+	if err := r.bundle.StageInitrd(initrd, f.boot); err != nil {
+		return err
+	}
+	_, err = kexec.Load(kexec.Kernel{Image: kernel, Initrd: initrd, Cmdline: f.cmdline})
+	return err
+}
+
+// make changes the host: room, stage, and what is started once, in this order.
+func (r *reinstallRun) make(ctx context.Context, do oneshot.Do, f *attemptFiles) error {
+	for _, s := range []struct {
+		name string
+		run  func(context.Context, oneshot.Do, *attemptFiles) error
+	}{{"make room", r.makeRoom}, {"write the stage", r.writeStage}, {"set what starts next", r.arm}} {
+		r.clock.Emit(event.Event{Phase: event.Enter, Step: s.name, State: event.Start})
+		if err := s.run(ctx, do, f); err != nil {
+			return fmt.Errorf("%s: %w", s.name, err)
+		}
+		r.clock.Emit(event.Event{Phase: event.Enter, Step: s.name, State: event.Done})
+	}
+	return nil
+}
+
+func (r *reinstallRun) makeRoom(ctx context.Context, do oneshot.Do, f *attemptFiles) error {
+	p, room := r.plan, r.plan.Room
+	device := "/dev/" + room.Device
+	var err error
+	switch room.Kind {
+	case reinstall.Files:
+		return nil
+	case reinstall.Swap:
+		if _, err = do(ctx, storage.GiveUp(device, f.doc.FilesystemUUID())); err == nil {
+			_, err = do(ctx, storage.Remove(p.Disk.Device, room.Partition))
+		}
+	case reinstall.Btrfs:
+		if _, err = do(ctx, storage.Resize(device, room.Size)); err == nil {
+			_, err = do(ctx, storage.Change(p.Disk.Device, room.Partition, func(e *layout.Entry) {
+				e.LastLBA = e.FirstLBA + uint64(room.Size)/uint64(p.After.SectorSize) - 1
+			}))
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if p.Core != nil {
+		if _, err := do(ctx, storage.Add(p.Disk.Device, r.entry(*p.Core), "")); err != nil {
+			return err
+		}
+	}
+	_, err = do(ctx, storage.Add(p.Disk.Device, r.entry(p.Stage), f.doc.FilesystemUUID()))
+	return err
+}
+
+// entry is the plan's for a place.
+func (r *reinstallRun) entry(at stage.Place) layout.Entry {
+	i := slices.IndexFunc(r.plan.After.Entries, func(e layout.Entry) bool { return e.Number == at.Number })
+	return r.plan.After.Entries[i]
+}
+
+// writeStage writes the stage, and reads it back from the disk; or it leaves its
+// files for the RAM system.
+func (r *reinstallRun) writeStage(ctx context.Context, do oneshot.Do, f *attemptFiles) error {
+	if r.plan.Hop != nil {
+		return r.leaveFiles(ctx, do, f)
+	}
+	path := disk.PartitionPath(r.plan.Disk.Device, r.plan.Stage.Number)
+	dev, err := direct.Open(path, os.O_RDWR, 0, 0)
+	if err != nil {
+		return err
+	}
+	err = r.fillStage(ctx, dev, f)
+	return errors.Join(err, dev.Close())
+}
+
+func (r *reinstallRun) fillStage(ctx context.Context, dev *direct.Device, f *attemptFiles) error {
+	progress := func(step string) func(done, total int64) {
+		return func(done, total int64) {
+			r.clock.Emit(event.Event{Phase: event.Enter, Step: step, State: event.Progress, Done: done, Total: total})
+		}
+	}
+	if dev.Size() != f.doc.Stage.Size {
+		return fmt.Errorf("the stage's partition has %d bytes, expected %d", dev.Size(), f.doc.Stage.Size)
+	}
+	if err := volume.Write(ctx, dev, volume.Config{Document: f.doc, Open: f.open, Progress: progress("write the stage")}); err != nil {
+		return err
+	}
+	if err := volume.Verify(ctx, dev, f.doc, progress("verify the stage")); err != nil {
+		return err
+	}
+	j, err := journal.Open(dev, r.id)
+	if err != nil {
+		return err
+	}
+	if err := j.Append(journal.Record{State: journal.Staged}); err != nil {
+		return err
+	}
+	return dev.Sync()
+}
+
+// leaveFiles puts the files where the RAM system finds them (room Files).
+func (r *reinstallRun) leaveFiles(ctx context.Context, do oneshot.Do, f *attemptFiles) error {
+	var doc strings.Builder
+	if err := f.doc.Encode(&doc); err != nil {
+		return err
+	}
+	if _, err := do(ctx, file.New(r.hopPath(stage.Self), 0o600, []byte(doc.String()))); err != nil {
+		return err
+	}
+	for _, s := range f.doc.Files {
+		if _, err := do(ctx, file.FromReader(r.hopPath(s.Name), 0o600, f.content(s.Name))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *reinstallRun) hopPath(name string) string {
+	return filepath.Join(r.plan.Room.Folder, stage.InVolume(name))
+}
+
+func (f *attemptFiles) content(name string) oneshot.Content {
+	return func() (io.ReadCloser, error) { return os.Open(f.at[name]) }
+}
+
+// arm has the machine start the RAM system once.
+func (r *reinstallRun) arm(ctx context.Context, do oneshot.Do, f *attemptFiles) error {
+	name, _ := r.holder(f)
+	esp := r.plan.Enter.ESP
+	if esp != "" {
+		if err := oneshot.PutUKI(ctx, do, esp, r.id, f.content(name)); err != nil {
+			return err
+		}
+	}
+	switch r.plan.Enter.Way {
+	case reinstall.BootNext:
+		part, path, err := r.executable(name)
+		if err != nil {
+			return err
+		}
+		return oneshot.BootNext(ctx, do, part, path)
+	case reinstall.SystemdBoot:
+		return oneshot.SystemdBoot(ctx, do, esp, r.id)
+	case reinstall.GRUB:
+		folder, err := oneshot.GRUBFolder("/")
+		if err != nil {
+			return err
+		}
+		return oneshot.GRUB(ctx, do, folder, r.id, r.grubStart(name, f))
+	}
+	return nil // kexec is loaded
+}
+
+// executable is where the firmware finds the RAM system.
+func (r *reinstallRun) executable(name string) (part efi.HardDrive, path string, err error) {
+	entry, path := layout.Entry{}, name
+	if r.plan.Enter.ESP == "" {
+		entry = r.entry(r.plan.Stage)
+	} else {
+		path = oneshot.UKI(r.id)
+		d, err := r.disk()
+		if err != nil {
+			return part, "", err
+		}
+		for _, p := range d.Partition {
+			if slices.Contains(p.Mounts, r.plan.Enter.ESP) {
+				i := slices.IndexFunc(r.plan.Before.Entries, func(e layout.Entry) bool { return e.Number == p.Number })
+				entry = r.plan.Before.Entries[i]
+			}
+		}
+	}
+	part = efi.HardDrive{Number: uint32(entry.Number), Start: entry.FirstLBA, Size: entry.LastLBA - entry.FirstLBA + 1}
+	part.Partition, err = efi.ParseGUID(entry.GUID.String())
+	return part, path, err
+}
+
+// grubStart is what GRUB starts: from the stage, or from the files of the hop.
+func (r *reinstallRun) grubStart(holder string, f *attemptFiles) oneshot.Start {
+	s := oneshot.Start{Filesystem: f.doc.FilesystemUUID(), Format: "vfat", Table: grubTable(r.plan.Before), Cmdline: f.cmdline}
+	top := "/"
+	if r.plan.Hop != nil {
+		s.Filesystem, s.Format, top = r.plan.Hop.Filesystem, r.plan.Hop.Format, r.plan.Hop.Folder
+	}
+	at := func(name string) string { return filepath.Join(top, stage.InVolume(name)) }
+	if r.plan.Firmware == "uefi" {
+		s.Executable = at(holder)
+	} else {
+		s.Kernel, s.Initrd = at(stage.Kernel), at(stage.Initrd)
+	}
+	return s
+}
+
+// leave ends this system. It returns when that has begun.
+func (r *reinstallRun) leave(ctx context.Context) error {
+	if r.plan.Enter.Way == reinstall.Kexec {
+		return kexec.Running(tool.Exec{}).Leave(ctx)
+	}
+	cmd := tool.Cmd{Name: "reboot"}
+	if _, err := os.Stat("/run/systemd/system"); err == nil { // sd_booted(3)
+		cmd = tool.Cmd{Name: "systemctl", Args: []string{"reboot"}}
+	}
+	if _, err := (tool.Exec{}).Run(ctx, cmd); err != nil {
+		return fmt.Errorf("reboot: %w", err)
+	}
+	return nil
+}
