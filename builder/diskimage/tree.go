@@ -247,7 +247,10 @@ func (t *tree) writeEntry(out *tar.Writer, dir, name string) error {
 	case tar.TypeDir:
 		h.Name += "/"
 	case tar.TypeLink:
-		h.Linkname = relative(dir, h.Linkname)
+		// mke2fs gives the one file what the last of its names says.
+		of := t.entries[e.Linkname].Header
+		h.Mode, h.Uid, h.Gid, h.ModTime, h.PAXRecords = of.Mode, of.Uid, of.Gid, of.ModTime, of.PAXRecords
+		h.Linkname = relative(dir, e.Linkname)
 	}
 	if err := out.WriteHeader(&h); err != nil {
 		return err
