@@ -22,6 +22,7 @@ import (
 	"github.com/victorinix/vic/internal/event"
 	"github.com/victorinix/vic/internal/plan"
 	diskplan "github.com/victorinix/vic/internal/plan/storage"
+	"github.com/victorinix/vic/internal/request"
 	"github.com/victorinix/vic/internal/stage"
 	"github.com/victorinix/vic/internal/stage/direct"
 	"github.com/victorinix/vic/internal/stage/journal"
@@ -61,10 +62,7 @@ func (r *run) hop(ctx context.Context) error {
 	if err := r.scan(ctx); err != nil {
 		return err
 	}
-	if err := r.writeStage(ctx, device); err != nil {
-		return err
-	}
-	return r.forgetHopSecrets(ctx, device)
+	return r.writeStage(ctx, device)
 }
 
 // hopDevice finds the partition whose file system has the files.
@@ -93,7 +91,14 @@ type room struct {
 
 func (r *run) roomSteps() (room, error) {
 	l := r.Document.Hop.Layout
-	states, err := plan.SelectDisks(l, nil, r.facts)
+	asked := map[string]request.DiskSelector{}
+	for name := range l.Disk {
+		asked[name] = r.Document.Disk
+	}
+	if len(asked) != 1 {
+		return room{}, fmt.Errorf("make room: the layout has %d disks instead of the one of the stage", len(asked))
+	}
+	states, err := plan.SelectDisks(l, asked, r.facts)
 	if err != nil {
 		return room{}, err
 	}
@@ -263,10 +268,14 @@ func (r *run) writeStage(ctx context.Context, device string) error {
 // forgetHopSecrets overwrites the secrets that the stage has now. The file
 // systems that put what is written elsewhere, btrfs among them, keep the old ones
 // until the room is used again.
-func (r *run) forgetHopSecrets(ctx context.Context, device string) error {
+func (r *run) forgetHopSecrets(ctx context.Context) error {
 	f, ok := r.Document.File(stage.Secrets)
-	if !ok || f.Size == 0 {
+	if r.Document.Hop == nil || !ok || f.Size == 0 || r.history.Has(journal.Committed) {
 		return nil
+	}
+	device, err := r.hopDevice()
+	if err != nil {
+		return err
 	}
 	return r.withHop(ctx, device, []string{"rw", "nodev", "nosuid", "noexec"}, func(folder string) error {
 		file, err := os.OpenFile(filepath.Join(folder, stage.InVolume(stage.Secrets)), os.O_WRONLY, 0)

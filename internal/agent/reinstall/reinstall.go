@@ -171,7 +171,7 @@ func (r *run) find(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := r.note(journal.Record{State: journal.Started}); err != nil {
+	if err := errors.Join(r.note(journal.Record{State: journal.Started}), r.forgetHopSecrets(ctx)); err != nil {
 		return err
 	}
 	r.Sink.Emit(event.Event{Phase: event.Scan, State: event.Done, Message: fmt.Sprintf("stage %s on %s", r.Document.ID, storage.Describe(r.disk))})
