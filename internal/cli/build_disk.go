@@ -106,9 +106,8 @@ func (a *app) makeDiskImage(ctx context.Context, of diskImageOf, sink event.Sink
 	if err != nil {
 		return nil, err
 	}
-	if names := secrets.Names(); len(names) > 0 && !of.secrets {
-		return nil, usage("leave it out, or add --with-secrets and share the image with nobody; vic flash and vic install take secrets",
-			"-s %s: the image would hold it, and whoever gets the image could read it", strings.Join(names, ","))
+	if err := of.check(c, l, secrets); err != nil {
+		return nil, err
 	}
 	env, err := of.archive.buildEnv(sink, origin(c))
 	if err != nil {
@@ -119,13 +118,10 @@ func (a *app) makeDiskImage(ctx context.Context, of diskImageOf, sink event.Sink
 		return nil, err
 	}
 	d := &diskImage{dir: tmp, Path: filepath.Join(tmp, diskName)}
-	switch {
-	case c.Is("provision"):
-		err = d.installer(ctx, env, c, of)
-	case c.Is("linux-distro"):
+	if c.Is("provision") {
+		err = d.installer(ctx, env, c)
+	} else {
 		err = d.distro(ctx, env, c, l, secrets, of)
-	default:
-		err = usage("`vic items` shows the types of each item", "item %s is of no type that a disk image can be made of", c.Item().Name)
 	}
 	if err != nil {
 		return nil, errors.Join(err, d.Close())
@@ -133,11 +129,29 @@ func (a *app) makeDiskImage(ctx context.Context, of diskImageOf, sink event.Sink
 	return d, nil
 }
 
-// installer is the image for a USB stick: it boots from any disk.
-func (d *diskImage) installer(ctx context.Context, env builder.Env, c *config.Config, of diskImageOf) error {
-	if of.size > 0 || of.layout.file != "" {
-		return usage("", "--size and --layout: the disk image of item %s has its own partitions, and the size that it needs", c.Item().Name)
+// check refuses what cannot be made, before any slow work.
+func (of diskImageOf) check(c *config.Config, l layout.Layout, secrets secret.Set) error {
+	item := c.Item().Name
+	if names := secrets.Names(); len(names) > 0 && !of.secrets {
+		return usage("leave it out, or add --with-secrets and share the image with nobody; vic install takes secrets",
+			"-s %s: the image would hold it, and whoever gets the image could read it", strings.Join(names, ","))
 	}
+	switch {
+	case c.Is("provision") && (of.size > 0 || of.layout.file != ""):
+		return usage("", "--size and --layout: the disk image of item %s has its own partitions, and the size that it needs", item)
+	case c.Is("provision"):
+		return nil
+	case !c.Is("linux-distro"):
+		return usage("`vic items` shows the types of each item", "item %s is of no type that a disk image can be made of", item)
+	}
+	if err := checkSystem(installSource{config: c, secrets: secrets}); err != nil {
+		return err
+	}
+	return fail(exitRefused, diskimage.Check(l), "docs/disk-images.md says what an image can have; nothing was built")
+}
+
+// installer is the image for a USB stick: it boots from any disk.
+func (d *diskImage) installer(ctx context.Context, env builder.Env, c *config.Config) error {
 	spec, err := installerSpec(c)
 	if err != nil {
 		return err
@@ -156,16 +170,10 @@ func (d *diskImage) installer(ctx context.Context, env builder.Env, c *config.Co
 
 // distro is the image of a system that gets installed.
 func (d *diskImage) distro(ctx context.Context, env builder.Env, c *config.Config, l layout.Layout, secrets secret.Set, of diskImageOf) (err error) {
-	if err := checkSystem(installSource{config: c, secrets: secrets}); err != nil {
-		return err
-	}
 	if of.layout.file == "" { // its root has the type of the architecture
 		if l, err = defaultLayout(c.String("arch")); err != nil {
 			return err
 		}
-	}
-	if err := diskimage.Check(l); err != nil {
-		return fail(exitRefused, err, "docs/disk-images.md says what an image can have; nothing was built")
 	}
 	if secrets, err = hashPassword(secrets); err != nil {
 		return err
@@ -211,7 +219,7 @@ func (f *buildFlags) disk(ctx context.Context, a *app, item string, sink event.S
 	}
 	defer d.Close()
 	for _, w := range d.Warnings {
-		sink.Emit(event.Event{Phase: event.Build, Step: "disk image", State: event.Progress, Message: "warning: " + w})
+		sink.Emit(event.Event{Phase: event.Build, Step: "disk image", State: event.Done, Message: "warning: " + w})
 	}
 	return f.deliver(ctx, d, sink)
 }
@@ -226,33 +234,42 @@ func (f *buildFlags) deliver(ctx context.Context, d *diskImage, sink event.Sink)
 		return err
 	}
 	defer os.RemoveAll(tmp)
-	names := []string{diskName, builder.LockFile}
-	switch f.image.compress {
-	case "":
-		err = moveSparse(d.Path, filepath.Join(tmp, diskName))
-	case "zst":
-		names[0] = diskName + ".zst"
-		sink.Emit(event.Event{Phase: event.Build, Step: "zstd", State: event.Start})
-		err = packZstd(d.Path, filepath.Join(tmp, names[0]))
-	case "qcow2":
-		names[0] = "disk.qcow2"
-		sink.Emit(event.Event{Phase: event.Build, Step: "qemu-img", State: event.Start})
-		_, err = (tool.Exec{}).Run(ctx, tool.Cmd{Name: "qemu-img", Args: []string{"convert", "-f", "raw", "-O", "qcow2", d.Path, filepath.Join(tmp, names[0])}})
+	name, pack := f.image.packer(ctx)
+	step := event.Event{Phase: event.Build, Step: name, State: event.Start}
+	sink.Emit(step)
+	if err := pack(d.Path, filepath.Join(tmp, name)); err != nil {
+		return err
 	}
-	if err == nil {
-		err = copyFile(d.Lock, filepath.Join(tmp, builder.LockFile))
+	step.State = event.Done
+	sink.Emit(step)
+	mode := os.FileMode(0o644)
+	if f.image.secrets {
+		mode = 0o600
 	}
-	if err == nil && !f.image.secrets {
-		err = os.Chmod(filepath.Join(tmp, names[0]), 0o644)
-	} else if err == nil {
-		err = os.Chmod(filepath.Join(tmp, names[0]), 0o600)
+	if err := errors.Join(os.Chmod(filepath.Join(tmp, name), mode), copyFile(d.Lock, filepath.Join(tmp, builder.LockFile))); err != nil {
+		return err
 	}
-	for _, name := range names {
-		if err == nil {
-			err = os.Rename(filepath.Join(tmp, name), filepath.Join(f.out, name))
+	for _, file := range []string{builder.LockFile, name} {
+		if err := os.Rename(filepath.Join(tmp, file), filepath.Join(f.out, file)); err != nil {
+			return err
 		}
 	}
-	return err
+	return nil
+}
+
+// packer is the name of the file that people get, and how it is made of the raw
+// image.
+func (f *imageFlags) packer(ctx context.Context) (name string, pack func(from, to string) error) {
+	switch f.compress {
+	case "zst":
+		return diskName + ".zst", packZstd
+	case "qcow2":
+		return "disk.qcow2", func(from, to string) error {
+			_, err := (tool.Exec{}).Run(ctx, tool.Cmd{Name: "qemu-img", Args: []string{"convert", "-f", "raw", "-O", "qcow2", from, to}})
+			return err
+		}
+	}
+	return diskName, moveSparse
 }
 
 // moveSparse moves a file; onto another file system it is copied, without its
