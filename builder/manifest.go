@@ -28,6 +28,7 @@ const (
 	BundleFile    = "bundle.json"
 	ImageFile     = "payload.erofs"
 	PayloadFile   = "payload.json"
+	CardFile      = "card.json" // of package raspberry
 	LockFile      = "lock.json"
 	SecretsFile   = "secrets.json"
 )

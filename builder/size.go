@@ -16,7 +16,7 @@ type SizeReport struct {
 	Files []File `json:"files"`
 }
 
-// Size reports on a folder with a bundle.json or payload.json, or on one file
+// Size reports on a folder with a bundle.json, payload.json or card.json, or on one file
 // of such a folder. Its metadata is not counted.
 func Size(path string) (*SizeReport, error) {
 	st, err := os.Stat(path)
@@ -46,7 +46,7 @@ func Size(path string) (*SizeReport, error) {
 }
 
 func manifestFiles(dir string) ([]File, error) {
-	for _, name := range []string{BundleFile, PayloadFile} {
+	for _, name := range []string{BundleFile, PayloadFile, CardFile} {
 		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
 			var doc struct {
 				Version int    `json:"version"`
@@ -56,7 +56,7 @@ func manifestFiles(dir string) ([]File, error) {
 			return doc.Files, err
 		}
 	}
-	return nil, fmt.Errorf("size %s: %w: it has no %s or %s", dir, ErrNotArtefact, BundleFile, PayloadFile)
+	return nil, fmt.Errorf("size %s: %w: it has no %s, %s or %s", dir, ErrNotArtefact, BundleFile, PayloadFile, CardFile)
 }
 
 // Parts is what every origin contributes to the whole artefact, largest first.

@@ -216,8 +216,8 @@ func TestWriteErrorsNameTheFile(t *testing.T) {
 func TestAlias(t *testing.T) {
 	taken := map[[11]byte]bool{}
 	for _, c := range []struct{ name, want string }{
-		{"readme.md", "README~1MD "}, {"readme.markdown", "README~1MAR"}, {"readme.md5", "README~1MD5"},
-		{"Readme.Md", "README~2MD "}, {".hidden", "HIDDEN~1   "}, {"a b+c.tar.gz", "AB_CTA~1GZ "}, {"日本", "__~1       "}, {". .x", "_~1     X  "},
+		{"readme.md", "README  MD "}, {"readme.markdown", "README~1MAR"}, {"readme.md5", "README  MD5"},
+		{"Readme.Md", "README~1MD "}, {".hidden", "HIDDEN~1   "}, {"a b+c.tar.gz", "AB_CTA~1GZ "}, {"日本", "__~1       "}, {". .x", "_~1     X  "},
 	} {
 		got, err := alias(c.name, taken)
 		if err != nil || string(got[:]) != c.want {

@@ -203,8 +203,12 @@ func pad(base, ext string) (s [11]byte) {
 	return s
 }
 
-// alias makes a free short name, BASE~1.EXT, for a long one.
+// alias makes a free short name for a long one: the same in upper case where that is
+// one, as boot ROMs know no other (bootcode.bin is BOOTCODE.BIN), or BASE~1.EXT.
 func alias(name string, taken map[[11]byte]bool) ([11]byte, error) {
+	if s, ok := exactShort(strings.ToUpper(name)); ok && !taken[s] {
+		return s, nil
+	}
 	base, ext := name, ""
 	if i := strings.LastIndexByte(name, '.'); i > 0 {
 		base, ext = name[:i], name[i+1:]
