@@ -32,6 +32,8 @@ var scriptCommands = map[string]func(*testscript.TestScript, bool, []string){
 	"chmodfile":   chmodFile,
 	"error-event": errorEvent,
 	"smalldisk":   smallDisk,
+	"register":    register,
+	"lock":        lockRegistrations,
 }
 
 // makePayload writes a payload whose image is no file system, for what is

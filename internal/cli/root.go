@@ -44,6 +44,8 @@ func newRoot(a *app) *cobra.Command {
 		newFacts(a),
 		newRescue(a),
 		newStatus(a),
+		newList(a),
+		newUndo(a),
 		newItems(a),
 		newOptions(a),
 		newCheck(a),

@@ -115,6 +115,9 @@ type Record struct {
 	Change      json.RawMessage `json:"change"`
 }
 
+// Over says that nothing is left to be taken back.
+func (r Record) Over() bool { return r.State.over() }
+
 // Registration is a record and how its change stands now.
 type Registration struct {
 	Record

@@ -304,20 +304,22 @@ func (s *Store) List(ctx context.Context) []Registration {
 		list = append(list, reg)
 	}
 	for _, id := range slices.Sorted(maps.Keys(s.damaged)) {
-		list = append(list, Registration{Record: Record{ID: id}, Standing: Standing{Is: Unknown}, Err: s.damaged[id]})
+		list = append(list, Registration{Record: Record{ID: id}, Standing: unknown(s.damaged[id]), Err: s.damaged[id]})
 	}
 	return list
 }
+
+func unknown(err error) Standing { return Standing{Unknown, err.Error()} }
 
 // check decodes the change of a record and looks at the host.
 func (s *Store) check(ctx context.Context, r Record) (Change, Standing, error) {
 	c, err := s.config.Kinds.decode(r)
 	if err != nil {
-		return nil, Standing{Is: Unknown}, err
+		return nil, unknown(err), err
 	}
 	st, err := c.Check(ctx, s.env(r.ID))
 	if err != nil {
-		return c, Standing{Is: Unknown}, fmt.Errorf("check %s: %w", r.ID, err)
+		return c, unknown(err), fmt.Errorf("check %s: %w", r.ID, err)
 	}
 	return c, st, nil
 }

@@ -99,7 +99,7 @@ func (s *Store) undo(ctx context.Context, id string, sel Selection) (Outcome, er
 	o := Outcome{Registration: Registration{Record: r}}
 	switch {
 	case !whole:
-		o.ID, o.Standing.Is, o.Err = id, Unknown, s.damaged[id]
+		o.ID, o.Standing, o.Err = id, unknown(s.damaged[id]), s.damaged[id]
 		return o.is(LeftAlone, s.damaged[id].Error()), nil
 	case r.State.over():
 		return o.is(WasOver, ""), nil

@@ -109,10 +109,6 @@ start=47104, size=20480, type=83
 // kernel shows.
 func snapshot(t *testing.T, dev string) string {
 	t.Helper()
-	b, err := os.ReadFile(dev)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var s strings.Builder
 	s.WriteString(tooltest.Run(t, "sfdisk", "--dump", dev))
 	now, err := locate.ReadTable(dev)
@@ -130,9 +126,13 @@ func snapshot(t *testing.T, dev string) string {
 			ends = append(ends, int(e.FirstLBA)*512-1024*512, int(e.FirstLBA)*512)
 		}
 	}
-	ends = append(ends, len(b)-33*now.SectorSize, len(b))
+	ends = append(ends, int(now.Size)-33*now.SectorSize, int(now.Size))
 	for i := 0; i < len(ends); i += 2 {
-		fmt.Fprintf(&s, "bytes %d to %d: %x\n", ends[i], ends[i+1], sha256.Sum256(b[ends[i]:ends[i+1]]))
+		b, err := readAt(dev, int64(ends[i]), ends[i+1]-ends[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(&s, "bytes %d to %d: %x\n", ends[i], ends[i+1], sha256.Sum256(b))
 	}
 	for _, e := range parts {
 		if isExtended(e) {
