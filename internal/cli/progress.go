@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/vbauerster/mpb/v8"
@@ -94,7 +95,8 @@ func (k stepKey) prefix() string {
 
 type step struct {
 	begun time.Time
-	bar   *mpb.Bar // nil without a terminal
+	bar   *mpb.Bar               // nil without a terminal
+	pace  atomic.Pointer[string] // what its last progress said: "48 MB/s, 1m20s left"
 }
 
 func newRenderer(w io.Writer, terminal bool) *renderer {
@@ -164,7 +166,7 @@ func (r *renderer) begin(key stepKey, message string) *step {
 	default:
 		s.bar = r.bars.AddBar(0, mpb.BarRemoveOnComplete(), mpb.BarFillerMiddleware(whenKnown),
 			mpb.PrependDecorators(decor.Name(fmt.Sprintf("%s%-9s  %-24.24s ", key.prefix(), key.phase, key.step))),
-			mpb.AppendDecorators(decor.Any(percent), decor.Elapsed(decor.ET_STYLE_GO)))
+			mpb.AppendDecorators(decor.Any(percent), decor.Elapsed(decor.ET_STYLE_GO), decor.Any(s.said)))
 	}
 	r.active[key] = s
 	return s
@@ -187,11 +189,19 @@ func percent(s decor.Statistics) string {
 	return fmt.Sprintf("%3.0f%%  ", float64(s.Current)/float64(s.Total)*100)
 }
 
+func (s *step) said(decor.Statistics) string {
+	if p := s.pace.Load(); p != nil && *p != "" {
+		return "  " + *p
+	}
+	return ""
+}
+
 func (r *renderer) progress(key stepKey, e event.Event) {
 	s := r.active[key]
 	if s == nil { // a step that did not say that it starts
 		s = r.begin(key, "")
 	}
+	s.pace.Store(&e.Message)
 	if s.bar != nil && e.Total > 0 {
 		s.bar.SetTotal(e.Total, false)
 		s.bar.SetCurrent(min(e.Done, e.Total))

@@ -37,6 +37,7 @@ func newRoot(a *app) *cobra.Command {
 	root.AddCommand(
 		newBuild(a),
 		newInstall(a),
+		newFlash(a),
 		newRun(a),
 		newDisk(a),
 		newSize(a),

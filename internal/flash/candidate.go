@@ -189,7 +189,7 @@ func (c Candidate) Refuse(allow Consent) error {
 	case len(c.InUse) > 0:
 		return refuse(c.useAdvice(), "it is in use: %s", strings.Join(c.InUse, "; "))
 	}
-	if !c.Removable && !slices.ContainsFunc(allow.Mean, c.is) {
+	if !c.Removable && !slices.ContainsFunc(allow.Mean, c.Is) {
 		return refuse("if you are sure: --yes-i-mean "+c.Device, "it is not removable (%s)", c.describe())
 	}
 	return nil
@@ -205,11 +205,14 @@ func (c Candidate) useAdvice() string {
 	return "end what uses it, or name another device; nothing was written"
 }
 
-// is says whether a path means this device.
-func (c Candidate) is(path string) bool {
+// Is says whether a path means this device.
+func (c Candidate) Is(path string) bool {
 	name, err := disk.KernelName(path)
 	return err == nil && sysfs.Node(name) == c.Device
 }
+
+// Writable says whether this process may write to the device.
+func (c Candidate) Writable() bool { return unix.Access(c.Device, unix.W_OK) == nil }
 
 func (c Candidate) describe() string {
 	var words []string

@@ -56,7 +56,7 @@ type Device interface {
 	// Discard tells the device that a range is not needed; what it reads as
 	// afterwards is unknown. False: the device cannot be told.
 	Discard(off, size int64) (bool, error)
-	// Finish sets the size of a device that takes that of the image, in bytes.
+	// Finish gives a device that takes the size of the image, in bytes, that size.
 	Finish(size int64) error
 	// Reread has the kernel look for the partitions again.
 	Reread(ctx context.Context) error

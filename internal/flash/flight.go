@@ -269,13 +269,9 @@ func (f *flight) last(s *stream) error {
 			return fmt.Errorf("write the first sectors: %w", err)
 		}
 	}
-	if size := f.size(s); size < int64(len(head)) { // a file that is that small
-		return f.dev.Finish(size)
-	}
-	return nil
+	f.result.Written += int64(len(head))
+	return f.dev.Finish(s.size)
 }
-
-func (f *flight) size(s *stream) int64 { return min(s.size, f.dev.Size()) }
 
 // put writes, flushes and reads back.
 func (f *flight) put(b []byte, off int64) error {

@@ -26,7 +26,7 @@ func (f *flight) zero(off, size int64) error {
 		return err
 	}
 	if done {
-		f.skipped.Add(size)
+		f.skipped.Add(size - max(0, min(headSize, off+size)-off)) // the first MiB comes later
 		f.meter.add(size)
 		return nil
 	}

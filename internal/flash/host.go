@@ -196,11 +196,13 @@ func supported(err error) (bool, error) {
 
 // Finish implements Device. A last block may have been padded.
 func (d *hostDevice) Finish(size int64) error {
-	if d.size != math.MaxInt64 {
+	if d.block {
 		return nil
 	}
-	d.size = size
-	return d.file.Truncate(size)
+	if d.size == math.MaxInt64 {
+		d.size = size
+	}
+	return d.file.Truncate(d.size)
 }
 
 // rereadPatience is how long somebody else, such as udev, may have a partition
