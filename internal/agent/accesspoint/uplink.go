@@ -22,31 +22,52 @@ func (a appliance) uplink(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	addresses := make(chan netlink.AddrUpdate, 64)
+	if err := netlink.AddrSubscribe(addresses, ctx.Done()); err != nil {
+		return fmt.Errorf("watch addresses: %w", err)
+	}
 	n, err := network.Start(ctx, network.Config{
 		Sys: "/sys", ResolvConf: resolvConf,
-		Card: func(l *netlink.LinkAttrs) bool { return l.Name == card },
-		Report: func(_ string, lease *network.Lease, err error) {
-			if err == nil {
-				log.Print(lease)
-				err = a.leased(*lease)
-			} else {
-				err = errors.Join(err, a.own.Delete("address"), a.own.Delete("gateway"))
-			}
-			if err != nil {
-				log.Print(err)
-			}
-		},
+		Card:   func(l *netlink.LinkAttrs) bool { return l.Name == card },
+		Report: a.report,
 	})
 	if err != nil {
 		return err
 	}
-	<-ctx.Done()
+	for range addresses {
+		if len(n.Leases()) > 0 {
+			continue
+		}
+		if err := a.unleased(); err != nil {
+			return err
+		}
+	}
+	if ctx.Err() == nil {
+		return errors.New("watch addresses: the kernel sends no more")
+	}
 	// The lease is taken back: without a network there is no way out, and those
 	// inside are told so at once.
 	for end := time.Now().Add(2 * time.Second); len(n.Leases()) > 0 && time.Now().Before(end); {
 		time.Sleep(10 * time.Millisecond)
 	}
 	return nil
+}
+
+// report is what comes of asking.
+func (a appliance) report(_ string, lease *network.Lease, err error) {
+	if err == nil {
+		log.Print(lease)
+		err = a.leased(*lease)
+	} else {
+		err = errors.Join(err, a.unleased())
+	}
+	if err != nil {
+		log.Print(err)
+	}
+}
+
+func (a appliance) unleased() error {
+	return errors.Join(a.own.Delete("address"), a.own.Delete("gateway"))
 }
 
 func (a appliance) leased(l network.Lease) error {
