@@ -65,8 +65,8 @@ func CacheTree(ctx context.Context, env Env, spec PayloadSpec, rootFS string) (*
 	if err != nil {
 		return nil, err
 	}
-	// Before Debian 13, systemd itself has systemd-repart.
-	spec.Packages = append(slices.Clone(spec.Packages), "systemd-repart | systemd")
+	// Before 257, of Debian 13, systemd itself has systemd-repart.
+	spec.Packages = append(slices.Clone(spec.Packages), "systemd-repart | systemd (<< 257)")
 	b := payloadBuild{env: env, spec: spec, live: &liveTree{locale: spec.System.Locale, rootFS: rootFS}}
 	if err := env.step("resolve packages", func() error { return b.resolve(ctx) }); err != nil {
 		return nil, err

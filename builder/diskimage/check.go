@@ -63,17 +63,23 @@ func checkHooks(at string, h layout.Hooks) error {
 // made are the file systems that fill knows.
 var made = []string{"ext2", "ext3", "ext4", "vfat"}
 
+// why some file systems are not among them.
+var why = map[string]string{
+	"btrfs": ", whose mkfs does not make the same twice",
+	"xfs":   ", whose mkfs loses hard links and extended attributes, and does not make the same twice",
+}
+
 func checkContent(at string, c *layout.Content) error {
 	switch s := c.Spec.(type) {
 	case *layout.Filesystem:
 		if !slices.Contains(made, s.Format) {
-			return refuse(at, "format "+s.Format)
+			return refuse(at, "format "+s.Format+why[s.Format])
 		}
 		return checkHooks(at, s.Hooks)
 	case *layout.Swap:
 		return checkHooks(at, s.Hooks)
 	}
-	return refuse(at, "content of type "+c.ContentType())
+	return refuse(at, "content of type "+c.ContentType()+why[c.ContentType()])
 }
 
 // RootFS is the format of what the layout mounts at /; ext4 when there is none.
