@@ -3,7 +3,7 @@
 //	types/NAME.yaml       options: their types, defaults, descriptions
 //	items/NAME.yaml       the types of an item, its defaults, secrets and lists
 //	layouts/NAME.yaml     disk layouts in disko's schema
-//	appliances/NAME.json  the services of an item that is an appliance
+//	appliances/NAME.json  the services of the items of a type
 //
 // The package only carries the files; internal/config reads items and types
 // and gives them meaning, disk/layout reads the layouts.
@@ -54,12 +54,12 @@ func Layout(name, arch string) ([]byte, error) {
 	return bytes.ReplaceAll(b, []byte(rootAMD64), []byte(root)), nil
 }
 
-// Services returns appliances/NAME.json, the graph of an appliance's services (see
-// internal/service). The error for an item that is none wraps fs.ErrNotExist.
-func Services(item string) ([]byte, error) {
-	b, err := files.ReadFile("appliances/" + item + ".json")
+// Services returns appliances/NAME.json, the graph of the services of a type (see
+// internal/service). The error for a type of no appliance wraps fs.ErrNotExist.
+func Services(typ string) ([]byte, error) {
+	b, err := files.ReadFile("appliances/" + typ + ".json")
 	if err != nil {
-		return nil, fmt.Errorf("read services of %q: %w", item, err)
+		return nil, fmt.Errorf("read services of %q: %w", typ, err)
 	}
 	return b, nil
 }

@@ -216,6 +216,8 @@ func buildItem(ctx context.Context, env builder.Env, c *config.Config, secrets s
 			return err
 		}
 		return writeSecrets(out, secrets)
+	case isAppliance(c):
+		return buildAppliance(ctx, env, c, secrets, out)
 	}
 	return usage("`vic items` shows the types of each item", "item %s is of no type that can be built", c.Item().Name)
 }

@@ -213,7 +213,7 @@ exec "$2" supervise`
 // graph is that of the appliance, with two services that need no radio. The clock of
 // this machine stays as it is.
 func (n *testNet) graph() []byte {
-	b, err := images.Services("reverse-wifi-access-point")
+	b, err := images.Services("wifi-access-point")
 	if err != nil {
 		n.t.Fatal(err)
 	}
