@@ -10,6 +10,7 @@ import (
 
 	"github.com/victorinix/vic/internal/handover"
 	"github.com/victorinix/vic/internal/request"
+	"github.com/victorinix/vic/internal/stage"
 )
 
 // fallbackProbation is how long a machine waits, in seconds, whose handover
@@ -41,7 +42,7 @@ const writtenMark = runDir + "/written"
 // onProbation says whether the system before is to come back unless a client
 // acknowledges this one: with a request, what to do is known already.
 func onProbation(h *handover.Handover) bool {
-	return h != nil && absent(request.Path) && absent(writtenMark)
+	return h != nil && absent(request.Path) && absent(stage.Path) && absent(writtenMark)
 }
 
 func absent(path string) bool {

@@ -31,6 +31,7 @@ import (
 	"github.com/victorinix/vic/internal/agent/install"
 	"github.com/victorinix/vic/internal/agent/storage"
 	"github.com/victorinix/vic/internal/event"
+	"github.com/victorinix/vic/internal/handover"
 	"github.com/victorinix/vic/internal/plan"
 	"github.com/victorinix/vic/internal/secret"
 	"github.com/victorinix/vic/internal/stage"
@@ -255,7 +256,7 @@ func (r *run) install(ctx context.Context, p prepared) error {
 		return err
 	}
 	cfg := install.Config{
-		Plan: p.plan, Secrets: r.secrets, Sink: r.Sink, Tools: r.boot.tools(r.disk), Machine: r.Machine, Disks: p.disks, Variables: r.Variables,
+		Plan: p.plan, Secrets: r.secrets, Sink: r.Sink, Tools: r.boot.tools(r.disk), Machine: r.Machine, Disks: p.disks, Variables: r.Variables, HostKeys: handover.KeyDir,
 		Proceed:   func(ctx context.Context) error { return r.proceed(ctx, p) },
 		PhaseDone: func(ctx context.Context, phase event.Phase) error { return r.phaseDone(ctx, p, phase) },
 	}
