@@ -143,7 +143,7 @@ func removable(root sysfs.Root, d sysfs.Disk) bool {
 		return true
 	}
 	kind, err := root.Text("sys/block", d.Name, "device/type")
-	return err == nil && d.Transport == "mmc" && kind == "SD"
+	return err == nil && strings.HasPrefix(d.Name, "mmcblk") && kind == "SD"
 }
 
 func identify(root sysfs.Root, d sysfs.Disk) Identity {

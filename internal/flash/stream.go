@@ -164,10 +164,17 @@ func (s *stream) send(ctx context.Context, to []*flight, b []byte, size int64) e
 	if err := s.flushHole(ctx, to); err != nil {
 		return err
 	}
-	s.sums = append(s.sums, maphash.Bytes(s.seed, b[:size]))
+	s.remember(b[:size])
 	p := &piece{off: s.size, size: size, data: b, full: full, pool: s.pool}
 	s.size += size
 	return s.hand(ctx, to, p)
+}
+
+// remember keeps what a block has to read back as.
+func (s *stream) remember(b []byte) {
+	if !s.job.cfg.NoVerify {
+		s.sums = append(s.sums, maphash.Bytes(s.seed, b))
+	}
 }
 
 // withhold takes the backup GPT out of a block.
@@ -186,7 +193,7 @@ func (s *stream) skip(ctx context.Context, to []*flight, size int64) error {
 	if s.hole == nil {
 		s.hole = &piece{off: s.size}
 	}
-	s.sums = append(s.sums, maphash.Bytes(s.seed, zeroes[:size]))
+	s.remember(zeroes[:size])
 	s.hole.size += size
 	s.size += size
 	if s.hole.size < maxHole {
