@@ -290,4 +290,3 @@ func TestOutcomes(t *testing.T) {
 		t.Error(b.String())
 	}
 }
-
