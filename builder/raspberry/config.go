@@ -101,7 +101,7 @@ func (s Spec) check() error {
 	}
 	for _, o := range s.Overlays {
 		if !overlay.MatchString(o) || len(o) > maxLine-len("dtoverlay=") {
-			return fmt.Errorf("overlay %q is not NAME or NAME,PARAMETER=VALUE,...", o)
+			return fmt.Errorf("overlay %q is not NAME, or NAME with ,PARAMETER=VALUE after it", o)
 		}
 	}
 	for _, w := range s.Cmdline {

@@ -25,3 +25,6 @@ func Modules() []string {
 		"raspberrypi-cpufreq", "i2c-bcm2835", "pwm-bcm2835", "leds-gpio",
 	})
 }
+
+// FirmwarePackages bring the firmware of the boards' Wi-Fi.
+func FirmwarePackages() []string { return []string{"firmware-brcm80211", firmwarePackage} }

@@ -19,6 +19,7 @@ import (
 	"github.com/victorinix/vic/disk/layout"
 	"github.com/victorinix/vic/internal/config"
 	"github.com/victorinix/vic/internal/event"
+	"github.com/victorinix/vic/internal/flash"
 	"github.com/victorinix/vic/internal/secret"
 	"github.com/victorinix/vic/internal/tool"
 )
@@ -88,7 +89,10 @@ type diskImage struct {
 	Warnings []string
 	// Lock is the path of its lock.json; empty: the item has none.
 	Lock string
-	dir  string
+	// Manifest is the path of its description; empty: it has none.
+	Manifest string
+	overlays []flash.Overlay // secrets that are not in the image
+	dir      string
 }
 
 // Close removes the image.
@@ -103,6 +107,10 @@ func (a *app) makeDiskImage(ctx context.Context, of diskImageOf, sink event.Sink
 	}
 	of.item.options = append(slices.Clone(of.item.options), toolsOption(l)...)
 	c, secrets, err := of.item.load(a, of.name)
+	if err == nil && c.Is(cardType) && c.String("arch") != "arm64" {
+		of.item.options = append([]string{cardArch}, of.item.options...)
+		c, err = of.item.config(a, of.name)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -118,9 +126,12 @@ func (a *app) makeDiskImage(ctx context.Context, of diskImageOf, sink event.Sink
 		return nil, err
 	}
 	d := &diskImage{dir: tmp, Path: filepath.Join(tmp, diskName)}
-	if c.Is("provision") {
+	switch {
+	case c.Is("provision"):
 		err = d.installer(ctx, env, c)
-	} else {
+	case c.Is(cardType):
+		err = d.card(ctx, env, c, secrets)
+	default:
 		err = d.distro(ctx, env, c, l, secrets, of)
 	}
 	if err != nil {
@@ -137,10 +148,12 @@ func (of diskImageOf) check(c *config.Config, l layout.Layout, secrets secret.Se
 			"-s %s: the image would hold it, and whoever gets the image could read it", strings.Join(names, ","))
 	}
 	switch {
-	case c.Is("provision") && (of.size > 0 || of.layout.file != ""):
+	case (c.Is("provision") || c.Is(cardType)) && (of.size > 0 || of.layout.file != ""):
 		return usage("", "--size and --layout: the disk image of item %s has its own partitions, and the size that it needs", item)
 	case c.Is("provision"):
 		return nil
+	case c.Is(cardType):
+		return of.checkCard(c, secrets)
 	case !c.Is("linux-distro"):
 		return usage("`vic items` shows the types of each item", "item %s is of no type that a disk image can be made of", item)
 	}
@@ -234,6 +247,9 @@ func (f *buildFlags) deliver(ctx context.Context, d *diskImage, sink event.Sink)
 		return err
 	}
 	defer os.RemoveAll(tmp)
+	if err := d.putOverlays(); err != nil {
+		return err
+	}
 	name, pack := f.image.packer(ctx)
 	step := event.Event{Phase: event.Build, Step: name, State: event.Start}
 	sink.Emit(step)
@@ -249,7 +265,14 @@ func (f *buildFlags) deliver(ctx context.Context, d *diskImage, sink event.Sink)
 	if err := errors.Join(os.Chmod(filepath.Join(tmp, name), mode), copyFile(d.Lock, filepath.Join(tmp, builder.LockFile))); err != nil {
 		return err
 	}
-	for _, file := range []string{builder.LockFile, name} {
+	files := []string{builder.LockFile, name}
+	if d.Manifest != "" && name == diskName && len(d.overlays) == 0 { // it describes these bytes
+		if err := copyFile(d.Manifest, filepath.Join(tmp, builder.CardFile)); err != nil {
+			return err
+		}
+		files = append(files, builder.CardFile)
+	}
+	for _, file := range files {
 		if err := os.Rename(filepath.Join(tmp, file), filepath.Join(f.out, file)); err != nil {
 			return err
 		}

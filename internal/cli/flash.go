@@ -241,7 +241,7 @@ func (f *flashFlags) open(ctx context.Context, a *app, source string, item bool,
 		for _, w := range image.built.Warnings {
 			events.Emit(event.Event{Phase: event.Build, Step: "disk image", State: event.Done, Message: "warning: " + w})
 		}
-		from.Path = image.built.Path
+		from.Path, image.overlays = image.built.Path, image.built.overlays
 	}
 	opened, err := flash.Open(ctx, from)
 	if err != nil {
