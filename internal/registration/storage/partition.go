@@ -5,12 +5,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
+	"strings"
 
 	"github.com/google/uuid"
 
 	"github.com/victorinix/vic/disk"
 	"github.com/victorinix/vic/disk/layout"
+	"github.com/victorinix/vic/disk/probe"
 	"github.com/victorinix/vic/internal/registration"
 	"github.com/victorinix/vic/internal/registration/locate"
 )
@@ -33,6 +36,9 @@ type Partition struct {
 	// Holds is the UUID of the file system that vic makes in it, as blkid shows
 	// it. A partition that holds something else is not taken away.
 	Holds string `json:"holds,omitempty"`
+	// Stale is what the room of a new partition held before, by type and UUID:
+	// what is left of something that was there once.
+	Stale []string `json:"stale,omitempty"`
 	// Pieces are the bytes of the table that change.
 	Pieces []piece `json:"pieces"`
 
@@ -113,8 +119,26 @@ func (p *Partition) Prepare(ctx context.Context, env *registration.Env) error {
 	if err = fits(t, after, p.After); err == nil {
 		p.Pieces, err = planned(ctx, f, after)
 	}
+	if err == nil && p.Before == nil {
+		err = p.findStale(f)
+	}
 	return errors.Join(err, f.Close())
 }
+
+// findStale looks at the room of a new partition.
+func (p *Partition) findStale(f *device) error {
+	unit := int64(f.SectorSize())
+	size := p.After.Size(f.SectorSize())
+	list, err := probe.Probe(io.NewSectionReader(f, int64(p.After.FirstLBA)*unit, size), size)
+	p.Stale = nil
+	for _, r := range list {
+		p.Stale = append(p.Stale, describe(r))
+	}
+	return err
+}
+
+// describe names a content.
+func describe(r probe.Result) string { return strings.TrimSpace(r.Type + " " + r.UUID) }
 
 // settle finds Before and After.
 func (p *Partition) settle(t layout.Table) error {
@@ -242,6 +266,7 @@ func equalEntry(a, b layout.Entry) bool {
 // fits refuses a table in which an entry overlaps another, or in which others
 // have other numbers than they had, under which they are in use.
 func fits(was, t layout.Table, e *layout.Entry) error {
+	own := false
 	for _, o := range t.Entries {
 		for _, w := range was.Entries {
 			if same(o, w) && o.Number != w.Number && (e == nil || !same(o, *e)) {
@@ -251,8 +276,12 @@ func fits(was, t layout.Table, e *layout.Entry) error {
 		if e == nil {
 			continue
 		}
+		if !own && equalEntry(o, *e) {
+			own = true
+			continue
+		}
 		inside := isExtended(o) && isLogical(*e) || isExtended(*e) && isLogical(o)
-		if !same(o, *e) && !inside && o.FirstLBA <= e.LastLBA && e.FirstLBA <= o.LastLBA {
+		if !inside && o.FirstLBA <= e.LastLBA && e.FirstLBA <= o.LastLBA {
 			return fmt.Errorf("sectors %d to %d are not free: partition %d has %d to %d", e.FirstLBA, e.LastLBA, o.Number, o.FirstLBA, o.LastLBA)
 		}
 	}

@@ -94,6 +94,8 @@ func (p *Partition) meaning(t layout.Table) registration.Standing {
 		return registration.Standing{Is: registration.Before}
 	case p.After == nil && before == nil:
 		return registration.Standing{Is: registration.Stands}
+	case p.After == nil:
+		return registration.Standingf(registration.Stands, "its room is partition %d now", before.Number)
 	case after != nil:
 		return registration.Standingf(registration.Changed, "partition %d is another one now: sectors %d to %d", after.Number, after.FirstLBA, after.LastLBA)
 	case before != nil:
@@ -166,8 +168,8 @@ func (p *Partition) foreign(node string) (string, error) {
 	}
 	list, err := locate.Contents(node)
 	for _, r := range list {
-		if p.Holds == "" || !strings.EqualFold(r.UUID, p.Holds) {
-			return strings.TrimSpace(r.Type + " " + r.UUID), err
+		if (p.Holds == "" || !strings.EqualFold(r.UUID, p.Holds)) && !slices.Contains(p.Stale, describe(r)) {
+			return describe(r), err
 		}
 	}
 	return "", err

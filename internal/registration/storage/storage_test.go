@@ -289,6 +289,57 @@ func TestReplaceSwap(t *testing.T) {
 	}
 }
 
+// The swap partition makes room for two others, where an old file system was
+// once. It is the only logical one, as Debian makes it.
+func TestRemoveSwap(t *testing.T) {
+	const mbr = "label: dos\nstart=2048, size=20480, type=83, bootable\nstart=22528, size=102400, type=5\nstart=24576, size=61440, type=82\n"
+	for _, script := range []string{gptScript, mbr} {
+		dev := table(t, 64*mib, script)
+		number, first, last := 3, uint64(63488), uint64(83967)
+		e := stage(first, last-8192)
+		core := layout.Entry{Type: linux, GUID: uuid.MustParse("6c6f6f70-0000-4000-8000-000000000002"), FirstLBA: last - 4095, LastLBA: last}
+		if script == mbr {
+			number, first, last = 5, 24576, 86015
+			e, core = layout.Entry{FirstLBA: first, LastLBA: last - 8192}, layout.Entry{FirstLBA: last - 4095, LastLBA: last}
+			e.MBR, core.MBR = &layout.MBREntry{Type: 0x0c}, &layout.MBREntry{Type: 0xda}
+		}
+		node := disk.PartitionPath(dev, number)
+		tooltest.Run(t, "mkfs.ext4", "-q", "-F", node)
+		superblock, err := readAt(node, 0, 4096)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tooltest.Run(t, "mkswap", "--quiet", node)
+		write(t, dev, int64(core.FirstLBA)*512, superblock)
+		stageNumber := 0
+		regtest.Run(t, host(t, dev,
+			func() registration.Change { return GiveUp(node, stageFS) },
+			func() registration.Change { return Remove(dev, number) },
+			func() registration.Change { return &noted{Add(dev, e, stageFS), &stageNumber} },
+			func() registration.Change { return Add(dev, core, "") },
+			func() registration.Change {
+				return &act{func() {
+					tooltest.Run(t, "mkfs.ext4", "-q", "-F", "-U", stageFS, disk.PartitionPath(dev, stageNumber))
+				}}
+			},
+		))
+	}
+}
+
+// noted is a partition whose number is noted when it is known.
+type noted struct {
+	*Partition
+	number *int
+}
+
+func (n *noted) Prepare(ctx context.Context, env *registration.Env) error {
+	err := n.Partition.Prepare(ctx, env)
+	if err == nil {
+		*n.number = n.Number()
+	}
+	return err
+}
+
 // A file system is shrunk, its partition too, and the stage comes into the
 // room.
 func TestShrink(t *testing.T) {
