@@ -36,6 +36,7 @@ func (s Suite) Parts() []Part {
 		{"boot", "The RAM system's start", bootNote, s.boots},
 		{"format", "Formatting a disk", formatNote, s.formats},
 		{"copy", "Copying the payload", copyNote, s.copies},
+		{"flash", "Memory cards", flashNote, s.flashes},
 		{"facts", "Facts", factsNote, s.facts},
 		{"remote", "Another machine", remoteNote, s.remote},
 		{"install", "A whole install, in 256 MiB", "", s.installs},
