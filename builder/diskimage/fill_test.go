@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/victorinix/vic/builder"
@@ -20,26 +21,33 @@ import (
 	"github.com/victorinix/vic/internal/tool/tooltest"
 )
 
+// trixie is the archive, opened once.
+var trixie = sync.OnceValues(func() (*deb.Archive, error) {
+	mirror := os.Getenv("VIC_MIRROR")
+	if mirror == "" {
+		var err error
+		if mirror, err = deb.HostMirror("/"); err != nil {
+			return nil, err
+		}
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return nil, err
+	}
+	return deb.Open(context.Background(), deb.Config{Mirror: mirror, CacheDir: filepath.Join(cache, "vic"), Suite: "trixie", Arch: "amd64", Components: []string{"main"}})
+})
+
 // archive are the real programs of Debian's archive.
 func archive(t *testing.T) builder.Env {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("takes programs from a Debian mirror")
 	}
-	mirror := os.Getenv("VIC_MIRROR")
-	if mirror == "" {
-		var err error
-		if mirror, err = deb.HostMirror("/"); err != nil {
-			t.Skip(err)
-		}
-	}
-	cache, err := os.UserCacheDir()
+	a, err := trixie()
 	if err != nil {
 		t.Fatal(err)
 	}
-	open := func(ctx context.Context, suite, arch string) (*deb.Archive, error) {
-		return deb.Open(ctx, deb.Config{Mirror: mirror, CacheDir: filepath.Join(cache, "vic"), Suite: suite, Arch: arch, Components: []string{"main"}})
-	}
+	open := func(context.Context, string, string) (*deb.Archive, error) { return a, nil }
 	return builder.Env{Cache: t.TempDir(), Time: epoch, Host: tool.Exec{}, Archive: open, Tools: open, Sink: event.Discard}
 }
 
