@@ -161,7 +161,7 @@ func (b *payloadBuild) buildTree(ctx context.Context, dir string) (*Tree, error)
 }
 
 func (b *payloadBuild) packTree(raw string, out output) (*Tree, error) {
-	fs := rootfs{time: b.env.Time, links: resolvedLinks(), keep: liveKeeps}
+	fs := rootfs{time: b.env.Time, links: resolvedLinks(), keep: liveKeeps, light: true}
 	in, err := os.Open(raw)
 	if err != nil {
 		return nil, err
@@ -191,7 +191,7 @@ func (b *payloadBuild) packTree(raw string, out output) (*Tree, error) {
 		Version: Version, Suite: b.spec.Suite, Arch: b.spec.Arch, Kernel: kernel, TreeSize: fs.treeSize,
 		Locale: b.live.locale, RootFS: b.live.rootFS, Udev: fs.versions["udev"],
 	}
-	tar, err := out.file(TarFile, fs.weights())
+	tar, err := out.file(TarFile, nil)
 	if err != nil {
 		return nil, err
 	}

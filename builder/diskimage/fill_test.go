@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -34,7 +35,7 @@ var trixie = sync.OnceValues(func() (*deb.Archive, error) {
 	if err != nil {
 		return nil, err
 	}
-	return deb.Open(context.Background(), deb.Config{Mirror: mirror, CacheDir: filepath.Join(cache, "vic"), Suite: "trixie", Arch: "amd64", Components: []string{"main"}})
+	return deb.Open(context.Background(), deb.Config{Mirror: mirror, CacheDir: filepath.Join(cache, "vic"), Suite: "trixie", Arch: runtime.GOARCH, Components: []string{"main"}})
 })
 
 // archive are the real programs of Debian's archive.

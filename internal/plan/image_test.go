@@ -112,6 +112,23 @@ devices: {disk: {card: {type: disk, content: {type: gpt, partitions: {
 	}
 }
 
+// The ESP is found also below a /boot of its own.
+func TestESPBelowBoot(t *testing.T) {
+	req := debian(t)
+	req.Layout = parsed(t, `
+devices: {disk: {card: {type: disk, content: {type: gpt, partitions: {
+  esp: {type: EF00, size: 100M, priority: 1, content: {type: filesystem, format: vfat, mountpoint: /boot/efi}},
+  boot: {size: 500M, priority: 2, content: {type: filesystem, format: ext4, mountpoint: /boot}},
+  root: {size: 100%, content: {type: filesystem, format: ext4, mountpoint: /}}}}}}}`)
+	p, err := plan.NewImage(req, 4<<30, []string{"password"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(p.Steps, func(s plan.Step) bool { a, ok := s.Action.(plan.SystemdBoot); return ok && a.ESP == "/boot/efi" }) {
+		t.Error("no step puts systemd-boot onto the ESP")
+	}
+}
+
 func parsed(t *testing.T, doc string) layout.Layout {
 	t.Helper()
 	l, err := layout.Parse("test.yaml", []byte(doc))

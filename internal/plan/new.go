@@ -111,11 +111,13 @@ func (t target) root() *storage.Filesystem { return t.at("/") }
 // look for it (bootctl(1), "--esp-path="). It may be an array whose members are
 // ESPs.
 func (t target) esp() *storage.Filesystem {
-	f := t.at("/efi", "/boot/efi", "/boot")
-	if f == nil || len(f.Parts) == 0 || slices.ContainsFunc(f.Parts, func(p storage.Part) bool { return p.Entry.Type != layout.TypeESP }) {
-		return nil
+	for _, mountpoint := range []string{"/efi", "/boot/efi", "/boot"} {
+		f := t.at(mountpoint)
+		if f != nil && len(f.Parts) > 0 && !slices.ContainsFunc(f.Parts, func(p storage.Part) bool { return p.Entry.Type != layout.TypeESP }) {
+			return f
+		}
 	}
-	return f
+	return nil
 }
 
 // biosDisks are the disks that GRUB for BIOS can be installed on.
