@@ -30,7 +30,8 @@ import (
 const Version = 1
 
 // Change is something on the host that is different afterwards. Its exported
-// fields are its record: all that Check and Revert need, and nothing secret.
+// fields are its record: all that Check and Revert need, and nothing secret. One
+// that has a method Validate() error refuses records that make no sense.
 type Change interface {
 	// Kind is the name under which its type is among the Kinds.
 	Kind() string
@@ -146,7 +147,11 @@ func (k Kinds) decode(r Record) (Change, error) {
 		return nil, fmt.Errorf("read %s: kind %q version %d: %w", r.ID, r.Kind, r.KindVersion, ErrUnknownKind)
 	}
 	c := kind.New()
-	if err := strict(r.Change, c); err != nil {
+	err := strict(r.Change, c)
+	if v, ok := c.(interface{ Validate() error }); ok && err == nil {
+		err = v.Validate()
+	}
+	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", r.ID, err)
 	}
 	return c, nil

@@ -40,6 +40,15 @@ func (g *GrubVariable) String() string {
 	return fmt.Sprintf("GRUB variable %s set to %q in %s", g.Name, g.Value, g.File.Host)
 }
 
+// Validate refuses a record that no Prepare has made.
+func (g *GrubVariable) Validate() error {
+	_, err := parseBlock(g.After)
+	if err == nil && g.Block != "" {
+		_, err = parseBlock(g.Block)
+	}
+	return err
+}
+
 // Prepare implements registration.Change.
 func (g *GrubVariable) Prepare(_ context.Context, env *registration.Env) (err error) {
 	if g.Name == "" || strings.ContainsAny(g.Name, "=#\n\\") {

@@ -83,6 +83,19 @@ func (p *Partition) String() string {
 	return fmt.Sprintf("partition %d of %s changed%s", a.Number, p.Disk, labelled(a))
 }
 
+// Validate refuses a record that no Prepare has made.
+func (p *Partition) Validate() error {
+	if p.Before == nil && p.After == nil {
+		return errors.New("it is of no partition")
+	}
+	for i, piece := range p.Pieces {
+		if piece.Offset < 0 || len(piece.Before) != len(piece.After) {
+			return fmt.Errorf("piece %d of the table: %d bytes before, %d after, at %d", i, len(piece.Before), len(piece.After), piece.Offset)
+		}
+	}
+	return nil
+}
+
 func labelled(e *layout.Entry) string {
 	if e.Label == "" {
 		return ""

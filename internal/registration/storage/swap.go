@@ -47,6 +47,14 @@ func (s *Swap) String() string {
 	return fmt.Sprintf("swap area %s (%s) given up", s.Area.Device, s.UUID)
 }
 
+// Validate refuses a record that no Prepare has made.
+func (s *Swap) Validate() error {
+	if n := len(s.Header); n < 4<<10 || n > 64<<10 || s.UUID == "" {
+		return fmt.Errorf("a header of %d bytes is none of a swap area", n)
+	}
+	return nil
+}
+
 // Prepare implements registration.Change.
 func (s *Swap) Prepare(_ context.Context, _ *registration.Env) (err error) {
 	if s.Area, err = locate.OfArea(s.Area.Device); err != nil {
@@ -228,9 +236,6 @@ func (s *Swap) Revert(ctx context.Context, env *registration.Env) error {
 
 // fits says whether the area is as large as its header says.
 func (s *Swap) fits(device string) error {
-	if len(s.Header) < 1032 {
-		return fmt.Errorf("a header of %d bytes is none of a swap area", len(s.Header))
-	}
 	size, err := sizeOf(device)
 	if err != nil {
 		return err
