@@ -49,6 +49,9 @@ func opts(first string, kv ...string) string {
 
 // args are QEMU's arguments for the ports given.
 func (s setup) args(b backends) []string {
+	if s.Board != "" {
+		return s.boardArgs(b)
+	}
 	a := []string{
 		"-name", opts("guest="+strings.ReplaceAll(s.Name, ",", ",,"), "debug-threads", "on"),
 		"-nodefaults", "-no-user-config", "-display", "none",

@@ -75,8 +75,12 @@ func TestCommandGolden(t *testing.T) {
 			},
 			NICs: []NIC{{Forward: []int{22, 80}}, {Model: "e1000e", MAC: "02:00:00:00:00:01", Restrict: true}},
 		},
-		"direct":      {Kernel: "/k/vmlinuz", Initrd: []string{"/k/a", "/k/b"}, Cmdline: "console=ttyS0 quiet"},
-		"arm64":       {Arch: "arm64", Disks: []Disk{{Path: "/d/sata", Bus: "sata"}}},
+		"direct": {Kernel: "/k/vmlinuz", Initrd: []string{"/k/a", "/k/b"}, Cmdline: "console=ttyS0 quiet"},
+		"arm64":  {Arch: "arm64", Disks: []Disk{{Path: "/d/sata", Bus: "sata"}}},
+		"raspberry-pi": {
+			Arch: "arm64", Firmware: "none", Board: RaspberryPi, Kernel: "/k/kernel8.img", Initrd: []string{"/k/a"}, Cmdline: "quiet", DeviceTree: "/k/pi.dtb",
+			Disks: []Disk{{Path: "/d/card, a", Bus: "mmc", Cache: "unsafe"}}, NICs: []NIC{{Model: "usb-net", Forward: []int{22}}}, NoReboot: true,
+		},
 		"arm64-plain": {Arch: "arm64", Firmware: "none", Kernel: "/k/Image", Initrd: []string{"/k/a"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -139,6 +143,12 @@ func TestConfigRefuses(t *testing.T) {
 		"boot index -1":            disk(Disk{BootIndex: -1}),
 		"the user-mode network":    {NICs: []NIC{{Cable: os.Stdin, Forward: []int{22}}}},
 		"port 70000":               {NICs: []NIC{{Forward: []int{70000}}}},
+		`board "raspi9"`:           {Board: "raspi9"},
+		"for arm64 with firmware":  {Board: RaspberryPi},
+		"and a device tree":        {Board: RaspberryPi, Arch: "arm64", Firmware: "none", Kernel: "/k"},
+		"one disk":                 {Board: RaspberryPi, Arch: "arm64", Firmware: "none", Kernel: "/k", DeviceTree: "/d", Disks: []Disk{{Path: "/x"}}},
+		"no PCI":                   {Board: RaspberryPi, Arch: "arm64", Firmware: "none", Kernel: "/k", DeviceTree: "/d", Events: true},
+		"of model usb-net":         {Board: RaspberryPi, Arch: "arm64", Firmware: "none", Kernel: "/k", DeviceTree: "/d", NICs: []NIC{{}}},
 		`address "02:00"`:          {NICs: []NIC{{MAC: "02:00"}}},
 	} {
 		if _, err := c.withDefaults(); err == nil || !strings.Contains(err.Error(), want) {

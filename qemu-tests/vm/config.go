@@ -32,6 +32,10 @@ type Config struct {
 	Kernel  string
 	Initrd  []string
 	Cmdline string
+	// Board is RaspberryPi, or empty: the architecture's own machine. DeviceTree is
+	// what the firmware of a board gives the kernel.
+	Board      string
+	DeviceTree string
 
 	Disks []Disk
 	NICs  []NIC // none: no network at all
@@ -154,7 +158,7 @@ func (c Config) withDefaults() (Config, error) {
 	c.Disks = append([]Disk(nil), c.Disks...)
 	c.NICs = append([]NIC(nil), c.NICs...)
 	c.Initrd = append([]string(nil), c.Initrd...)
-	paths := []*string{&c.Vars, &c.Kernel, &c.Dir}
+	paths := []*string{&c.Vars, &c.Kernel, &c.DeviceTree, &c.Dir}
 	for i := range c.Initrd {
 		paths = append(paths, &c.Initrd[i])
 	}
@@ -220,6 +224,9 @@ func (c Config) validate() error {
 		return fmt.Errorf("machine %s: accelerator %q is not kvm or tcg", c.Name, c.Accel)
 	case !watchdogActions[c.Watchdog]:
 		return fmt.Errorf("machine %s: watchdog action %q is not reset, poweroff, pause or none", c.Name, c.Watchdog)
+	}
+	if err := c.fitsBoard(); err != nil {
+		return fmt.Errorf("machine %s: %w", c.Name, err)
 	}
 	if err := validateCredentials(c.Credentials); err != nil {
 		return fmt.Errorf("machine %s: %w", c.Name, err)

@@ -77,7 +77,7 @@ func (s setup) nicArgs(i int, n NIC, bus string, cables map[int]int) []string {
 		}
 	}
 	switch {
-	case n.Model == "usb-net":
+	case n.Model == "usb-net" && s.Board == "":
 		dev = opts(dev, "bus", "xhci.0")
 	case strings.HasPrefix(n.Model, "virtio-net") || bus != "":
 		dev += ",romfile="

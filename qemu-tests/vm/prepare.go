@@ -79,6 +79,9 @@ func (s *setup) checkFiles() error {
 	if s.Kernel != "" {
 		files = append(files, s.Kernel)
 	}
+	if s.DeviceTree != "" {
+		files = append(files, s.DeviceTree)
+	}
 	for _, d := range s.Disks {
 		files = append(files, d.Path)
 	}
