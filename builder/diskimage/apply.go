@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/victorinix/vic/internal/plan"
+	"github.com/victorinix/vic/internal/request"
 	"github.com/victorinix/vic/internal/template"
 	"github.com/victorinix/vic/internal/tool"
 )
@@ -66,12 +67,12 @@ func (b *build) putFile(a plan.PutFile) error {
 	return b.tree.put(a.Path, owner{int64(a.Mode), uid, gid}, content)
 }
 
-// locale checks that the tree was made with a locale.
+// locale notes a locale that the tree was made with.
 func (b *build) locale(name string) error {
 	if have := b.config.Tree.Locale; have != name {
 		return fmt.Errorf("the root file system was made with the locale %s", have)
 	}
-	return nil
+	return b.tree.put("/etc/locale.gen", owner{mode: 0o644}, []byte(request.LocaleGen(name)))
 }
 
 // unitDirs are what systemctl looks at to enable a unit.
