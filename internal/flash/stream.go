@@ -44,6 +44,7 @@ type stream struct {
 
 	seed maphash.Seed
 	sums []uint64 // of each block as it is on the devices before the end
+	zero uint64   // that of a block of zeroes
 	held []byte   // the backup GPT, which goes last
 }
 
@@ -52,6 +53,7 @@ func newStream(j *Job) *stream {
 	for range buffers {
 		s.pool <- aligned(blockSize)
 	}
+	s.zero = maphash.Bytes(s.seed, zeroes)
 	s.held = make([]byte, j.table.backup.Size)
 	return s
 }
@@ -177,6 +179,15 @@ func (s *stream) remember(b []byte) {
 	}
 }
 
+// rememberZeroes does not compute what is the same for most holes.
+func (s *stream) rememberZeroes(size int64) {
+	if size == blockSize && !s.job.cfg.NoVerify {
+		s.sums = append(s.sums, s.zero)
+		return
+	}
+	s.remember(zeroes[:size])
+}
+
 // withhold takes the backup GPT out of a block.
 func (s *stream) withhold(b []byte) {
 	r := s.job.table.backup
@@ -193,7 +204,7 @@ func (s *stream) skip(ctx context.Context, to []*flight, size int64) error {
 	if s.hole == nil {
 		s.hole = &piece{off: s.size}
 	}
-	s.remember(zeroes[:size])
+	s.rememberZeroes(size)
 	s.hole.size += size
 	s.size += size
 	if s.hole.size < maxHole {
