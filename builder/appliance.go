@@ -39,13 +39,32 @@ type ApplianceSpec struct {
 //
 // Nothing in it is secret, or of one machine.
 func ApplianceSystem(ctx context.Context, env Env, spec ApplianceSpec, dir string) (*Bundle, error) {
-	extra, err := spec.files()
+	installer, err := spec.installer()
 	if err != nil {
-		return nil, fmt.Errorf("build %s: %w", spec.Item, err)
+		return nil, err
 	}
-	spec.Extra = append(slices.Clone(spec.Extra), extra...)
-	spec.Files = append(slices.Clone(spec.Files), spec.regulatory()...)
-	return BuildInstaller(ctx, env, spec.InstallerSpec, dir)
+	return BuildInstaller(ctx, env, installer, dir)
+}
+
+// CacheAppliance builds the system of an appliance into the cache, unless the same
+// was built before.
+func CacheAppliance(ctx context.Context, env Env, spec ApplianceSpec) (*Bundle, error) {
+	installer, err := spec.installer()
+	if err != nil {
+		return nil, err
+	}
+	return CacheInstaller(ctx, env, installer)
+}
+
+func (s ApplianceSpec) installer() (InstallerSpec, error) {
+	extra, err := s.files()
+	if err != nil {
+		return InstallerSpec{}, fmt.Errorf("build %s: %w", s.Item, err)
+	}
+	installer := s.InstallerSpec
+	installer.Extra = append(slices.Clone(s.Extra), extra...)
+	installer.Files = append(slices.Clone(s.Files), s.regulatory()...)
+	return installer, nil
 }
 
 // Files of the appliance.

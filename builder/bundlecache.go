@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 
@@ -55,7 +56,16 @@ func (b *installerBuild) key() (string, error) {
 	// Of the hardware, what was chosen for it counts: machines that are alike
 	// share a bundle, whatever their firmware calls them.
 	spec := b.spec
-	spec.Hardware = nil
+	spec.Hardware, spec.Extra = nil, nil
+	for _, f := range b.spec.Extra {
+		fmt.Fprintf(h, "%q %o %q %d\n", f.Path, f.Mode, f.Link, f.Size)
+		if f.Data == nil {
+			continue
+		}
+		if _, err := io.Copy(h, io.NewSectionReader(f.Data, 0, f.Size)); err != nil {
+			return "", fmt.Errorf("read %s: %w", f.Path, err)
+		}
+	}
 	enc.Encode([]any{bundleRecipe, spec, b.chosen.all, b.chosen.early, b.chosen.drivers, b.env.Time.Unix()})
 	for _, p := range b.packages {
 		enc.Encode([]string{p.Name, p.Version, p.SHA256})

@@ -26,7 +26,7 @@ const cardArch = "arch=arm64"
 // is flashed goes over its state, and what is built for one machine alone has them
 // in it.
 func (d *diskImage) card(ctx context.Context, env builder.Env, c *config.Config, secrets secret.Set) error {
-	bundle, err := cardBundle(ctx, env, c, d.dir)
+	bundle, err := cardBundle(ctx, env, c)
 	if err != nil {
 		return err
 	}
@@ -46,8 +46,8 @@ func (d *diskImage) card(ctx context.Context, env builder.Env, c *config.Config,
 	return err
 }
 
-// cardBundle builds the system of a card: an appliance, with the boards' drivers.
-func cardBundle(ctx context.Context, env builder.Env, c *config.Config, dir string) (*builder.Bundle, error) {
+// cardBundle is the system of a card: an appliance, with the boards' drivers.
+func cardBundle(ctx context.Context, env builder.Env, c *config.Config) (*builder.Bundle, error) {
 	spec, err := applianceSpec(c)
 	if err != nil {
 		return nil, err
@@ -55,7 +55,7 @@ func cardBundle(ctx context.Context, env builder.Env, c *config.Config, dir stri
 	spec.Early = raspberry.EarlyModules()
 	spec.Modules = append(spec.Modules, raspberry.Modules()...)
 	spec.Firmware = append(spec.Firmware, raspberry.FirmwarePackages()...)
-	return builder.ApplianceSystem(ctx, env, spec, filepath.Join(dir, "bundle"))
+	return builder.CacheAppliance(ctx, env, spec)
 }
 
 // checkCard refuses what no card can be made of. One that is to be shared has no
