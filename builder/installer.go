@@ -14,7 +14,6 @@ import (
 
 	"github.com/victorinix/vic/builder/deb"
 	"github.com/victorinix/vic/initramfs"
-	"github.com/victorinix/vic/initramfs/programs"
 )
 
 // InstallerSpec says what is in the RAM system.
@@ -51,7 +50,7 @@ const earlyModules = "early"
 
 // bundleRecipe changes whenever the same packages give another bundle, so that
 // a cached one of an older vic is not taken for a new one.
-const bundleRecipe = 7
+const bundleRecipe = 8
 
 // bundleCmdline is what every bundle needs: erofs can be mounted straight from
 // a file on ramfs, not from one on tmpfs (fs/erofs/super.c, read_folio).
@@ -178,6 +177,14 @@ func (b *installerBuild) system(ctx context.Context) error {
 	return b.writeSystem(ctx, image)
 }
 
+// compression is that of the system image.
+func (s InstallerSpec) compression() string {
+	if s.Hardware != nil {
+		return compressSent
+	}
+	return compressSystem
+}
+
 // configFiles are files of vic's own.
 func configFiles(texts map[string]string) []initramfs.File {
 	var files []initramfs.File
@@ -202,7 +209,7 @@ func (b *installerBuild) writeSystem(ctx context.Context, image *deb.Tree) error
 	if err := tar.Close(); err != nil {
 		return fmt.Errorf("write %s: %w", tar.Name(), err)
 	}
-	if err := makeErofs(ctx, b.env, compressSystem, tar.Name(), b.out.path(SystemFile)); err != nil {
+	if err := makeErofs(ctx, b.env, b.spec.compression(), tar.Name(), b.out.path(SystemFile)); err != nil {
 		return err
 	}
 	weights, err := treeWeights(image, b.packages)
@@ -264,11 +271,10 @@ func (b *installerBuild) initramfs(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	first, err := b.initConfig()
+	first, err := startConfig(ctx, b.env, b.spec.Arch)
 	if err != nil {
 		return err
 	}
-	first.Compress = zstd.packOnce
 	own := initramfs.Config{
 		Modules: b.kernel.modules(), Release: b.kernel.Release, Sets: b.chosen.early, Time: b.env.Time,
 		Files:     append(systemLinks(), initramfs.Regular("vic/system.json", 0o644, append(ref, '\n'))),
@@ -304,15 +310,6 @@ func systemLinks() []initramfs.File {
 		links = append(links, initramfs.Symlink(dir, "usr/"+dir))
 	}
 	return links
-}
-
-func (b *installerBuild) initConfig() (initramfs.Config, error) {
-	init, err := programs.Init(b.spec.Arch)
-	if err != nil {
-		return initramfs.Config{}, err
-	}
-	commands, err := programs.Commands(b.spec.Arch)
-	return initramfs.Config{Init: init, Commands: commands, Time: b.env.Time}, err
 }
 
 // describe writes lock.json and bundle.json, which names all the others.

@@ -301,6 +301,10 @@ const (
 	// most of which is compressed modules, and take ten to a hundred times as
 	// long.
 	compressSystem = "-zzstd,level=6"
+	// compressSent is for the image for one machine, which is sent to it over SSH
+	// before anything else happens there: 12 % smaller, and slower to unpack, which
+	// does not matter for 5 MB.
+	compressSent = "-zlzma,level=9"
 	// compressPayload is for what is read once, as fast as a disk can write:
 	// LZ4 unpacks several times as fast as zstd. A Debian tree of 270 MB takes
 	// 4 s and becomes 155 MB; zstd at level 6 takes 11 s for 138 MB.

@@ -16,7 +16,7 @@ func main() {
 		os.Exit(code)
 	}
 	if len(os.Args) > 1 && os.Args[1] == "enter" {
-		os.Exit(enter.Main(context.Background(), os.Args[2:], os.Stdout, os.Stderr))
+		os.Exit(enter.Main(context.Background(), nil, os.Args[2:], os.Stdout, os.Stderr))
 	}
 	s := command.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Self: []string{"/proc/self/exe"}}
 	os.Exit(command.Main(context.Background(), os.Args[1:], s))

@@ -1,4 +1,5 @@
-// Command vic-init is PID 1 of vic's RAM system, and its commands vic and vic-env.
+// Command vic-init is PID 1 of vic's RAM system, and its commands vic and vic-env. On
+// a machine that is to get there it is vic-env too: it is sent once.
 package main
 
 import (
@@ -10,6 +11,7 @@ import (
 	"github.com/victorinix/vic/envscan/command"
 	"github.com/victorinix/vic/internal/agent"
 	"github.com/victorinix/vic/internal/agent/ramsys"
+	"github.com/victorinix/vic/internal/enter"
 )
 
 func main() {
@@ -23,6 +25,9 @@ func main() {
 }
 
 func vicEnv(args []string) error {
+	if len(args) > 0 && args[0] == "enter" {
+		os.Exit(enter.Main(context.Background(), []string{"vic-env"}, args[1:], os.Stdout, os.Stderr))
+	}
 	s := command.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr, Self: []string{"/proc/self/exe", "vic-env"}}
 	os.Exit(command.Main(context.Background(), args, s))
 	return nil

@@ -27,25 +27,16 @@ type ramFor struct {
 // ramSystem builds the RAM system that an install runs in: for one machine, or
 // with nil for any.
 func (a *app) ramSystem(ctx context.Context, archive archiveFlags, sink event.Sink, arch string, machine *ramFor, options ...string) (*builder.Bundle, error) {
-	own, err := userEnv()
-	if err != nil {
-		return nil, err
-	}
-	load := func(options ...string) (*config.Config, error) {
-		return a.registry.Load("installer", config.Layers{UserEnv: own, Facts: knownFact, Options: append([]string{"arch=" + arch}, options...)})
-	}
-	c, err := load(options...)
-	if err != nil {
-		return nil, err
-	}
-	archive.lock = "" // is for the payload
-	env, err := archive.buildEnv(sink, origin(c))
+	env, load, err := a.installerEnv(archive, sink, arch, options...)
 	if err != nil {
 		return nil, err
 	}
 	var spec builder.InstallerSpec
 	if machine == nil {
-		spec, err = installerSpec(c)
+		var c *config.Config
+		if c, err = load(options...); err == nil {
+			spec, err = installerSpec(c)
+		}
 	} else {
 		spec, err = machine.spec(ctx, env, load)
 	}
@@ -53,6 +44,25 @@ func (a *app) ramSystem(ctx context.Context, archive archiveFlags, sink event.Si
 		return nil, err
 	}
 	return builder.CacheInstaller(ctx, env, spec)
+}
+
+// installerEnv is what RAM systems for an architecture are built with, and load
+// makes their configuration, with options.
+func (a *app) installerEnv(archive archiveFlags, sink event.Sink, arch string, options ...string) (env builder.Env, load func(...string) (*config.Config, error), err error) {
+	own, err := userEnv()
+	if err != nil {
+		return env, nil, err
+	}
+	load = func(options ...string) (*config.Config, error) {
+		return a.registry.Load("installer", config.Layers{UserEnv: own, Facts: knownFact, Options: append([]string{"arch=" + arch}, options...)})
+	}
+	c, err := load(options...)
+	if err != nil {
+		return env, nil, err
+	}
+	archive.lock = "" // is for the payload
+	env, err = archive.buildEnv(sink, origin(c))
+	return env, load, err
 }
 
 // kernels are the values of the option kernel, the smallest first.

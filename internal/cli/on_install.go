@@ -14,6 +14,7 @@ import (
 	"github.com/victorinix/vic/envscan"
 	"github.com/victorinix/vic/internal/event"
 	"github.com/victorinix/vic/internal/plan"
+	"github.com/victorinix/vic/internal/remote"
 	"github.com/victorinix/vic/internal/request"
 	"github.com/victorinix/vic/internal/secret"
 	"github.com/victorinix/vic/internal/visit"
@@ -282,6 +283,10 @@ func (v *visitor) failed(err error) error {
 			hint = "nothing was written; " + again + fmt.Sprintf("; it goes back to the system that it had after %v", v.there.flags.probation)
 		}
 		return fail(told.Event.Exit, err, hint)
+	}
+	if errors.Is(err, remote.ErrDenied) && !v.clock.reached(event.Partition) {
+		return fail(exitUntouched, fmt.Errorf("the machine has left the RAM system, and the system before answers: %w", err),
+			"nothing was written: look at its console for the reason, and run the same command again")
 	}
 	if v.clock.reached(event.Partition) {
 		return fail(exitResumable, err, "the disk is half-written: run the same command again")

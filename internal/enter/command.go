@@ -33,16 +33,17 @@ const (
 //
 // The answer (order.Answer) is one line on stdout. An exit code of 0 says that it is
 // done. The client uses the first two: so it has the host keys whatever happens to
-// its connection.
-func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	code, err := run(ctx, args, stdout)
+// its connection. as are the words that make this program vic-env, if it is
+// another one.
+func Main(ctx context.Context, as, args []string, stdout, stderr io.Writer) int {
+	code, err := run(ctx, as, args, stdout)
 	if err != nil {
 		fmt.Fprintln(stderr, "vic-env enter:", err)
 	}
 	return code
 }
 
-func run(ctx context.Context, args []string, stdout io.Writer) (int, error) {
+func run(ctx context.Context, as, args []string, stdout io.Writer) (int, error) {
 	flags := flag.NewFlagSet("enter", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
 	load := flags.Bool("load-only", false, "stay")
@@ -61,7 +62,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) (int, error) {
 	case *background && len(dirs) == 0:
 		return leaveNow(ctx)
 	case *leave && len(dirs) == 0:
-		return leaving(ctx, order.Answer{}, stdout)
+		return leaving(ctx, as, order.Answer{}, stdout)
 	case *leave || *background || len(dirs) != 1:
 		return exitUsage, errors.New("usage: vic-env enter DIR [--load-only], vic-env enter --leave")
 	}
@@ -74,7 +75,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) (int, error) {
 	case *load:
 		return answered(stdout, answer)
 	}
-	return leaving(ctx, answer, stdout)
+	return leaving(ctx, as, answer, stdout)
 }
 
 func answered(stdout io.Writer, a order.Answer) (int, error) {
@@ -85,7 +86,7 @@ func answered(stdout io.Writer, a order.Answer) (int, error) {
 }
 
 // leaving starts the process that outlives the client's session.
-func leaving(ctx context.Context, a order.Answer, stdout io.Writer) (int, error) {
+func leaving(ctx context.Context, as []string, a order.Answer, stdout io.Writer) (int, error) {
 	if err := mayLeave(); err != nil {
 		return exitRefused, err
 	}
@@ -93,7 +94,7 @@ func leaving(ctx context.Context, a order.Answer, stdout io.Writer) (int, error)
 	if err != nil {
 		return exitFailed, errors.Join(err, kexec.Unload())
 	}
-	warning, err := Starter{Tools: tool.Exec{}, Self: self, Detached: detached}.Start(ctx)
+	warning, err := Starter{Tools: tool.Exec{}, Self: append([]string{self}, as...), Detached: detached}.Start(ctx)
 	if err != nil {
 		return exitFailed, errors.Join(err, kexec.Unload())
 	}

@@ -3,7 +3,7 @@
 //
 //	DIR/enter.json  order.Order: what the files beside it have to be
 //	kernel          verified, and given to kexec
-//	initrd          the same, with a segment appended in memory:
+//	initrd          the same, in one or several parts, with a segment appended in memory:
 //	                  /vic/handover.json      from DIR/handover.json
 //	                  /vic/ssh/ssh_host_*_key the machine's own, from its disk
 //
@@ -84,10 +84,14 @@ func (s System) Enter(ctx context.Context, dir string) (order.Answer, error) {
 
 // enter is Enter for what was not loaded yet.
 func (s System) enter(ctx context.Context, in *upload) (order.Answer, error) {
-	if err := s.checkMemory(in.order.Kernel.Size + in.order.Initrd.Size); err != nil {
+	if err := s.checkMemory(in.order.Size()); err != nil {
 		return order.Answer{}, fmt.Errorf("%w: %w", ErrRefused, err)
 	}
-	if err := errors.Join(in.arrived(in.order.Kernel), in.arrived(in.order.Initrd)); err != nil {
+	var missing []error
+	for _, f := range in.order.Files() {
+		missing = append(missing, in.arrived(f))
+	}
+	if err := errors.Join(missing...); err != nil {
 		return order.Answer{}, fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	id, err := s.identity(ctx)
@@ -107,12 +111,12 @@ func (s System) enter(ctx context.Context, in *upload) (order.Answer, error) {
 
 // load puts both files into memory and gives them to the kernel.
 func (s System) load(in *upload, id identity) (kexec.Method, error) {
-	kernel, err := in.take(in.order.Kernel)
+	kernel, err := in.take("kernel", in.order.Kernel)
 	if err != nil {
 		return "", err
 	}
 	defer kernel.Close()
-	initrd, err := in.take(in.order.Initrd)
+	initrd, err := in.take("initrd", in.order.Initrd...)
 	if err != nil {
 		return "", err
 	}

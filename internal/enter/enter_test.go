@@ -119,9 +119,10 @@ func system(t *testing.T) (s System, dir string, got *loaded, public string) {
 }
 
 const (
-	kernelFile, initrdFile = "kernel-1", "initrd-2"
+	kernelFile, startFile, initrdFile = "kernel-1", "start-0", "initrd-2"
 
 	aKernel = "a kernel\n"
+	aStart  = "what was there"
 	anEnd   = "the end" // no multiple of 4
 )
 
@@ -143,7 +144,7 @@ func uploaded(t *testing.T) string {
 	if err := h.Encode(&doc); err != nil {
 		t.Fatal(err)
 	}
-	write(t, dir, map[string]string{order.Path: string(document), order.HandoverPath: doc.String(), kernelFile: aKernel, initrdFile: anInitrd()})
+	write(t, dir, map[string]string{order.Path: string(document), order.HandoverPath: doc.String(), kernelFile: aKernel, startFile: aStart, initrdFile: anInitrd()})
 	return dir
 }
 
@@ -151,7 +152,7 @@ func anOrder() order.Order {
 	file := func(name, text string) order.File {
 		return order.File{Name: name, Size: int64(len(text)), SHA256: fmt.Sprintf("%x", sha256.Sum256([]byte(text)))}
 	}
-	return order.Order{Version: order.Version, Kernel: file(kernelFile, aKernel), Initrd: file(initrdFile, anInitrd()), Cmdline: "console=ttyS0 quiet"}
+	return order.Order{Version: order.Version, Kernel: file(kernelFile, aKernel), Initrd: []order.File{file(startFile, aStart), file(initrdFile, anInitrd())}, Cmdline: "console=ttyS0 quiet"}
 }
 
 func TestEnter(t *testing.T) {
@@ -167,11 +168,11 @@ func TestEnter(t *testing.T) {
 	if got.kernel != aKernel || got.cmdline != "console=ttyS0 quiet" {
 		t.Errorf("%.80q %q", got.kernel, got.cmdline)
 	}
-	segment, ok := strings.CutPrefix(got.initrd, anInitrd()+"\x00")
-	if !ok || len(anInitrd()+"\x00")%4 != 0 {
+	segment, ok := strings.CutPrefix(got.initrd, aStart+anInitrd()+"\x00\x00\x00")
+	if !ok || len(aStart+anInitrd()+"\x00\x00\x00")%4 != 0 {
 		t.Fatalf("the initrd is another one: ...%q", got.initrd[max(0, len(got.initrd)-200):])
 	}
-	for _, name := range []string{kernelFile, initrdFile} {
+	for _, name := range []string{kernelFile, startFile, initrdFile} {
 		if _, err := os.Stat(filepath.Join(dir, name)); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%s still takes memory: %v", name, err)
 		}
@@ -224,11 +225,12 @@ func TestEnterRefuses(t *testing.T) {
 		"only root":                          func(_ *testing.T, s *System, _ string) { s.UID = 1000 },
 		"initrd-2 has 7 bytes of":            file(initrdFile, "initrd\x00"),
 		"kernel-1 has 10 bytes, 9 were sent": file(kernelFile, aKernel+"\n"),
-		"version 2 must be 1":                ordered(func(o *order.Order) { o.Version = 2 }),
+		"version 1 must be 2":                ordered(func(o *order.Order) { o.Version = 1 }),
 		`"../kernel" is no name of a file`:   ordered(func(o *order.Order) { o.Kernel.Name = "../kernel" }),
-		`"abc" is no SHA-256`:                ordered(func(o *order.Order) { o.Initrd.SHA256 = "abc" }),
+		`"abc" is no SHA-256`:                ordered(func(o *order.Order) { o.Initrd[1].SHA256 = "abc" }),
 		"no kernel command line":             ordered(func(o *order.Order) { o.Cmdline = " " }),
-		"both \"initrd-2\"":                  ordered(func(o *order.Order) { o.Kernel = o.Initrd }),
+		"two files are \"initrd-2\"":         ordered(func(o *order.Order) { o.Initrd[0] = o.Initrd[1] }),
+		"no initrd":                          ordered(func(o *order.Order) { o.Initrd = nil }),
 		"unknown field":                      file(order.Path, `{"version":1,"more":2}`),
 		"nobody could log in":                file(order.HandoverPath, `{"version":1}`),
 		"larger than 1048576 bytes":          file(order.HandoverPath, strings.Repeat(" ", maxDocument+1)),
@@ -347,11 +349,11 @@ func TestTakeVerifies(t *testing.T) {
 	defer root.Close()
 	u := &upload{root: root}
 	write(t, dir, map[string]string{kernelFile: "A kernel\n"})
-	if _, err := u.take(anOrder().Kernel); err == nil || !strings.Contains(err.Error(), "not what was sent") {
+	if _, err := u.take("kernel", anOrder().Kernel); err == nil || !strings.Contains(err.Error(), "not what was sent") {
 		t.Error(err)
 	}
 	write(t, dir, map[string]string{kernelFile: "a"})
-	if _, err := u.take(anOrder().Kernel); !errors.Is(err, io.EOF) {
+	if _, err := u.take("kernel", anOrder().Kernel); !errors.Is(err, io.EOF) {
 		t.Error(err)
 	}
 }
@@ -359,12 +361,12 @@ func TestTakeVerifies(t *testing.T) {
 func TestCommandLine(t *testing.T) {
 	for _, args := range [][]string{{}, {"a", "b"}, {"--leave", "a"}, {"--leave-in-background", "a"}, {"--what", "a"}} {
 		var out, text strings.Builder
-		if code := Main(t.Context(), args, &out, &text); code != exitUsage || out.Len() > 0 || text.Len() == 0 {
+		if code := Main(t.Context(), nil, args, &out, &text); code != exitUsage || out.Len() > 0 || text.Len() == 0 {
 			t.Errorf("%q: %d %q %q", args, code, out.String(), text.String())
 		}
 	}
 	var out, text strings.Builder
-	if code := Main(t.Context(), []string{t.TempDir() + "/none", "--load-only"}, &out, &text); code != exitRefused || !strings.HasPrefix(text.String(), "vic-env enter: this system is not left") {
+	if code := Main(t.Context(), nil, []string{t.TempDir() + "/none", "--load-only"}, &out, &text); code != exitRefused || !strings.HasPrefix(text.String(), "vic-env enter: this system is not left") {
 		t.Error(code, text.String())
 	}
 }

@@ -36,43 +36,48 @@ func (u *upload) arrived(f order.File) error {
 // chunk is freed at once: the size of a huge page.
 const chunk = 2 << 20
 
-// take moves a file into memory that only this program and the kernel see, and
-// verifies what came there. One that is wrong is gone too: it has to be sent again.
-func (u *upload) take(f order.File) (_ *os.File, err error) {
+// take moves files into memory that only this program and the kernel see, one
+// behind the other, and verifies what came there.
+func (u *upload) take(name string, parts ...order.File) (*os.File, error) {
+	out, err := kexec.Memory(name)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range parts {
+		if err := u.move(out, f); err != nil {
+			return nil, errors.Join(err, out.Close())
+		}
+	}
+	return out, nil
+}
+
+// move is take for one file. One that is wrong is gone too: it has to be sent again.
+func (u *upload) move(out io.Writer, f order.File) error {
 	in, err := u.root.OpenFile(f.Name, os.O_RDWR, 0)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer in.Close()
-	out, err := kexec.Memory(f.Name)
-	if err != nil {
-		return nil, err
-	}
-	defer func() {
-		if err != nil {
-			out.Close()
-		}
-	}()
 	sum := sha256.New()
 	for at := int64(0); at < f.Size; {
 		n, err := io.CopyN(io.MultiWriter(out, sum), in, min(chunk, f.Size-at))
 		if err != nil {
-			return nil, fmt.Errorf("read %s: %w", f.Name, err)
+			return fmt.Errorf("read %s: %w", f.Name, err)
 		}
 		// Where it cannot be freed in parts, it is when it is removed.
 		err = unix.Fallocate(int(in.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, at, n)
 		if err != nil && !errors.Is(err, unix.EOPNOTSUPP) {
-			return nil, fmt.Errorf("free %s: %w", f.Name, err)
+			return fmt.Errorf("free %s: %w", f.Name, err)
 		}
 		at += n
 	}
 	if err := u.root.Remove(f.Name); err != nil {
-		return nil, err
+		return err
 	}
 	if got := hex.EncodeToString(sum.Sum(nil)); got != f.SHA256 {
-		return nil, fmt.Errorf("%s is not what was sent: its SHA-256 is %s, expected %s: it was removed", f.Name, got, f.SHA256)
+		return fmt.Errorf("%s is not what was sent: its SHA-256 is %s, expected %s: it was removed", f.Name, got, f.SHA256)
 	}
-	return out, nil
+	return nil
 }
 
 // room is what the running system keeps to end in order, and what this program

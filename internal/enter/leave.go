@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -42,8 +43,8 @@ const (
 // Starter starts a program that outlives this one.
 type Starter struct {
 	Tools tool.Runner
-	Root  string // "" or, in tests, where /run is
-	Self  string // this program's file
+	Root  string   // "" or, in tests, where /run is
+	Self  []string // this program's file, and what it calls vic-env
 	// Detached starts a command in a session of its own.
 	Detached func(argv []string) error
 }
@@ -51,7 +52,7 @@ type Starter struct {
 // Start has this system left in a moment. A warning says that nobody watches over
 // its end.
 func (s Starter) Start(ctx context.Context) (warning string, err error) {
-	argv := []string{s.Self, "enter", "--" + backgroundFlag}
+	argv := append(slices.Clone(s.Self), "enter", "--"+backgroundFlag)
 	_, err = os.Stat(s.Root + "/run/systemd/system") // sd_booted(3)
 	if err == nil {
 		_, runErr := s.Tools.Run(ctx, tool.Cmd{Name: "systemd-run", Args: serviceArgs(argv)})

@@ -30,7 +30,7 @@ func TestStart(t *testing.T) {
 		if tt.runs {
 			run.answers["systemd-run"] = ""
 		}
-		s := Starter{Tools: run, Root: root, Self: "/dev/shm/vic/vic-env", Detached: func(argv []string) error {
+		s := Starter{Tools: run, Root: root, Self: []string{"/dev/shm/vic/program", "vic-env"}, Detached: func(argv []string) error {
 			started = append(started, argv)
 			return nil
 		}}
@@ -38,7 +38,7 @@ func TestStart(t *testing.T) {
 		if err != nil || len(started) != tt.detached || !strings.Contains(warning, tt.warning) || (warning == "") != (tt.warning == "") {
 			t.Errorf("%s: %q %v %q", name, warning, err, started)
 		}
-		argv := "/dev/shm/vic/vic-env enter --leave-in-background"
+		argv := "/dev/shm/vic/program vic-env enter --leave-in-background"
 		if len(started) > 0 && strings.Join(started[0], " ") != argv {
 			t.Errorf("%s: %q", name, started)
 		}
@@ -48,7 +48,7 @@ func TestStart(t *testing.T) {
 		}
 	}
 	no := errors.New("no")
-	s := Starter{Tools: &tools{}, Root: t.TempDir(), Detached: func([]string) error { return no }}
+	s := Starter{Tools: &tools{}, Root: t.TempDir(), Self: []string{"x"}, Detached: func([]string) error { return no }}
 	if _, err := s.Start(t.Context()); !errors.Is(err, no) {
 		t.Error(err)
 	}

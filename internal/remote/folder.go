@@ -114,7 +114,7 @@ func (s *Session) Discard(ctx context.Context) error {
 	if _, err := s.again(ctx, script, nil); err != nil {
 		return fmt.Errorf("remove %s from %s: %w", s.folder, s.host, err)
 	}
-	s.folder, s.program = "", ""
+	s.folder, s.program, s.as, s.start = "", "", "", file{}
 	return nil
 }
 

@@ -23,7 +23,11 @@ type Machine struct {
 	ClientAddr, ServerAddr netip.Addr
 	ServerPort             int
 	Sudo                   Sudo
-	gzip                   bool
+	// Zstd: the host can unpack what InstallStart sends.
+	Zstd bool
+	// Memory is what is available, in bytes; 0: the host does not say.
+	Memory int64
+	gzip   bool
 }
 
 // Sudo says how a user becomes root.
@@ -46,6 +50,8 @@ say home "${HOME-}"
 say connection "${SSH_CONNECTION-}"
 [ ! -S /run/vic/control.sock ] || say ram yes
 ! command -v gzip >/dev/null || say gzip yes
+! command -v zstd >/dev/null || say zstd yes
+say memory "$(sed -n 's/^MemAvailable: *\([0-9]*\) kB$/\1/p' /proc/meminfo)"
 if sudo -k -n /bin/sh -c : 2>/dev/null; then say sudo free
 elif command -v sudo >/dev/null; then say sudo password; fi
 say end yes`
@@ -77,9 +83,12 @@ func machine(text string) (Machine, error) {
 	if said["end"] == "" || said["arch"] == "" || said["uid"] == "" {
 		return Machine{}, errors.New("it is no POSIX shell, or lacks uname or id")
 	}
-	m := Machine{Arch: said["arch"], User: said["user"], Home: said["home"], RAM: said["ram"] != "", gzip: said["gzip"] != ""}
+	m := Machine{Arch: said["arch"], User: said["user"], Home: said["home"], RAM: said["ram"] != "", gzip: said["gzip"] != "", Zstd: said["zstd"] != ""}
 	if arch := map[string]string{"x86_64": "amd64", "aarch64": "arm64"}[m.Arch]; arch != "" {
 		m.Arch = arch
+	}
+	if kB, err := strconv.ParseInt(said["memory"], 10, 64); err == nil {
+		m.Memory = kB << 10
 	}
 	m.Root = said["uid"] == "0"
 	if !m.Root {

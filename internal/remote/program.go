@@ -20,29 +20,48 @@ func (s *Session) Install(ctx context.Context, program []byte) error {
 }
 
 func (s *Session) install(ctx context.Context, program []byte, whose string) error {
-	if err := s.makeFolder(ctx, anywhere, whose); err != nil {
-		return err
-	}
 	f, unpack, err := s.packed(program)
 	if err != nil {
 		return err
 	}
-	to := s.path("vic-env-" + f.sha256[:16])
-	// The one of an earlier run may do.
-	out, err := s.again(ctx, "if [ -x "+quote(to)+" ]; then echo vic:there; fi", nil)
-	if err != nil {
+	p := unpacked{file: f, unpack: unpack, size: int64(len(program)), then: `rm -f "$f" "$f.pid"`}
+	s.as, s.start = "", file{}
+	if err := s.installed(ctx, p, anywhere, whose); err != nil {
 		return fmt.Errorf("copy vic-env to %s: %w", s.host, err)
 	}
+	return nil
+}
+
+// unpacked is a program that comes in a file.
+type unpacked struct {
+	file
+	unpack string // shell: from the file $f to standard output
+	size   int64  // of the program
+	then   string // shell, when it is there: $f is the file
+}
+
+// installed makes a program, unless an earlier run has left it.
+func (s *Session) installed(ctx context.Context, p unpacked, where, whose string) error {
+	if err := s.makeFolder(ctx, where, whose); err != nil {
+		return err
+	}
+	to := s.path("vic-env-" + p.sha256[:16])
+	out, err := s.again(ctx, "if [ -x "+quote(to)+" ]; then echo vic:there; fi", nil)
+	if err != nil {
+		return err
+	}
 	if !strings.Contains(string(out), "vic:there") {
-		if err := s.checkRoom(ctx, []file{f, {name: "vic-env", size: int64(len(program))}}); err != nil {
-			return fmt.Errorf("copy vic-env to %s: %w", s.host, err)
+		if err := s.checkRoom(ctx, []file{p.file, {name: "vic-env", size: p.size}}); err != nil {
+			return err
 		}
-		if err := s.send(ctx, f, func(int64) {}); err != nil {
-			return fmt.Errorf("copy vic-env to %s: %w", s.host, err)
+		if err := s.send(ctx, p.file, func(int64) {}); err != nil {
+			return err
 		}
-		script := fmt.Sprintf(`umask 077; f=%s t=%s; { [ -x "$t" ] || { %s <"$f" >"$t.new" && chmod 700 "$t.new" && mv "$t.new" "$t"; }; } && rm -f "$f" "$f.pid"`, quote(s.path(f.name)), quote(to), unpack)
+		script := fmt.Sprintf(`umask 077; f=%s t=%s
+{ [ -x "$t" ] || { %s >"$t.new" && [ "$(wc -c <"$t.new")" -eq %d ] && chmod 700 "$t.new" && mv "$t.new" "$t"; }; } && %s`,
+			quote(s.path(p.name)), quote(to), p.unpack, p.size, p.then)
 		if _, err := s.again(ctx, script, nil); err != nil {
-			return fmt.Errorf("copy vic-env to %s: %w", s.host, err)
+			return fmt.Errorf("unpack it: %w", err)
 		}
 	}
 	s.program = to
@@ -53,7 +72,7 @@ func (s *Session) install(ctx context.Context, program []byte, whose string) err
 func (s *Session) packed(program []byte) (f file, unpack string, err error) {
 	if !s.machine.gzip {
 		f, err = newFile("plain", bytes.NewReader(program), int64(len(program)))
-		return f, "cat", err
+		return f, `cat "$f"`, err
 	}
 	var b bytes.Buffer
 	w := gzip.NewWriter(&b)
@@ -64,17 +83,25 @@ func (s *Session) packed(program []byte) (f file, unpack string, err error) {
 		return file{}, "", err
 	}
 	f, err = newFile("packed", bytes.NewReader(b.Bytes()), int64(b.Len()))
-	return f, "gzip -dc", err
+	return f, `gzip -dc <"$f"`, err
 }
 
 // VicEnv runs what Install has copied, as root where that is possible, and returns
 // its standard output.
 func (s *Session) VicEnv(ctx context.Context, args ...string) ([]byte, error) {
+	return s.asRoot(ctx, s.vicEnv(args...), nil)
+}
+
+// vicEnv is the command for it.
+func (s *Session) vicEnv(args ...string) string {
 	words := []string{quote(s.program)}
+	if s.as != "" {
+		words = append(words, quote(s.as))
+	}
 	for _, a := range args {
 		words = append(words, quote(a))
 	}
-	return s.asRoot(ctx, strings.Join(words, " "), nil)
+	return strings.Join(words, " ")
 }
 
 // Execute is Install, VicEnv and Discard, apart from what others have installed.
@@ -103,22 +130,18 @@ func (s *Session) UploadBundle(ctx context.Context, b Bundle, progress func(done
 		return 0, err
 	}
 	o := order.Order{Version: order.Version, Cmdline: b.Cmdline}
-	var files []file
-	for _, part := range []struct {
-		name string
-		in   *os.File
-		as   *order.File
-	}{{"kernel", b.Kernel, &o.Kernel}, {"initrd", b.Initrd, &o.Initrd}} {
-		st, err := part.in.Stat()
-		if err != nil {
-			return 0, err
-		}
-		f, err := newFile(part.name, part.in, st.Size())
-		if err != nil {
-			return 0, err
-		}
-		*part.as = order.File{Name: f.name, Size: f.size, SHA256: f.sha256}
-		files = append(files, f)
+	kernel, err := wholeFile("kernel", b.Kernel)
+	if err != nil {
+		return 0, err
+	}
+	parts, err := s.initrdParts(b.Initrd)
+	if err != nil {
+		return 0, err
+	}
+	files := append([]file{kernel}, parts...)
+	o.Kernel = kernel.ordered()
+	for _, f := range parts {
+		o.Initrd = append(o.Initrd, f.ordered())
 	}
 	if err := o.Validate(); err != nil {
 		return 0, err
@@ -170,7 +193,7 @@ func (s *Session) keepOnly(ctx context.Context, files []file) error {
 // it returns without an error, the connection is about to go.
 func (s *Session) Enter(ctx context.Context) (order.Answer, error) {
 	// On a slow machine this takes longer than ssh waits for a sign of life.
-	out, err := s.again(ctx, quote(s.program)+" enter --load-only "+quote(s.folder), nil)
+	out, err := s.again(ctx, s.vicEnv("enter", "--load-only", s.folder), nil)
 	if err != nil {
 		return order.Answer{}, err
 	}

@@ -3,6 +3,7 @@
 // holds here too, and it asks on the terminal what it has to ask.
 //
 //	Open ── Look, Sudo ── Install, VicEnv ── UploadBundle, Enter   the system before
+//	                      InstallStart
 //	                                                    │ kexec
 //	OpenPinned ── Wait ── Stream, Shell   <─────────────┘          the RAM system
 //
@@ -87,6 +88,8 @@ type Session struct {
 	folder   string  // on the host, where Install made it
 	inRAM    bool    // the folder is
 	program  string  // the file of vic-env there
+	as       string  // what that is called to be vic-env; empty: it is nothing else
+	start    file    // of the initrd, which came with it
 	sent     atomic.Int64
 }
 

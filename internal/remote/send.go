@@ -8,9 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/victorinix/vic/internal/enter/order"
 )
 
 // file is what is sent. Its name has part of its hash: what is there by that name
@@ -30,6 +33,18 @@ func newFile(name string, data io.ReaderAt, size int64) (file, error) {
 	text := hex.EncodeToString(sum.Sum(nil))
 	return file{name: name + "-" + text[:16], data: data, size: size, sha256: text}, nil
 }
+
+// wholeFile is a file of this machine.
+func wholeFile(name string, in *os.File) (file, error) {
+	st, err := in.Stat()
+	if err != nil {
+		return file{}, err
+	}
+	return newFile(name, in, st.Size())
+}
+
+// ordered is the file as the host is told of it.
+func (f file) ordered() order.File { return order.File{Name: f.name, Size: f.size, SHA256: f.sha256} }
 
 // Limits of trying again. A broken connection is noticed after half a minute.
 const (

@@ -50,14 +50,15 @@ func uploader(t *testing.T, srv *server) *Session {
 // enterProgram is a vic-env that checks what was sent as vic-env does, by the
 // document that came with it.
 const enterProgram = `#!/bin/sh
+[ "$1" != vic-env ] || shift
 [ "$1" = enter ] || exit 2
 if [ "$2" = --leave ]; then echo '{"warnings":["bye"]}'; exit; fi
 [ "$2" = --load-only ] && cd "$3" || exit 3
-for what in kernel initrd; do
-  name=$(sed -n "s/.*\"$what\":{\"name\":\"\([^\"]*\)\".*/\1/p" enter.json)
-  sum=$(sed -n "s/.*\"$what\":{[^}]*\"sha256\":\"\([^\"]*\)\".*/\1/p" enter.json)
+list=$(grep -o '{"name":"[^"]*","size":[0-9]*,"sha256":"[^"]*"}' enter.json | tr '",:' '   ' | awk '{print $3, $7}')
+[ "$(echo "$list" | wc -l)" -ge 2 ] || exit 3
+echo "$list" | while read -r name sum; do
   [ "$(sha256sum <"$name")" = "$sum  -" ] || { echo "$name is not what was sent" >&2; exit 3; }
-done
+done || exit 3
 echo '{"loaded":"kexec_file_load","hostKeys":["ssh-ed25519 AAAA"],"machineId":"'"$(cat handover.json)"'"}'
 `
 

@@ -81,8 +81,10 @@ func buildBusybox(arch string, pkgs []string, out string) error {
 		return fmt.Errorf("rewrite commands: %w", err)
 	}
 	main := filepath.Join(gopath, "src", "bb.u-root.com", "bb")
-	if err := os.WriteFile(filepath.Join(main, "godebug.go"), []byte(godebug), 0o644); err != nil {
-		return err
+	for name, text := range map[string]string{"godebug.go": godebug, "default.go": defaultCommand} {
+		if err := os.WriteFile(filepath.Join(main, name), []byte(text), 0o644); err != nil {
+			return err
+		}
 	}
 	args := append([]string{"build", "-tags=" + busyboxTags}, stripped...)
 	_, err = goCommand(main, append(target(arch), "GO111MODULE=off", "GOPATH="+gopath), append(args, "-o", out, ".")...)
@@ -92,6 +94,32 @@ func buildBusybox(arch string, pkgs []string, out string) error {
 // godebug gives the busybox the same defaults as a command of this module: a
 // GOPATH has no go.mod to read the language version from.
 const godebug = "//go:debug default=go1.26\n\npackage main\n"
+
+// defaultCommand has the busybox be vic-init under each name that is none of its
+// commands: vic-init calls itself by other names, and another machine has it in a
+// file of any name. "bb ls" goes on to be ls.
+const defaultCommand = `package main
+
+import (
+	"os"
+	"slices"
+
+	"bb.u-root.com/bb/pkg/bbmain"
+)
+
+func init() {
+	bbmain.RegisterDefault(bbmain.Noop, func() {
+		name := "vic-init"
+		if len(os.Args) > 1 && slices.Contains(bbmain.ListCmds(), os.Args[1]) {
+			os.Args = os.Args[1:]
+			name = os.Args[0]
+		}
+		if err := bbmain.Run(name); err != nil {
+			panic(err)
+		}
+	})
+}
+`
 
 func goRoot() (string, error) {
 	out, err := goCommand("", nil, "env", "GOROOT")

@@ -116,6 +116,9 @@ func checkCommands(t *testing.T, dir string) {
 	if err := os.WriteFile(filepath.Join(root, "bbin/bb"), elf, 0o755); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.Link(filepath.Join(root, "bbin/bb"), filepath.Join(root, "other")); err != nil {
+		t.Fatal(err)
+	}
 	for name, target := range links {
 		if err := os.Symlink(target, filepath.Join(root, name)); err != nil {
 			t.Fatal(err)
@@ -126,6 +129,8 @@ func checkCommands(t *testing.T, dir string) {
 		"bbin/vic-init": `/bbin/vic-init"] order=variable,init`,
 		"bbin/echo a b": "a b\n",
 		"bbin/bb echo":  "\n",
+		"other vic-env": `/other" "vic-env"] order=variable,init`,
+		"other echo a":  "a\n",
 	} {
 		words := strings.Fields(command)
 		out, err := tool.Exec{}.Run(t.Context(), tool.Cmd{Name: filepath.Join(root, words[0]), Args: words[1:]})

@@ -15,7 +15,7 @@ import (
 )
 
 // Version is the version of Order that this package writes and reads.
-const Version = 1
+const Version = 2
 
 // The documents of an upload. The names of the other files are in the order.
 const (
@@ -27,8 +27,19 @@ const (
 type Order struct {
 	Version int    `json:"version"`
 	Kernel  File   `json:"kernel"`
-	Initrd  File   `json:"initrd"`
+	Initrd  []File `json:"initrd"`  // its parts, one after the other
 	Cmdline string `json:"cmdline"` // the whole kernel command line
+}
+
+// Files are all files of the order.
+func (o Order) Files() []File { return append([]File{o.Kernel}, o.Initrd...) }
+
+// Size is that of all files together, in bytes.
+func (o Order) Size() (total int64) {
+	for _, f := range o.Files() {
+		total += f.Size
+	}
+	return total
 }
 
 // File is a file beside the order.
@@ -73,9 +84,17 @@ func (o Order) Validate() error {
 	if o.Version != Version {
 		errs = append(errs, fmt.Errorf("version %d must be %d", o.Version, Version))
 	}
-	errs = append(errs, o.Kernel.validate("kernel"), o.Initrd.validate("initrd"))
-	if o.Kernel.Name == o.Initrd.Name {
-		errs = append(errs, fmt.Errorf("kernel and initrd are both %q", o.Kernel.Name))
+	errs = append(errs, o.Kernel.validate("kernel"))
+	if len(o.Initrd) == 0 {
+		errs = append(errs, errors.New("no initrd"))
+	}
+	names := map[string]bool{o.Kernel.Name: true}
+	for _, f := range o.Initrd {
+		errs = append(errs, f.validate("initrd"))
+		if names[f.Name] {
+			errs = append(errs, fmt.Errorf("two files are %q", f.Name))
+		}
+		names[f.Name] = true
 	}
 	if strings.TrimSpace(o.Cmdline) == "" {
 		errs = append(errs, errors.New("no kernel command line"))
