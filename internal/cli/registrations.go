@@ -3,7 +3,9 @@ package cli
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
 	"text/tabwriter"
@@ -51,6 +53,9 @@ func (f *registrationFlags) open(a *app, readOnly bool) (*registration.Store, er
 	c := registrationConfig(f.dirs)
 	c.ReadOnly = readOnly
 	s, err := registration.Open(c)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, fail(exitRefused, err, "it needs root")
+	}
 	if err != nil {
 		return nil, fail(exitRefused, err, "")
 	}

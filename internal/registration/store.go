@@ -238,6 +238,9 @@ func (s *Store) put(r Record, all bool) error {
 // the registration stays: Undo finds out how much of it there is.
 func (s *Store) Do(ctx context.Context, c Change) (id string, err error) {
 	id = s.next()
+	if ctx.Err() != nil {
+		return id, fmt.Errorf("%s: %w", c, context.Cause(ctx))
+	}
 	if err := s.do(ctx, id, c); err != nil {
 		return id, fmt.Errorf("%s: %w", c, err)
 	}

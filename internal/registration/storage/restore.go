@@ -104,30 +104,39 @@ func (p *Partition) meaning(t layout.Table) registration.Standing {
 	return registration.Standingf(registration.Changed, "somebody removed it")
 }
 
-// stale says whether the kernel still shows what is no longer in the table.
+// stale says whether the kernel still shows what is no longer in the table, or
+// does not show yet what is again.
 func (p *Partition) stale(device string) bool {
 	name, err := disk.KernelName(device)
-	if err != nil || p.After == nil {
-		return false
+	if err != nil {
+		return false // an image
 	}
+	shows := func(e *layout.Entry) bool { return e != nil && p.shown(name, *e) }
+	if p.Before != nil {
+		return !shows(p.Before)
+	}
+	return shows(p.After)
+}
+
+// shown says whether the kernel shows a partition where an entry has it. Of an
+// extended one it shows the beginning alone.
+func (p *Partition) shown(name string, e layout.Entry) bool {
 	root := sysfs.Root("/")
 	parts, err := root.Partitions(name)
 	if err != nil {
 		return false
 	}
-	t, err := locate.ReadTable(device)
+	sectorSize, err := root.Number("sys/block", name, "queue/logical_block_size")
 	if err != nil {
 		return false
 	}
-	unit := int64(t.SectorSize / 512)
-	for _, part := range parts {
+	unit := sectorSize / 512
+	return slices.ContainsFunc(parts, func(part string) bool {
 		start, err := root.Number("sys/block", name, part, "start")
 		size, err2 := root.Number("sys/block", name, part, "size")
-		if err == nil && err2 == nil && start == int64(p.After.FirstLBA)*unit && size == int64(p.After.LastLBA-p.After.FirstLBA+1)*unit {
-			return p.Before == nil || p.Before.LastLBA != p.After.LastLBA
-		}
-	}
-	return false
+		return err == nil && err2 == nil && start == int64(e.FirstLBA)*unit &&
+			(size == int64(e.LastLBA-e.FirstLBA+1)*unit || isExtended(e))
+	})
 }
 
 // content looks at what is in a partition that would be taken away.
