@@ -16,7 +16,6 @@ import (
 
 	"github.com/victorinix/vic/internal/agent/reinstall/finish"
 	"github.com/victorinix/vic/internal/agent/within"
-	"github.com/victorinix/vic/internal/plan"
 	"github.com/victorinix/vic/internal/stage"
 	"github.com/victorinix/vic/internal/stage/volume"
 )
@@ -37,7 +36,7 @@ func (r *run) leaveFinish(p prepared) error {
 		return fmt.Errorf("leave %s in the new system: %w", finish.Unit, err)
 	}
 	defer self.Close()
-	root := within.Root(plan.Root)
+	root := within.Root(r.Root)
 	err = errors.Join(
 		leave(root, finish.Program, 0o755, self),
 		leave(root, finish.UnitFile, 0o644, bytes.NewReader([]byte(finish.UnitText))),

@@ -56,6 +56,8 @@ type Config struct {
 	// Dir is where the stage is mounted, read-only; Self is the program that the
 	// new system runs once to take the stage away.
 	Dir, Self string
+	// Root is where the new system is mounted; empty means plan.Root.
+	Root string
 	// Hide replaces secrets in events.
 	Hide func(secret.Set, event.Sink) event.Sink
 }
@@ -90,6 +92,9 @@ type run struct {
 // that is an *Unchanged means that the system before does; any other, that a
 // reset starts the RAM system again.
 func Run(ctx context.Context, c Config) error {
+	if c.Root == "" {
+		c.Root = plan.Root
+	}
 	r := &run{Config: c}
 	err := r.all(ctx)
 	if r.dev != nil {
@@ -256,7 +261,7 @@ func (r *run) install(ctx context.Context, p prepared) error {
 		return err
 	}
 	cfg := install.Config{
-		Plan: p.plan, Secrets: r.secrets, Sink: r.Sink, Tools: r.boot.tools(r.disk), Machine: r.Machine, Disks: p.disks, Variables: r.Variables, HostKeys: handover.KeyDir,
+		Plan: p.plan, Secrets: r.secrets, Sink: r.Sink, Tools: r.boot.tools(r.disk), Machine: r.Machine, Disks: p.disks, Variables: r.Variables, HostKeys: handover.KeyDir, Root: r.Root,
 		Proceed:   func(ctx context.Context) error { return r.proceed(ctx, p) },
 		PhaseDone: func(ctx context.Context, phase event.Phase) error { return r.phaseDone(ctx, p, phase) },
 	}
@@ -311,7 +316,7 @@ func (r *run) phaseDone(ctx context.Context, p prepared, phase event.Phase) erro
 			return err
 		}
 	case event.Boot:
-		if err := r.boot.collect(plan.Root); err != nil {
+		if err := r.boot.collect(r.Root); err != nil {
 			return err
 		}
 	}
