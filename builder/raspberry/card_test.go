@@ -293,6 +293,23 @@ func TestPiecesRefuse(t *testing.T) {
 	}
 }
 
+// What is not free is named.
+func TestAnnounce(t *testing.T) {
+	env := testArchive(t)
+	var said []event.Event
+	env.Sink = event.SinkFunc(func(e event.Event) { said = append(said, e) })
+	if err := Announce(t.Context(), env, []string{"linux-image-" + kernelRelease}); err != nil {
+		t.Fatal(err)
+	}
+	// The test's archive has no components: all is free.
+	if len(said) != 1 || said[0].Step != "firmware that is not free" || said[0].Message != "" {
+		t.Errorf("got %+v", said)
+	}
+	if err := Announce(t.Context(), env, []string{"no-such"}); err == nil {
+		t.Error("a package that is not there was announced")
+	}
+}
+
 func TestNonFree(t *testing.T) {
 	l := &deb.Lock{Packages: []deb.LockedPackage{
 		{Name: "iw", Version: "1", Filename: "pool/main/i/iw/iw_1_arm64.deb"},

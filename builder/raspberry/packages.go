@@ -17,7 +17,10 @@ import (
 // Suite is the Debian release that cards are made of.
 const Suite = "trixie"
 
-const firmwarePackage = "raspi-firmware"
+const (
+	firmwarePackage = "raspi-firmware"
+	arch            = "arm64"
+)
 
 // sources are the packages of a card, beside those of its system.
 type sources struct {
@@ -27,7 +30,7 @@ type sources struct {
 	kernel   deb.Package
 }
 
-// resolve finds the packages, and says which of them are not free.
+// resolve finds the packages.
 func resolve(ctx context.Context, env builder.Env, b *builder.Bundle) (s sources, err error) {
 	if s.archive, err = env.Archive(ctx, Suite, b.Arch); err != nil {
 		return s, err
@@ -57,9 +60,19 @@ func nonFree(l *deb.Lock) []string {
 	return list
 }
 
-// announce names them before anything is fetched.
-func announce(sink event.Sink, packages []string) {
-	sink.Emit(event.Event{Phase: event.Build, Step: "firmware that is not free", State: event.Done, Message: strings.Join(packages, " ")})
+// Announce names, of the packages of a card, those that are not free, before
+// anything is fetched.
+func Announce(ctx context.Context, env builder.Env, packages []string) error {
+	a, err := env.Archive(ctx, Suite, arch)
+	if err != nil {
+		return err
+	}
+	resolved, err := a.Resolve(ctx, deb.Request{Packages: append(slices.Clone(packages), firmwarePackage)})
+	if err != nil {
+		return &builder.RefusedError{Err: err}
+	}
+	env.Sink.Emit(event.Event{Phase: event.Build, Step: "firmware that is not free", State: event.Done, Message: strings.Join(nonFree(a.Lock(resolved)), " ")})
+	return nil
 }
 
 // content are the files of the packages: firmware, overlays, device trees.

@@ -49,7 +49,7 @@ func Write(ctx context.Context, env builder.Env, bundle *builder.Bundle, spec Sp
 	if err := spec.check(); err != nil {
 		return nil, &builder.RefusedError{Err: err}
 	}
-	if bundle.Arch != "arm64" {
+	if bundle.Arch != arch {
 		return nil, &builder.RefusedError{Err: fmt.Errorf("a Raspberry Pi needs arm64, the system is for %s", bundle.Arch)}
 	}
 	var card *Card
@@ -79,7 +79,6 @@ func write(ctx context.Context, env builder.Env, bundle *builder.Bundle, spec Sp
 	if err != nil {
 		return nil, err
 	}
-	announce(env.Sink, nonFree(lock))
 	b := build{env: env, bundle: bundle, spec: spec}
 	defer b.close()
 	for _, s := range []struct {

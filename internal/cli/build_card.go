@@ -55,6 +55,9 @@ func cardBundle(ctx context.Context, env builder.Env, c *config.Config) (*builde
 	spec.Early = raspberry.EarlyModules()
 	spec.Modules = append(spec.Modules, raspberry.Modules()...)
 	spec.Firmware = append(spec.Firmware, raspberry.FirmwarePackages()...)
+	if err := raspberry.Announce(ctx, env, spec.Firmware); err != nil {
+		return nil, err
+	}
 	return builder.CacheAppliance(ctx, env, spec)
 }
 
