@@ -74,7 +74,7 @@ type host struct {
 
 func newHost(t *testing.T) host {
 	h := host{t: t, base: regtest.Dir(t), dev: tooltest.Loop(t, 96<<20)}
-	script := "label: gpt\nlabel-id: 11111111-2222-3333-4444-555555555555\n" +
+	script := "label: gpt\n" +
 		"start=2048, size=61440, name=root\nstart=63488, size=40960, type=S, name=swap\n"
 	_, err := tooltest.Need(t, "sfdisk").Run(t.Context(), tool.Cmd{
 		Name: "sfdisk", Args: []string{"--quiet", "--no-reread", "--no-tell-kernel", h.dev}, Stdin: strings.NewReader(script),
@@ -226,7 +226,7 @@ func (h host) undo(when, before string) {
 // back, in the middle of which one of the folders of records is lost: what is
 // left is enough to have the host as it was.
 func TestKilled(t *testing.T) {
-	step := 23
+	step := 31
 	if os.Getenv("VIC_TEST_MATRIX") != "" {
 		step = 1
 	}

@@ -20,6 +20,9 @@ import (
 // A file system that was shrunk while it was not mounted, as in the RAM system,
 // grows again wherever it is.
 func TestGrowsAgain(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
 	for _, tt := range []struct {
 		format     string
 		size, less int64
@@ -117,6 +120,9 @@ func withFile(t *testing.T, dev, format string, f func(path string) error) {
 
 // An interrupted resize2fs leaves a file system that says that it has errors.
 func TestResizeInterrupted(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
 	dev := tooltest.Loop(t, 64*mib)
 	tooltest.Run(t, "mkfs.ext4", "-q", dev)
 	before := size(t, "ext4", dev)

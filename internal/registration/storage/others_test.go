@@ -288,10 +288,10 @@ func TestRenamedDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := registered(t, Add(old, stage(83968, 124927), ""))
-	if err := os.Remove(old); err != nil {
-		t.Fatal(err)
+	d, _, err := locate.OfDisk(dev)
+	if err == nil {
+		err = os.Remove(old)
 	}
-	guid, err := readAt(dev, 512+56, 16)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -299,10 +299,7 @@ func TestRenamedDisk(t *testing.T) {
 	if got := undone(t, s); !strings.HasPrefix(got, "failed: check r1: find disk "+old) || !errors.Is(s.List(t.Context())[0].Err, locate.ErrNotFound) {
 		t.Error(got)
 	}
-	tooltest.Run(t, "sgdisk", "--disk-guid=11111111-2222-3333-4444-555555555555", dev)
-	if now, err := readAt(dev, 512+56, 16); err != nil || !bytes.Equal(now, guid) {
-		t.Fatal(err)
-	}
+	tooltest.Run(t, "sgdisk", "--disk-guid="+d.GUID.String(), dev)
 	if got := undone(t, s); got != "taken back" {
 		t.Error(got)
 	}
