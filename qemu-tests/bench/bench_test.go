@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/victorinix/vic/internal/event"
+	"github.com/victorinix/vic/qemu-tests/remote/oldsystem"
 	"github.com/victorinix/vic/qemu-tests/vm"
 )
 
@@ -54,6 +55,7 @@ func TestBench(t *testing.T) {
 	}
 	all := parts[0] == "1"
 	s := Suite{Vic: vic(t), Dir: scratchDir(t), Hello: program(t, "hello"), Guest: program(t, "guest"), Rounds: 3}
+	s.Old = func() *oldsystem.System { return oldsystem.Start(t, oldsystem.Config{MemoryMiB: 256}) }
 	report := Report{Accel: vm.ProbeAccel(t.Context()), CPUs: runtime.NumCPU()}
 	for _, p := range s.Parts() {
 		if !all && !slices.Contains(parts, p.Name) {

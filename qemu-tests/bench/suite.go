@@ -9,6 +9,7 @@ import (
 
 	"github.com/victorinix/vic/builder"
 	"github.com/victorinix/vic/internal/event"
+	"github.com/victorinix/vic/qemu-tests/remote/oldsystem"
 )
 
 // repository is where the measurements run from.
@@ -20,6 +21,8 @@ type Suite struct {
 	Dir          string // on the file system of Vic.Cache
 	Hello, Guest string // compiled
 	Rounds       int    // of what is short
+	// Old switches a machine on that another system runs on, which vic did not make.
+	Old func() *oldsystem.System
 }
 
 // Part is what can be measured by itself.

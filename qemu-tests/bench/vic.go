@@ -27,6 +27,7 @@ type Run struct {
 	Total  time.Duration
 	Phases map[event.Phase]time.Duration
 	Steps  map[string]time.Duration // "phase step"
+	Sent   int64                    // bytes, to another machine before it was entered
 }
 
 // Run runs vic with the cache, without network, and times its events as they
@@ -78,6 +79,9 @@ func collect(in events, now func() time.Time) (Run, error) {
 			phases[e.Phase] = t
 		}
 		r.Phases[e.Phase] = t.Sub(phases[e.Phase])
+		if e.Phase == event.Enter && e.Step == "upload" && e.State == event.Done {
+			r.Sent = e.Done
+		}
 		switch began, ok := steps[step]; {
 		case e.State == event.Start:
 			steps[step] = t

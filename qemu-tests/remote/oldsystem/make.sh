@@ -13,6 +13,7 @@ release=$1 firmware=$2 fs=$3 image=$4 mirror=$5 security=${6:-}
 
 packages=linux-image-cloud-amd64,initramfs-tools,kmod,udev,systemd-sysv,libpam-systemd,dbus
 packages=$packages,openssh-server,sudo,iproute2
+packages=$packages,zstd # initramfs-tools recommends it: installed systems have it
 case $release in
 bookworm) packages=$packages,ifupdown,isc-dhcp-client,ifenslave,vlan ;;
 trixie) packages=$packages,systemd-resolved ;;

@@ -78,10 +78,15 @@ func (s *System) Through(addr string) (config string, err error) {
 
 // SSH runs a shell command as a user, by ssh(1), and returns what it printed.
 func (s *System) SSH(ctx context.Context, user, command, stdin string) (string, error) {
+	return s.SSHFrom(ctx, user, command, strings.NewReader(stdin))
+}
+
+// SSHFrom is SSH with a standard input that may be large.
+func (s *System) SSHFrom(ctx context.Context, user, command string, stdin io.Reader) (string, error) {
 	cmd := exec.CommandContext(ctx, "ssh", "-F", s.SSHConfig, "-l", user, "-T", s.Name, command)
 	cmd.WaitDelay = 5 * time.Second
 	var stdout, stderr bytes.Buffer
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &stdout, &stderr
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, &stdout, &stderr
 	if err := cmd.Run(); err != nil {
 		return stdout.String(), fmt.Errorf("run %q on %s as %s: %w: %s", command, s.Name, user, err, bytes.TrimSpace(stderr.Bytes()))
 	}
