@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -164,5 +165,24 @@ func TestLinkModules(t *testing.T) {
 	c := netconf.Config{Links: []netconf.Link{{Kind: netconf.Physical}, {Kind: netconf.Bond}, {Kind: netconf.VLAN}, {Kind: netconf.VLAN}}}
 	if got := linkModules(c); !slices.Equal(got, []string{"bonding", "8021q"}) {
 		t.Errorf("%v", got)
+	}
+}
+
+func TestLeftRAM(t *testing.T) {
+	for want, errs := range map[bool][]error{
+		true: {
+			&remote.Error{Exit: 127, Stderr: "bash: line 1: vic: command not found"},
+			fmt.Errorf("vic deliver: %w", &remote.Error{Exit: 255, Stderr: "root@old: Permission denied (publickey)."}),
+		},
+		false: {
+			nil, errors.New("127"), &remote.Error{Exit: 1},
+			&remote.Error{Exit: 255, Stderr: "Connection refused"}, &remote.Error{Exit: 255, Stderr: "Host key verification failed."},
+		},
+	} {
+		for _, err := range errs {
+			if leftRAM(err) != want {
+				t.Errorf("%v: expected %v", err, want)
+			}
+		}
 	}
 }

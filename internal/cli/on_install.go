@@ -284,7 +284,7 @@ func (v *visitor) failed(err error) error {
 		}
 		return fail(told.Event.Exit, err, hint)
 	}
-	if errors.Is(err, remote.ErrDenied) && !v.clock.reached(event.Partition) {
+	if leftRAM(err) && !v.clock.reached(event.Partition) {
 		return fail(exitUntouched, fmt.Errorf("the machine has left the RAM system, and the system before answers: %w", err),
 			"nothing was written: look at its console for the reason, and run the same command again")
 	}
@@ -292,4 +292,11 @@ func (v *visitor) failed(err error) error {
 		return fail(exitResumable, err, "the disk is half-written: run the same command again")
 	}
 	return fail(exitUntouched, err, fmt.Sprintf("nothing was written: the machine goes back to the system that it had after %v", v.there.flags.probation))
+}
+
+// leftRAM tells whether another system has answered: one that does not know the key
+// that was made for this run, or that has no command vic (127, by POSIX).
+func leftRAM(err error) bool {
+	var failed *remote.Error
+	return errors.Is(err, remote.ErrDenied) || errors.As(err, &failed) && failed.Exit == 127
 }
