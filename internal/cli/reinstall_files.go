@@ -129,12 +129,9 @@ func (r *reinstallRun) holder(f *attemptFiles) (name, path string) {
 
 // documents are the payload, the request and the secrets.
 func (r *reinstallRun) documents(f *attemptFiles) error {
-	if err := f.add(stage.Payload, r.image.Path(builder.ImageFile)); err != nil {
-		return err
-	}
-	if got := f.doc.Files[0].SHA256; got != r.req.Payload.SHA256 {
-		return fmt.Errorf("the payload has SHA-256 %s, expected %s: it was altered or damaged", got, r.req.Payload.SHA256)
-	}
+	// It was verified when it was opened or built, and is again as it is written.
+	f.at[stage.Payload] = r.image.Path(builder.ImageFile)
+	f.doc.Files = append(f.doc.Files, stage.File{Name: stage.Payload, Size: r.req.Payload.Size, SHA256: r.req.Payload.SHA256})
 	err := f.write(stage.Request, func(w io.Writer) error { return r.req.Encode(w) })
 	if err != nil || len(r.source.secrets.Names()) == 0 {
 		return err
