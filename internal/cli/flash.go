@@ -121,7 +121,7 @@ func (f *flashFlags) flash(ctx context.Context, a *app, source string, targets [
 	if err != nil {
 		return err
 	}
-	chosen, err := f.targets(targets)
+	chosen, err := f.targets(targets, item)
 	if err != nil {
 		return err
 	}
@@ -277,13 +277,13 @@ type flashTarget struct {
 }
 
 // targets finds the devices and files, and refuses all that must not be written
-// to, before anything is built.
-func (f *flashFlags) targets(names []string) ([]flashTarget, error) {
+// to, before anything is built. What is made of an item may hold secrets.
+func (f *flashFlags) targets(names []string, private bool) ([]flashTarget, error) {
 	var list []flashTarget
 	var errs []error
 	seen := map[string]bool{}
 	for _, name := range names {
-		t, err := f.find(name)
+		t, err := f.find(name, private)
 		switch {
 		case err != nil:
 			errs = append(errs, err)
@@ -306,7 +306,7 @@ func (f *flashFlags) meant(list []flashTarget) error {
 	return nil
 }
 
-func (f *flashFlags) find(name string) (flashTarget, error) {
+func (f *flashFlags) find(name string, private bool) (flashTarget, error) {
 	path, option, sized := strings.Cut(name, ",")
 	st, err := os.Stat(path)
 	switch {
@@ -327,7 +327,7 @@ func (f *flashFlags) find(name string) (flashTarget, error) {
 			return flashTarget{}, usage("write FILE,size=8G", "%s: %s: no size of a file", name, option)
 		}
 	}
-	return flashTarget{target: flash.FileTarget(path, d.size), size: d.size}, nil
+	return flashTarget{target: flash.FileTarget(path, d.size, private), size: d.size}, nil
 }
 
 func (f *flashFlags) findDevice(path string) (flashTarget, error) {

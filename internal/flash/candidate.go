@@ -284,7 +284,8 @@ func (c Candidate) sameOpen(d Device) error {
 	return nil
 }
 
-// FileTarget is a file that is made, with holes; size 0: as large as the image.
-func FileTarget(path string, size int64) Target {
-	return Target{Name: filepath.Clean(path), Fresh: true, Open: func() (Device, error) { return OpenFile(path, size) }}
+// FileTarget is a file that is made, with holes; size 0: as large as the image. A
+// private one can be read by its owner alone.
+func FileTarget(path string, size int64, private bool) Target {
+	return Target{Name: filepath.Clean(path), Fresh: true, Open: func() (Device, error) { return OpenFile(path, size, private) }}
 }

@@ -33,6 +33,7 @@ func (f *flight) compare(ctx context.Context, s *stream) error {
 		})
 	}
 	readers.Wait()
+	f.told = first != nil
 	m.stop(first, fmt.Sprintf("%s, %s", Bytes(s.size), speed(s.size, m.elapsed())))
 	return first
 }

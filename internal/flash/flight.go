@@ -30,6 +30,7 @@ type flight struct {
 	written atomic.Int64
 	skipped atomic.Int64
 	meter   *meter
+	told    bool // there was an event of the failure
 	begun   time.Time
 	result  Result
 }
@@ -199,11 +200,12 @@ func (f *flight) end(ctx context.Context, s *stream, imageErr error) {
 	f.result.Written, f.result.Skipped = f.written.Load(), f.skipped.Load()
 	f.result.Writing = time.Since(f.begun)
 	f.meter.stop(err, f.summary())
+	f.told = err != nil
 	if err == nil {
 		err = f.conclude(ctx, s)
 	}
 	f.stop(err)
-	if err != nil {
+	if err != nil && !f.told {
 		f.report(event.Finish, err)
 	}
 	f.close()

@@ -62,17 +62,27 @@ func OpenBlock(path string) (Device, error) {
 }
 
 // OpenFile makes an empty file of a size, with holes; size 0: that of the image.
-// What the file held is lost.
-func OpenFile(path string, size int64) (Device, error) {
+// What the file held is lost. A private one can be read by its owner alone, from
+// the beginning.
+func OpenFile(path string, size int64, private bool) (Device, error) {
 	const flags = os.O_RDWR | os.O_CREATE | os.O_TRUNC
 	d := &hostDevice{direct: true, unit: page, sector: 512, size: size}
+	mode := os.FileMode(0o644)
+	if private {
+		mode = 0o600
+	}
 	var err error
-	if d.file, err = os.OpenFile(path, flags|unix.O_DIRECT, 0o644); errors.Is(err, unix.EINVAL) {
+	if d.file, err = os.OpenFile(path, flags|unix.O_DIRECT, mode); errors.Is(err, unix.EINVAL) {
 		d.direct = false // a file system that has none
-		d.file, err = os.OpenFile(path, flags, 0o644)
+		d.file, err = os.OpenFile(path, flags, mode)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open file: %w", err)
+	}
+	if private { // one that was there before
+		if err := d.file.Chmod(mode); err != nil {
+			return nil, errors.Join(fmt.Errorf("open file: %w", err), d.file.Close())
+		}
 	}
 	if size == 0 {
 		d.size = math.MaxInt64

@@ -216,7 +216,10 @@ func TestFile(t *testing.T) {
 	for _, size := range []int64{0, 64 << 20} {
 		for _, told := range []int64{-1, int64(len(image))} {
 			path := filepath.Join(t.TempDir(), "card.img")
-			j, err := Prepare(Config{Image: memory{b: append(image, make([]byte, 20<<20)...)[:len(image)], size: told}, Targets: []Target{FileTarget(path, size)}})
+			if err := os.WriteFile(path, bytes.Repeat([]byte("old"), 1<<20), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			j, err := Prepare(Config{Image: memory{b: append(image, make([]byte, 20<<20)...)[:len(image)], size: told}, Targets: []Target{FileTarget(path, size, told < 0)}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -229,8 +232,8 @@ func TestFile(t *testing.T) {
 				t.Errorf("%d bytes, %v", len(b), err)
 			}
 			var st unix.Stat_t
-			if err := unix.Stat(path, &st); err != nil || st.Blocks*512 > 5<<20 {
-				t.Errorf("it takes %d bytes, %v", st.Blocks*512, err)
+			if err := unix.Stat(path, &st); err != nil || st.Blocks*512 > 5<<20 || told < 0 && st.Mode&0o777 != 0o600 {
+				t.Errorf("it takes %d bytes, mode %o, %v", st.Blocks*512, st.Mode, err)
 			}
 		}
 	}
