@@ -290,7 +290,7 @@ func TestCrashLoop(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string][2]int{"crash": {3, 3}, "gone": {3, 3}, "flap": {1, 1}, "user": {2, 4}} {
+	for name, want := range map[string][2]int{"crash": {1, 3}, "gone": {1, 3}, "flap": {1, 1}, "user": {1, 4}} {
 		if s := b.one(st, name); s.Runs < want[0] || s.Runs > want[1] {
 			t.Errorf("%s was started %d times in 3.5 s, want %v", name, s.Runs, want)
 		}
