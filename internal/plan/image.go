@@ -133,7 +133,7 @@ func growing(d layout.Disk, partition string) (grown layout.Disk, ok bool) {
 	copied.Partitions = maps.Clone(g.Partitions)
 	p := copied.Partitions[partition]
 	fs, ok := p.Content.Spec.(*layout.Filesystem)
-	if !ok || fs.Mountpoint == "" || !slices.Contains([]string{"ext3", "ext4", "xfs"}, fs.Format) {
+	if !ok || fs.Mountpoint == "" || !slices.Contains([]string{"ext3", "ext4"}, fs.Format) {
 		return d, false
 	}
 	content, table, grownFS := *p.Content, *d.Content, *fs
@@ -195,6 +195,18 @@ func (t target) growth() []named {
 		s = append(s, t.file(fmt.Sprintf("/etc/repart.d/%d-vic.conf", 10+i), text))
 	}
 	return s
+}
+
+// imageWarnings are what is left to the machine that the image gets onto.
+func (t target) imageWarnings() []string {
+	var w []string
+	for _, r := range t.req.System.Requires {
+		w = append(w, fmt.Sprintf("the item requires %s: the machine that the image gets onto is not known", r))
+	}
+	if t.grows == "" {
+		w = append(w, fmt.Sprintf("nothing grows on a larger disk: partition %q is the last, and is no ext3 or ext4 that is mounted", lastEntry(*t.storage.Disks[0].After).Name))
+	}
+	return w
 }
 
 // wishedLinks are the files for cards that were named, on any machine that has

@@ -110,6 +110,11 @@ devices: {disk: {card: {type: disk, content: {type: gpt, partitions: {
 	if strings.Contains(content(t, p, "/etc/fstab"), "growfs") {
 		t.Error("fstab has something that grows")
 	}
+	if !slices.ContainsFunc(p.Warnings, func(w string) bool {
+		return strings.Contains(w, `nothing grows on a larger disk: partition "swap" is the last`)
+	}) {
+		t.Errorf("warnings: %q", p.Warnings)
+	}
 }
 
 // The ESP is found also below a /boot of its own.
@@ -209,10 +214,14 @@ func TestImageRefuses(t *testing.T) {
 func TestImageOfTemplates(t *testing.T) {
 	req := debian(t)
 	req.System.Hostname = `{{ env "hw.arch" }}-1`
+	req.System.Requires = []request.Requirement{{Fact: "hw.firmware.type", OneOf: []string{"uefi"}}}
 	req.System.Files = []request.File{{Path: "/etc/key", Mode: 0o600, Owner: "root", Content: `{{ secret "tls" }}`}}
 	p, err := plan.NewImage(req, 2<<30, []string{"password", "tls"})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if len(p.Warnings) != 1 || !strings.Contains(p.Warnings[0], "the machine that the image gets onto is not known") {
+		t.Errorf("warnings: %q", p.Warnings)
 	}
 	if p.Result.Hostname != "amd64-1" {
 		t.Errorf("hostname %s", p.Result.Hostname)

@@ -293,6 +293,9 @@ func (t target) warnings() []string {
 	if len(t.facts.HW.NIC) == 0 && !t.anywhere {
 		w = append(w, "this machine has no network card: the installed system has no network configured")
 	}
+	if t.anywhere {
+		w = append(w, t.imageWarnings()...)
+	}
 	if t.noLogin() {
 		w = append(w, "nobody can log in: give -o sshkey=... or -s password=...")
 	}
