@@ -52,8 +52,7 @@ func cardBundle(ctx context.Context, env builder.Env, c *config.Config) (*builde
 	if err != nil {
 		return nil, err
 	}
-	spec.Early = raspberry.EarlyModules()
-	spec.Modules = append(spec.Modules, raspberry.Modules()...)
+	spec.Early, spec.Modules = raspberry.EarlyModules(), raspberry.Modules()
 	spec.Firmware = append(spec.Firmware, raspberry.FirmwarePackages()...)
 	if err := raspberry.Announce(ctx, env, spec.Firmware); err != nil {
 		return nil, err
