@@ -167,6 +167,12 @@ func (f *installFlags) check() ([]event.Phase, error) {
 			return nil, usage("the other phases run without --vm too", "--phases: prove goes with --vm and --on")
 		}
 	}
+	if flag := f.reinstall.asked(); flag != "" && (f.vm || f.on.asked()) {
+		return nil, usage("leave it out", "%s is for the disk that this system runs from", flag)
+	}
+	if err := f.reinstall.check(); err != nil {
+		return nil, err
+	}
 	if _, err := request.ParseNICNames(f.nics...); err != nil {
 		return nil, usage("write --nic lan0=mac:52:54:00:12:34:56 or --nic wan0=path:pci-0000:00:03.0", "--nic: %w", err)
 	}

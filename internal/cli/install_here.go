@@ -47,6 +47,9 @@ func (j *installJob) here(ctx context.Context) error {
 	if own != "" {
 		return j.reinstall(ctx, facts, disks, own)
 	}
+	if flag := j.flags.reinstall.asked(); flag != "" {
+		return usage("leave it out", "%s is for the disk that this system runs from, which %s is not", flag, j.disks())
+	}
 	p, err := j.payload(ctx)
 	if err != nil {
 		return err

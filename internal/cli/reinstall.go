@@ -42,6 +42,16 @@ func (f *reinstallFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.enter, "enter", "", "onto the disk that this system runs from: `HOW` the installer is started ("+alternatives(reinstall.Ways())+"); without it, the first that works")
 }
 
+// asked names the first flag that was given.
+func (f *reinstallFlags) asked() string {
+	for _, g := range []struct{ name, value string }{{"bundle", f.bundle}, {"room", f.room}, {"enter", f.enter}} {
+		if g.value != "" {
+			return "--" + g.name
+		}
+	}
+	return ""
+}
+
 // check refuses what is no room and no way.
 func (f *reinstallFlags) check() error {
 	if f.room != "" && !slices.Contains(reinstall.Rooms(), reinstall.Room(f.room)) {
@@ -78,9 +88,6 @@ type reinstallRun struct {
 
 // reinstall stages the attempt, and leaves for the RAM system.
 func (j *installJob) reinstall(ctx context.Context, facts envscan.Facts, disks map[string]request.DiskSelector, name string) error {
-	if err := j.flags.reinstall.check(); err != nil {
-		return err
-	}
 	if len(j.phases) > 0 && j.reaches(event.Verify) && !j.flags.dryRun {
 		return usage("leave --phases out, or look with --dry-run", "--phases %s: from the disk that it runs from, a system is replaced as a whole or not at all", strings.Join(j.flags.phases, ","))
 	}

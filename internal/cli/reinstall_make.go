@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/victorinix/vic/builder"
 	"github.com/victorinix/vic/disk"
@@ -30,6 +32,8 @@ import (
 // run makes the attempt, and leaves. Whatever fails before this system has begun to
 // end takes back all that was changed.
 func (r *reinstallRun) run(ctx context.Context) error {
+	// A connection that breaks leaves nothing half done: what was agreed to goes on.
+	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
 	r.clock.Emit(event.Event{Phase: event.Enter, State: event.Start})
 	files, err := r.files(ctx)
 	if err != nil {
@@ -49,6 +53,10 @@ func (r *reinstallRun) run(ctx context.Context) error {
 	if closeErr := files.close(); err == nil {
 		err = closeErr
 	}
+	if err == nil { // told first: whoever reads it may go with the system
+		r.clock.Emit(event.Event{Phase: event.Enter, State: event.Done})
+		err = r.told()
+	}
 	if err == nil {
 		err = r.leave(ctx)
 	}
@@ -60,8 +68,7 @@ func (r *reinstallRun) run(ctx context.Context) error {
 		}
 		return fail(exitUntouched, err, "everything that was changed for it was taken back: this machine is as it was")
 	}
-	r.clock.Emit(event.Event{Phase: event.Enter, State: event.Done})
-	return errors.Join(store.Close(), r.told())
+	return store.Close()
 }
 
 // told is the last word of the old system.
@@ -69,8 +76,12 @@ func (r *reinstallRun) told() error {
 	if r.flags.json {
 		return nil
 	}
+	// Nobody may be left to read it.
 	_, err := fmt.Fprintf(r.stdout, "this system ends now; %s is installed onto %s by itself, in about %d minutes\nif this system comes back instead, `vic status` says why\n",
 		r.req.Item, r.plan.Disk, (r.plan.Seconds+59)/60)
+	if errors.Is(err, syscall.EPIPE) {
+		return nil
+	}
 	return err
 }
 

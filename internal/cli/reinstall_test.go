@@ -290,3 +290,22 @@ func TestOutcomes(t *testing.T) {
 		t.Error(b.String())
 	}
 }
+
+// Flags of a reinstall are refused where there is none, and when they say nothing
+// that exists.
+func TestReinstallFlags(t *testing.T) {
+	for _, tt := range []struct {
+		args string
+		want string
+	}{
+		{"--disk /dev/x --room attic", "--room attic: expected one of free, swap, btrfs, files"},
+		{"--disk /dev/x --enter door", "--enter door: expected one of kexec, bootnext, systemd-boot, grub"},
+		{"--vm --disk x.img,size=8G --room swap", "--room is for the disk that this system runs from"},
+	} {
+		var stderr strings.Builder
+		args := append([]string{"install", "debian"}, strings.Fields(tt.args)...)
+		if exit := Main(t.Context(), args, strings.NewReader(""), io.Discard, &stderr); exit != exitUsage || !strings.Contains(stderr.String(), tt.want) {
+			t.Errorf("%s: exit code %d, %s", tt.args, exit, stderr.String())
+		}
+	}
+}
