@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -445,6 +446,12 @@ func (n *testNet) moves(t *testing.T) {
 	if err := unix.Kill(-n.serves.Process.Pid, unix.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
+	eventually(t, "the end of the old server", func() error {
+		if b, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", n.serves.Process.Pid)); err == nil && len(b) > 0 {
+			return errors.New("it runs")
+		}
+		return nil
+	})
 	n.run("up", "ip", "-4", "addr", "flush", "dev", "u0")
 	n.run("up", "ip", "link", "set", "u0", "up")
 	n.run("up", "ip", "addr", "replace", "2001:db8:99::1/64", "dev", "u0", "nodad")

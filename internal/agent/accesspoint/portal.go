@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/victorinix/vic/internal/accesspoint"
@@ -91,9 +90,16 @@ func (a appliance) page(ssid string) page {
 		Hostname: a.options.Hostname, SSID: ssid, State: get("wifi", "state"), Why: get("wifi", "why"), BSSID: get("wifi", "bssid"), Signal: get("wifi", "signal"),
 		Address: get("uplink", "address"), Gateway: get("uplink", "gateway"), Gateway6: get("uplink6", "default"), Subnet: get("lan", "subnet"),
 	}
+	if st, err := supervisor.ReadStatus(os.Getenv("VIC_SERVICES")); err != nil {
+		log.Print(err)
+	} else {
+		p.Services = st.Services
+	}
 	switch {
-	case p.State == "":
+	case get("cards", "wifi") == "":
 		p.Why = "there is no wireless card"
+	case p.State == "":
+		p.Why = reason(p.Services, "wifi")
 	case p.State == accesspoint.Connected && p.Address == "":
 		p.Why = "the network gives no address"
 	}
@@ -101,8 +107,17 @@ func (a appliance) page(ssid string) page {
 	if b, err := os.ReadFile(leaseFile); err == nil {
 		p.Clients = accesspoint.Leases(string(b))
 	}
-	if st, err := supervisor.ReadStatus(strings.TrimSuffix(os.Getenv("VIC_SERVICES"), "/")); err == nil {
-		p.Services = st.Services
-	}
 	return p
+}
+
+// reason is why a service is not there.
+func reason(services []service.ServiceStatus, name string) string {
+	for _, s := range services {
+		if s.Name == name && s.Reason != "" {
+			return string(s.State) + ", " + s.Reason
+		} else if s.Name == name {
+			return string(s.State)
+		}
+	}
+	return ""
 }

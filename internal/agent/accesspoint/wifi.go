@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log"
 	"os"
 	"os/exec"
@@ -32,12 +33,13 @@ func (a appliance) wifi(ctx context.Context) error {
 	if err := setSysctl("net/ipv6/conf/"+strings.ReplaceAll(card, ".", "/")+"/accept_ra", "2"); err != nil {
 		return err
 	}
+	if err := unblock("/dev/rfkill"); err != nil {
+		log.Print(err) // wpa_supplicant says so, too, when it matters
+	}
 	dir := filepath.Join(runDir, "wifi")
-	conf, err := a.writeSupplicant(dir)
+	conf, err := a.awaitSecrets(ctx, dir)
 	if err != nil {
-		// There is no use in trying again: it is the card (of the appliance) that
-		// has to be written anew.
-		return errors.Join(err, a.own.Set("state", accesspoint.Refused), a.own.Set("why", err.Error()))
+		return err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -57,6 +59,48 @@ func (a appliance) wifi(ctx context.Context) error {
 		return err
 	}
 	return context.Cause(ctx)
+}
+
+// awaitSecrets writes the configuration. Where the secrets are missing or wrong,
+// there is nothing to do but to say so until there are others.
+func (a appliance) awaitSecrets(ctx context.Context, dir string) (conf string, err error) {
+	for said := ""; ; {
+		conf, wrong := a.writeSupplicant(dir)
+		if wrong == nil {
+			return conf, nil
+		}
+		if text := wrong.Error(); text != said {
+			said = text
+			log.Print(wrong)
+		}
+		if err := errors.Join(a.own.Set("state", accesspoint.Refused), a.own.Set("why", strings.ReplaceAll(wrong.Error(), "\n", "; "))); err != nil {
+			return "", err
+		}
+		select {
+		case <-ctx.Done():
+			return "", ctx.Err()
+		case <-time.After(5 * time.Second):
+		}
+	}
+}
+
+// unblock switches all radios on that software has switched off
+// (include/uapi/linux/rfkill.h, struct rfkill_event). A machine without switches has
+// no such device.
+func unblock(device string) error {
+	f, err := os.OpenFile(device, os.O_WRONLY, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("switch radios on: %w", err)
+	}
+	defer f.Close()
+	const changeAll, everyType = 3, 0
+	if _, err := f.Write([]byte{0, 0, 0, 0, everyType, changeAll, 0, 0}); err != nil {
+		return fmt.Errorf("switch radios on: %w", err)
+	}
+	return nil
 }
 
 // writeSupplicant writes the configuration, for root alone.
