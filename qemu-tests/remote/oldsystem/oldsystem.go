@@ -51,6 +51,11 @@ type Config struct {
 	// Files are further ones of the system (path without leading slash, content),
 	// such as settings that its administrator made.
 	Files map[string]string
+
+	// Prepare changes the disk's image before the machine is switched on; nil:
+	// nothing more. Vars are the machine's UEFI variables, as vm.Config has them.
+	Prepare func(t *testing.T, image string)
+	Vars    string
 }
 
 // System is a machine that runs an old system, or what came after it: the machine
@@ -95,13 +100,16 @@ func Start(t *testing.T, c Config) *System {
 	if err := s.prepare(t); err != nil {
 		t.Fatalf("make old system %s: %v", c.Name, err)
 	}
+	if c.Prepare != nil {
+		c.Prepare(t, s.Disk)
+	}
 	cards, err := c.Network.NICs()
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.Began = time.Now()
 	s.Machine = vm.Start(t, vm.Config{
-		Name: c.Name, Firmware: c.Firmware, MemoryMiB: c.MemoryMiB, Watchdog: c.Watchdog,
+		Name: c.Name, Firmware: c.Firmware, MemoryMiB: c.MemoryMiB, Watchdog: c.Watchdog, Vars: c.Vars,
 		Disks: append([]vm.Disk{{Path: s.Disk, Format: "raw", Serial: c.Serial, Cache: "unsafe"}}, c.Disks...),
 		NICs:  cards, Dir: filepath.Join(t.TempDir(), "run"),
 	})

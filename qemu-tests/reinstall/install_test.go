@@ -1,0 +1,196 @@
+package reinstall
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/victorinix/vic/internal/tool"
+	"github.com/victorinix/vic/internal/tool/tooltest"
+	"github.com/victorinix/vic/qemu-tests/lab"
+	"github.com/victorinix/vic/qemu-tests/remote/oldsystem"
+	"github.com/victorinix/vic/qemu-tests/vm"
+)
+
+// limit is for one machine: three boots and an install, emulated.
+const limit = 20 * time.Minute
+
+// scenario is one old system, and how it is to be left.
+type scenario struct {
+	name  string
+	old   oldsystem.Config
+	args  []string // of vic install
+	room  string   // that the plan has to choose
+	enter string
+	// before are commands in the old system.
+	before string
+}
+
+func scenarios() []scenario {
+	bios := oldsystem.Config{Release: "bookworm", Firmware: "bios", FS: "ext4", MemoryMiB: 384, DiskMiB: 3072}
+	withSwap := bios
+	withSwap.DiskMiB, withSwap.Prepare = 4096, addSwap
+	uefi := oldsystem.Config{Release: "trixie", Firmware: "uefi", FS: "btrfs", MemoryMiB: 512, DiskMiB: 4096}
+	uefi.Prepare = func(t *testing.T, image string) { lab.Say(t, "sgdisk", "--move-second-header", image) }
+	full := uefi
+	full.DiskMiB, full.Prepare = 3072, nil // all of it is in partitions
+	return []scenario{
+		{name: "bios-swap-kexec", old: withSwap, room: "swap", enter: "kexec", before: "swapon /dev/vda2"},
+		{name: "uefi-free-bootnext", old: uefi, args: []string{"--enter", "bootnext"}, room: "free", enter: "bootnext"},
+		{name: "uefi-btrfs-kexec", old: full, room: "btrfs", enter: "kexec"},
+	}
+}
+
+// addSwap fills the disk behind the root with a swap partition.
+func addSwap(t *testing.T, image string) {
+	t.Helper()
+	run := tooltest.Need(t, "sfdisk", "mkswap")
+	const mib = 1 << 20
+	if _, err := run.Run(t.Context(), tool.Cmd{Name: "sfdisk", Args: []string{"--quiet", "--append", image}, Stdin: strings.NewReader("start=2901MiB, size=1100MiB, type=82\n")}); err != nil {
+		t.Fatal(err)
+	}
+	area := filepath.Join(t.TempDir(), "swap")
+	err := os.WriteFile(area, nil, 0o600)
+	if err == nil {
+		err = os.Truncate(area, 1100*mib)
+	}
+	if err == nil {
+		_, err = run.Run(t.Context(), tool.Cmd{Name: "mkswap", Args: []string{area}})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := os.Open(area)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	out, err := os.OpenFile(image, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	page := make([]byte, 4096)
+	if _, err := in.ReadAt(page, 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := out.WriteAt(page, 2901*mib); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// medium is a disk with everything that a person would have brought: vic, the
+// payload and the RAM system. So no network is needed.
+func medium(t *testing.T) vm.Disk {
+	t.Helper()
+	tooltest.Need(t, "mke2fs")
+	path := filepath.Join(lab.Dir(t, "medium"), "medium.img")
+	if _, err := os.Stat(path); err == nil {
+		return vm.Disk{Path: path, Format: "raw", Serial: "MEDIUM", ReadOnly: true}
+	}
+	tree := t.TempDir()
+	lab.Say(t, "cp", "-a", lab.Program(t), filepath.Join(tree, "vic"))
+	lab.Say(t, "cp", "-a", lab.Built(t, "debian", ""), filepath.Join(tree, "debian"))
+	lab.Say(t, "cp", "-a", lab.Built(t, "installer", "bundle"), filepath.Join(tree, "installer"))
+	lab.Say(t, "mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-d", tree, path, "512M")
+	return vm.Disk{Path: path, Format: "raw", Serial: "MEDIUM", ReadOnly: true}
+}
+
+// TestInstall takes old systems to new ones, by one command inside of them.
+func TestInstall(t *testing.T) {
+	lab.Need(t)
+	needMatrix(t)
+	for _, s := range scenarios() {
+		t.Run(s.name, func(t *testing.T) { s.run(t) })
+	}
+}
+
+func (s scenario) run(t *testing.T) {
+	s.old.Disks = []vm.Disk{medium(t)}
+	old := oldsystem.Start(t, s.old)
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
+	defer cancel()
+	if _, err := old.Answered(ctx); err != nil {
+		t.Fatal(err)
+	}
+	ssh := func(command string) string {
+		t.Helper()
+		out, err := old.SSH(ctx, "root", command, "")
+		if err != nil {
+			t.Fatalf("%v\n%s\nconsole ends:\n%s", err, out, old.ConsoleTail(40))
+		}
+		return out
+	}
+	ssh("mkdir -p /mnt && mount -o ro /dev/disk/by-id/virtio-MEDIUM /mnt; " + s.before)
+	install := "/mnt/vic install /mnt/debian --bundle /mnt/installer --disk /dev/disk/by-id/virtio-" + old.Serial + " " + strings.Join(s.args, " ")
+	s.checkPlan(t, ssh(install+" --dry-run --json"))
+	began := time.Now()
+	out, err := old.SSH(ctx, "root", install+" --yes 2>&1", "")
+	if err != nil && !strings.Contains(out, "this system ends now") {
+		t.Fatalf("%v\n%s\nconsole ends:\n%s", err, out, old.ConsoleTail(40))
+	}
+	t.Logf("staged in %.0f s", time.Since(began).Seconds())
+	s.checkNew(t, s.await(ctx, t, old))
+	t.Logf("installed and proven in %.0f s", time.Since(began).Seconds())
+}
+
+func (s scenario) checkPlan(t *testing.T, text string) {
+	t.Helper()
+	var plan struct {
+		Room  struct{ Kind string }
+		Enter struct{ Way string }
+	}
+	if err := json.Unmarshal([]byte(text), &plan); err != nil {
+		t.Fatalf("%v: %s", err, text)
+	}
+	if plan.Room.Kind != s.room || plan.Enter.Way != s.enter {
+		t.Fatalf("the plan is %s and %s, expected %s and %s", plan.Room.Kind, plan.Enter.Way, s.room, s.enter)
+	}
+}
+
+// await asks until the new system answers, with the host key of the old one: it has
+// no folder that the old system had, and the mark that the RAM system has not.
+func (s scenario) await(ctx context.Context, t *testing.T, old *oldsystem.System) string {
+	t.Helper()
+	const ask = "test ! -e /home/admin && test -e /var/lib/vic/installed.json && systemctl is-system-running --wait; hostname; cat /etc/machine-id; " +
+		"cat /var/lib/vic/installed.json; lsblk -bno NAME,SIZE,MOUNTPOINT,PARTLABEL; uname -r; test ! -e /home/admin && echo whole"
+	for {
+		one, cancel := context.WithTimeout(ctx, time.Minute)
+		out, err := old.SSH(one, "root", ask, "")
+		cancel()
+		if err == nil && strings.Contains(out, "whole") && strings.Contains(out, old.MachineID) && strings.Contains(out, `"finished"`) {
+			return out
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("the new system does not answer: %v\n%s\nconsole ends:\n%s", err, out, old.ConsoleTail(60))
+		case <-old.Done():
+			t.Fatalf("the machine has ended: %v\nconsole ends:\n%s", old.Wait(ctx), old.ConsoleTail(60))
+		case <-time.After(3 * time.Second):
+		}
+	}
+}
+
+// checkNew: the stage is gone, and the root has its room.
+func (s scenario) checkNew(t *testing.T, out string) {
+	t.Helper()
+	if strings.Contains(out, "vic-stage") {
+		t.Errorf("the stage is still there:\n%s", out)
+	}
+	size := int64(0)
+	for line := range strings.Lines(out) {
+		var name, mount string
+		var n int64
+		if k, _ := fmt.Sscanf(strings.TrimLeft(line, "├─└ "), "%s %d %s", &name, &n, &mount); k == 3 && mount == "/" {
+			size = n
+		}
+	}
+	if least := (s.old.DiskMiB - 600) << 20; size < least {
+		t.Errorf("the root has %d bytes, expected %d at least:\n%s", size, least, out)
+	}
+}
