@@ -250,7 +250,11 @@ func TestStopped(t *testing.T) {
 func TestPowerCut(t *testing.T) {
 	image := mbrImage(t, 5<<20)
 	whole := 0
-	for n := 1; ; n++ {
+	step := 1
+	if testing.Short() {
+		step = 4 // writes are some 50
+	}
+	for n := 1; ; n += step {
 		c := newCard(8 << 20)
 		copy(c.now, image[:headSize]) // an old table
 		copy(c.durable, c.now)
@@ -277,7 +281,7 @@ func TestPowerCut(t *testing.T) {
 			}
 		}
 	}
-	if whole == 0 {
+	if whole == 0 && step == 1 {
 		t.Error("no cut was late enough to find all of it")
 	}
 }

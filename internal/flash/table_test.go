@@ -148,7 +148,7 @@ func FuzzTable(f *testing.F) {
 	f.Add(gptImage(f, 3<<20)[:64<<10], int64(64<<20), true)
 	f.Add(mbrImage(f, 3<<20)[:64<<10], int64(1<<20), false)
 	f.Fuzz(func(t *testing.T, b []byte, size int64, fix bool) {
-		head := make([]byte, headSize)
+		head := make([]byte, 64<<10)
 		copy(head, b)
 		if fix && string(head[512:520]) == gptSignature {
 			seal(head[512 : 512+gptHeaderSize])
