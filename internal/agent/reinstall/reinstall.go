@@ -256,6 +256,9 @@ func (r *run) install(ctx context.Context, p prepared) error {
 		r.tell("found done: everything but the last write")
 		return r.switchOver(ctx, p)
 	}
+	if err := r.show(ctx); err != nil {
+		return err
+	}
 	part := disk.PartitionPath(r.disk.Device, r.Document.Stage.Number)
 	if err := r.Disks.Mount(ctx, part, r.Dir, "vfat", []string{"ro", "nodev", "nosuid", "noexec"}); err != nil {
 		return err
@@ -267,6 +270,17 @@ func (r *run) install(ctx context.Context, p prepared) error {
 	}
 	_, err := install.Run(ctx, cfg)
 	return errors.Join(err, r.Disks.Unmount(context.WithoutCancel(ctx), r.Dir))
+}
+
+// show has the kernel know the partitions. Of a GPT whose first copy was cut off in
+// the middle it has read none (block/partitions/efi.c, find_valid_gpt); the scan goes
+// by the second.
+func (r *run) show(ctx context.Context) error {
+	t, err := r.table()
+	if err != nil {
+		return err
+	}
+	return r.Disks.ShowTable(ctx, r.disk.Device, *t)
 }
 
 // proceed is called before the first write. What was found done is told.
