@@ -83,15 +83,21 @@ func (s *supplicant) ask(command string) (string, error) {
 	return strings.TrimSpace(string(buf[:n])), nil
 }
 
-// events attaches the connection, and passes on what comes until ctx ends or
+// attach has events come over the connection from now on.
+func (s *supplicant) attach() error {
+	answer, err := s.ask("ATTACH")
+	if err == nil && answer != "OK" {
+		err = fmt.Errorf("it answers %q", answer)
+	}
+	if err != nil {
+		return fmt.Errorf("attach to wpa_supplicant: %w", err)
+	}
+	return s.conn.SetDeadline(time.Time{})
+}
+
+// follow passes on the events of an attached connection until ctx ends or
 // wpa_supplicant does.
-func (s *supplicant) events(ctx context.Context, take func(line string)) error {
-	if answer, err := s.ask("ATTACH"); err != nil || answer != "OK" {
-		return errors.Join(fmt.Errorf("attach to wpa_supplicant: it answers %q", answer), err)
-	}
-	if err := s.conn.SetDeadline(time.Time{}); err != nil {
-		return err
-	}
+func (s *supplicant) follow(ctx context.Context, take func(line string)) error {
 	defer context.AfterFunc(ctx, func() { s.conn.Close() })()
 	buf := make([]byte, 8<<10)
 	for {

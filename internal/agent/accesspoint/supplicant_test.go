@@ -51,7 +51,10 @@ func TestRealSupplicant(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer events.close()
-	go func() { _ = events.events(ctx, func(line string) { lines <- line }) }()
+	if err := events.attach(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = events.follow(ctx, func(line string) { lines <- line }) }()
 	if err := unix.Kill(cmd.Process.Pid, unix.SIGTERM); err != nil {
 		t.Fatal(err)
 	}

@@ -135,9 +135,12 @@ func (a appliance) listen(ctx context.Context, dir, card string) error {
 		return err
 	}
 	defer events.close()
+	if err := events.attach(); err != nil {
+		return err
+	}
 	lines := make(chan string, 64)
 	failed := make(chan error, 1)
-	go func() { failed <- events.events(ctx, func(line string) { lines <- line }) }()
+	go func() { failed <- events.follow(ctx, func(line string) { lines <- line }) }()
 	poll := time.NewTicker(10 * time.Second)
 	defer poll.Stop()
 	radio := accesspoint.NewRadio()
