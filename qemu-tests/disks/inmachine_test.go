@@ -37,6 +37,8 @@ func TestInMachine(t *testing.T) {
 			only("disk/md", "^TestArray$"),
 			only("disk/release", "^TestStack$"),
 			only("disk/btrfs", "^TestMake$"),
+			only("internal/registration/storage", "^TestGrowsAgain$"),
+			only("internal/registration/file", "^TestFilesElsewhere$"),
 			only("internal/agent/storage", "^(TestStacked|TestStackedKilled|TestStackedResize|TestDegraded|TestSwapThatIsOn|TestBind)$/^(cryptsetup|lvcreate|mdadm|mkfs.btrfs)$"),
 		},
 	})
