@@ -19,13 +19,9 @@ import (
 // are of this boot: nothing else relies on them.
 func (a appliance) cards(ctx context.Context) error {
 	updates := make(chan netlink.LinkUpdate, 64)
-	lost := make(chan error, 1)
-	err := netlink.LinkSubscribeWithOptions(updates, ctx.Done(), netlink.LinkSubscribeOptions{ErrorCallback: func(err error) {
-		select {
-		case lost <- err:
-		default:
-		}
-	}})
+	// Messages of other processes (wpa_supplicant has some) are errors to the
+	// library, and of no interest. What ends the watch closes the channel.
+	err := netlink.LinkSubscribe(updates, ctx.Done())
 	if err != nil {
 		return fmt.Errorf("watch network cards: %w", err)
 	}
@@ -38,30 +34,28 @@ func (a appliance) cards(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case err := <-lost:
-			return fmt.Errorf("watch network cards: %w", err)
-		case <-settled(updates):
+		case open := <-settled(updates):
+			if !open && ctx.Err() == nil {
+				return errors.New("watch network cards: the kernel sends no more")
+			}
 		}
 	}
 }
 
 // settled is after something has changed, and then nothing for a moment: a radio
-// comes with a flood of messages.
-func settled(updates <-chan netlink.LinkUpdate) <-chan struct{} {
-	done := make(chan struct{})
+// comes with a flood of messages. false: there will be no more.
+func settled(updates <-chan netlink.LinkUpdate) <-chan bool {
+	done := make(chan bool, 1)
 	go func() {
-		defer close(done)
-		<-updates
-		for {
+		_, open := <-updates
+		for quiet := false; open && !quiet; {
 			select {
-			case _, ok := <-updates:
-				if !ok {
-					return
-				}
+			case _, open = <-updates:
 			case <-time.After(300 * time.Millisecond):
-				return
+				quiet = true
 			}
 		}
+		done <- open
 	}()
 	return done
 }
