@@ -34,8 +34,8 @@ type Config struct {
 	Cmdline string
 	// Board is RaspberryPi, or empty: the architecture's own machine. DeviceTree is
 	// what the firmware of a board gives the kernel.
-	Board      string
-	DeviceTree string
+	Board      string `json:",omitempty"`
+	DeviceTree string `json:",omitempty"`
 
 	Disks []Disk
 	NICs  []NIC // none: no network at all

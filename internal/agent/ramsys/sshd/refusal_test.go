@@ -39,7 +39,8 @@ func only(t *testing.T, key ssh.Signer, algorithm string) ssh.Signer {
 
 func TestWhoMayLogIn(t *testing.T) {
 	key := newRSA(t)
-	x := newSite(t, "", func(c *Config, _ *limits) {
+	x := newSite(t, "", func(c *Config, l *limits) {
+		l.pending = 100 // all log in at once here
 		c.AuthorizedKeys = append(c.AuthorizedKeys, "# a comment", "", keyLine(key.PublicKey()))
 	})
 	keys := func(k ...ssh.Signer) []ssh.AuthMethod { return []ssh.AuthMethod{ssh.PublicKeys(k...)} }
