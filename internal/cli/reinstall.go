@@ -14,7 +14,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/victorinix/vic/builder"
-	"github.com/victorinix/vic/efi"
 	"github.com/victorinix/vic/envscan"
 	"github.com/victorinix/vic/internal/enter"
 	"github.com/victorinix/vic/internal/event"
@@ -23,9 +22,7 @@ import (
 	planhandover "github.com/victorinix/vic/internal/plan/handover"
 	"github.com/victorinix/vic/internal/plan/reinstall"
 	"github.com/victorinix/vic/internal/registration"
-	"github.com/victorinix/vic/internal/registration/kinds"
 	"github.com/victorinix/vic/internal/request"
-	"github.com/victorinix/vic/internal/tool"
 )
 
 // reinstallFlags are those of an install onto the disk that the system runs from.
@@ -246,14 +243,9 @@ const attemptGroup = "reinstall "
 
 // registrations opens the host's record of changes.
 func registrations(group, command string, readOnly bool) (*registration.Store, error) {
-	env := registration.Env{Run: tool.Exec{}}
-	if _, err := os.Stat(efi.EfivarfsPath); err == nil {
-		env.Variables = efi.Efivarfs(efi.EfivarfsPath)
-	}
-	return registration.Open(registration.Config{
-		Dirs: []string{registration.DefaultDir}, Kinds: kinds.All(), Env: env, ReadOnly: readOnly,
-		Group: group, Command: command, Who: cmp.Or(os.Getenv("SUDO_USER"), os.Getenv("USER"), "root"),
-	})
+	c := registrationConfig([]string{registration.DefaultDir})
+	c.Group, c.Command, c.ReadOnly = group, command, readOnly
+	return registration.Open(c)
 }
 
 // openAttempt is the ID of an earlier attempt of which something is left.
