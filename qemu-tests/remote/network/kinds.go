@@ -100,7 +100,9 @@ var kinds = map[Kind]kind{
 		segments: []cardOn{{}},
 		router:   append([]string{"link set lan0 up"}, raRoutes...),
 		routes:   raRoutes,
-		dnsmasq:  []string{"--enable-ra", "--dhcp-range=2001:db8:9::,ra-only", "--dhcp-option=option6:dns-server,[2001:db8:9::1]", "--ra-param=lan0,10"},
+		// The lifetime is that of most routers: dnsmasq's own would be three
+		// intervals, and it stops to advertise for a while when its link was away.
+		dnsmasq: []string{"--enable-ra", "--dhcp-range=2001:db8:9::,ra-only", "--dhcp-option=option6:dns-server,[2001:db8:9::1]", "--ra-param=lan0,10,1800"},
 		place: Place{
 			Addresses: addrs("2001:db8:9::5054:ff:fe76:6e00"), Nameservers: addrs("2001:db8:9::1"),
 			Interfaces: raInterfaces, Networkd: raNetworkd,
