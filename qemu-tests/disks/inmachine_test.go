@@ -22,10 +22,10 @@ func TestInMachine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
 	defer cancel()
 	only := func(pkg, tests string) runs.Run {
-		return runs.Run{Package: pkg, Args: []string{"-test.v", "-test.timeout=5m", "-test.run=" + tests}}
+		return runs.Run{Package: pkg, Args: []string{"-test.v", "-test.timeout=10m", "-test.run=" + tests}}
 	}
 	lab.RunInRAM(ctx, t, b, 2048, runs.List{
 		Secrets: []string{"passphrase-of-a-test"},

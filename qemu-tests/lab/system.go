@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/victorinix/vic/internal/event"
 	"github.com/victorinix/vic/qemu-tests/lab/watch"
@@ -105,7 +106,7 @@ func Installed(t *testing.T, spec Spec) System {
 	if err := os.WriteFile(secretFile, []byte(Password+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	stop, seen := keepConsoles(t, dir), watch.Processes(Password)
+	stop, seen := keepConsoles(t, dir), watch.Processes(Password, 50*time.Millisecond)
 	s.Run = Vic(t, s.installArgs(writeLoginKey(t, dir), secretFile)...)
 	s.Consoles = stop()
 	for _, args := range seen() {

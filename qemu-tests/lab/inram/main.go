@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -77,7 +78,7 @@ func run(ctx context.Context) error {
 func test(ctx context.Context, r runs.Run, secrets []string, out *os.File) error {
 	var watched []func() []string
 	for _, word := range secrets {
-		watched = append(watched, watch.Processes(word))
+		watched = append(watched, watch.Processes(word, time.Second))
 	}
 	c := exec.CommandContext(ctx, r.Program(), r.Args...)
 	c.Dir = r.Folder()

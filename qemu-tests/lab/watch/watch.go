@@ -11,19 +11,17 @@ import (
 	"time"
 )
 
-// lookEvery is how often processes are looked at: a program that takes a secret
-// as an argument runs for longer, or does no work.
-const lookEvery = 50 * time.Millisecond
-
 // Processes looks for a word in the arguments and the environment of all processes
-// of this machine, until the returned function is called, which tells the command
-// lines of those that had it.
-func Processes(word string) (stop func() []string) {
+// of this machine, once in a while, until the returned function is called, which
+// tells the command lines of those that had it. To look is work: an emulated
+// machine has no time for more than a look a second, in which no program that does
+// something with a passphrase ends.
+func Processes(word string, every time.Duration) (stop func() []string) {
 	var seen []string
 	quit := make(chan struct{})
 	var watching sync.WaitGroup
 	watching.Go(func() {
-		tick := time.NewTicker(lookEvery)
+		tick := time.NewTicker(every)
 		defer tick.Stop()
 		for {
 			for _, args := range argumentsWith(word) {
