@@ -144,6 +144,23 @@ func (b *payloadBuild) tree(ctx context.Context, dir string) (raw string, err er
 }
 
 func (b *payloadBuild) build(ctx context.Context, dir string) (*Payload, error) {
+	p, err := made(ctx, b, dir, "payload", PayloadFile, func(raw string, out output) (p *Payload, err error) {
+		err = b.env.step("mkfs.erofs", func() error {
+			p, err = b.image(ctx, raw, filepath.Join(filepath.Dir(raw), "tree.tar"), out)
+			return err
+		})
+		return p, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	p.dir = dir
+	return p, nil
+}
+
+// made has pack make artefacts of the tree, describes them in a manifest, and moves
+// all of it to dir once it is whole.
+func made[T any](ctx context.Context, b *payloadBuild, dir, name, manifest string, pack func(raw string, out output) (*T, error)) (*T, error) {
 	tmp, tidy, err := b.scratch()
 	if err != nil {
 		return nil, err
@@ -153,23 +170,18 @@ func (b *payloadBuild) build(ctx context.Context, dir string) (*Payload, error) 
 	if err != nil {
 		return nil, err
 	}
-	out := output{filepath.Join(tmp, "payload")}
+	out := output{filepath.Join(tmp, name)}
 	if err := os.Mkdir(out.dir, 0o755); err != nil {
 		return nil, err
 	}
-	var p *Payload
-	err = b.env.step("mkfs.erofs", func() (err error) {
-		p, err = b.image(ctx, raw, filepath.Join(tmp, "tree.tar"), out)
-		return err
-	})
+	t, err := pack(raw, out)
 	if err != nil {
 		return nil, err
 	}
-	if err := out.writeManifest(PayloadFile, p); err != nil {
+	if err := out.writeManifest(manifest, t); err != nil {
 		return nil, err
 	}
-	p.dir = dir
-	return p, moveDir(out.dir, dir)
+	return t, moveDir(out.dir, dir)
 }
 
 // mmdebstrap is the command that makes the tree from exactly the packages in

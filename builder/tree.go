@@ -132,32 +132,18 @@ func (l *liveTree) hooks() []string {
 }
 
 func (b *payloadBuild) buildTree(ctx context.Context, dir string) (*Tree, error) {
-	tmp, tidy, err := b.scratch()
-	if err != nil {
-		return nil, err
-	}
-	defer tidy()
-	raw, err := b.tree(ctx, tmp)
-	if err != nil {
-		return nil, err
-	}
-	out := output{filepath.Join(tmp, "tree")}
-	if err := os.Mkdir(out.dir, 0o755); err != nil {
-		return nil, err
-	}
-	var t *Tree
-	err = b.env.step("keep the root file system", func() (err error) {
-		t, err = b.packTree(raw, out)
-		return err
+	t, err := made(ctx, b, dir, "tree", TreeFile, func(raw string, out output) (t *Tree, err error) {
+		err = b.env.step("keep the root file system", func() error {
+			t, err = b.packTree(raw, out)
+			return err
+		})
+		return t, err
 	})
 	if err != nil {
 		return nil, err
 	}
-	if err := out.writeManifest(TreeFile, t); err != nil {
-		return nil, err
-	}
 	t.dir = dir
-	return t, moveDir(out.dir, dir)
+	return t, nil
 }
 
 func (b *payloadBuild) packTree(raw string, out output) (*Tree, error) {

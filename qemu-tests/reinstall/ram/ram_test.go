@@ -22,7 +22,7 @@ import (
 func TestReinstall(t *testing.T) {
 	lab.Need(t)
 	if os.Getenv("VIC_TEST_MATRIX") == "" {
-		t.Skip("VIC_TEST_MATRIX=1 runs it: the installs of the package beside this one go the same way, and TestPowerCuts goes it without a virtual machine")
+		t.Skip("takes six minutes for each firmware: VIC_TEST_MATRIX=1 runs it; TestPowerCuts goes the same way without a virtual machine")
 	}
 	for _, firmware := range []string{"bios", "uefi"} {
 		t.Run(firmware, func(t *testing.T) {
