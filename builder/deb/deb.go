@@ -28,6 +28,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/ProtonMail/go-crypto/openpgp"
 )
 
 // Config says which archive to open, and how.
@@ -233,7 +235,7 @@ func (a *Archive) inReleasePath() string {
 	return filepath.Join(a.cfg.CacheDir, "release", hexSum([]byte(a.cfg.Mirror))[:16], a.cfg.Suite, "InRelease")
 }
 
-func (a *Archive) inRelease(ctx context.Context, keys keyring) ([]byte, error) {
+func (a *Archive) inRelease(ctx context.Context, keys openpgp.EntityList) ([]byte, error) {
 	if !a.cfg.Offline {
 		return a.fetcher.small(ctx, "dists/"+a.cfg.Suite+"/InRelease", maxInRelease)
 	}

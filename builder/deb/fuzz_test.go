@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/ProtonMail/go-crypto/openpgp"
 )
 
 // FuzzExtract: whatever the bytes, names that reach the sink are clean, links
@@ -97,7 +99,7 @@ func FuzzInRelease(f *testing.F) {
 	f.Add(append(bytes.Clone(good), "x\n"...))
 	f.Add(bytes.Replace(good, []byte("- "), nil, 1))
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		got, err := verifyClearsigned(raw, keyring{key}, testNow)
+		got, err := verifyClearsigned(raw, openpgp.EntityList{key}, testNow)
 		if err == nil && strings.TrimRight(string(got), "\n") != strings.TrimRight(text, "\n") {
 			t.Errorf("accepted %q", got)
 		}

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/ProtonMail/go-crypto/openpgp"
 )
 
 // release is what a verified InRelease says.
@@ -26,7 +28,7 @@ type fileHash struct {
 }
 
 // verifyRelease checks signature, dates, suite, architecture and components.
-func verifyRelease(raw []byte, keys keyring, cfg Config) (release, error) {
+func verifyRelease(raw []byte, keys openpgp.EntityList, cfg Config) (release, error) {
 	text, err := verifyClearsigned(raw, keys, cfg.Now())
 	if err != nil {
 		return release{}, err

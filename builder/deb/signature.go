@@ -3,7 +3,6 @@ package deb
 import (
 	"bytes"
 	"crypto"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -13,6 +12,8 @@ import (
 	"github.com/ProtonMail/go-crypto/openpgp"
 	"github.com/ProtonMail/go-crypto/openpgp/clearsign"
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
+
+	"github.com/victorinix/vic/internal/keyring"
 )
 
 // maxInRelease bounds what is read before the signature is checked; Debian's
@@ -28,10 +29,8 @@ var hostKeyrings = []string{
 	"/usr/share/keyrings/debian-archive-keyring.pgp",
 }
 
-type keyring = openpgp.EntityList
-
 // readKeyrings reads OpenPGP keyrings; without paths, the host's Debian one.
-func readKeyrings(paths []string) (keyring, error) {
+func readKeyrings(paths []string) (openpgp.EntityList, error) {
 	if len(paths) == 0 {
 		for _, p := range hostKeyrings {
 			if _, err := os.Stat(p); err == nil {
@@ -43,9 +42,9 @@ func readKeyrings(paths []string) (keyring, error) {
 			return nil, fmt.Errorf("no keyring given, and %s is missing (package debian-archive-keyring)", hostKeyrings[0])
 		}
 	}
-	var all keyring
+	var all openpgp.EntityList
 	for _, p := range paths {
-		keys, err := readKeyring(p)
+		keys, err := keyring.Read(p)
 		if err != nil {
 			return nil, fmt.Errorf("read keyring %s: %w", p, err)
 		}
@@ -54,27 +53,11 @@ func readKeyrings(paths []string) (keyring, error) {
 	return all, nil
 }
 
-func readKeyring(path string) (keyring, error) {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	read := openpgp.ReadKeyRing
-	if bytes.HasPrefix(bytes.TrimSpace(b), []byte("-----BEGIN PGP")) {
-		read = openpgp.ReadArmoredKeyRing
-	}
-	keys, err := read(bytes.NewReader(b))
-	if err == nil && len(keys) == 0 {
-		err = errors.New("no keys in it")
-	}
-	return keys, err
-}
-
 // verifyClearsigned returns the signed text of a clear-signed message (RFC 9580
 // §7). The message must be the whole file: text before or after it would be
 // read by someone else as if it were signed. One good signature of a key in
 // the keyring that is neither revoked nor expired is enough.
-func verifyClearsigned(raw []byte, keys keyring, now time.Time) ([]byte, error) {
+func verifyClearsigned(raw []byte, keys openpgp.EntityList, now time.Time) ([]byte, error) {
 	if !bytes.HasPrefix(raw, []byte("-----BEGIN PGP SIGNED MESSAGE-----")) {
 		return nil, fmt.Errorf("%w: it is not a clear-signed message", ErrSignature)
 	}
@@ -110,7 +93,7 @@ func verifyClearsigned(raw []byte, keys keyring, now time.Time) ([]byte, error) 
 
 // checkSignature checks one signature by itself: the library stops at the
 // first one whose key it knows.
-func checkSignature(p packet.Packet, signed []byte, keys keyring, config *packet.Config) error {
+func checkSignature(p packet.Packet, signed []byte, keys openpgp.EntityList, config *packet.Config) error {
 	sig, ok := p.(*packet.Signature)
 	if !ok {
 		return fmt.Errorf("a packet of type %T among the signatures", p)

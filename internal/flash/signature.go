@@ -12,6 +12,8 @@ import (
 	"github.com/ProtonMail/go-crypto/openpgp"
 	"github.com/ProtonMail/go-crypto/openpgp/armor"
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
+
+	"github.com/victorinix/vic/internal/keyring"
 )
 
 const (
@@ -31,7 +33,7 @@ func (s Source) signature(ctx context.Context) (*signature, error) {
 	if s.Signature == "" {
 		return nil, nil
 	}
-	keys, err := readKeyring(s.Keyring)
+	keys, err := keyring.Read(s.Keyring)
 	if err != nil {
 		return nil, fmt.Errorf("read keyring %s: %w", s.Keyring, err)
 	}
@@ -62,22 +64,6 @@ func (s Source) small(ctx context.Context, path string) ([]byte, error) {
 		err = fmt.Errorf("%s is too large for a signature", path)
 	}
 	return b, err
-}
-
-func readKeyring(path string) (openpgp.EntityList, error) {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	read := openpgp.ReadKeyRing
-	if bytes.HasPrefix(bytes.TrimSpace(b), []byte("-----BEGIN PGP")) {
-		read = openpgp.ReadArmoredKeyRing
-	}
-	keys, err := read(bytes.NewReader(b))
-	if err == nil && len(keys) == 0 {
-		err = errors.New("no keys in it")
-	}
-	return keys, err
 }
 
 // chooseSignature finds one by a known key: the image is read only once.
