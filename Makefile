@@ -24,7 +24,7 @@ setup: ## install the host packages that vic and its tests need
 
 .PHONY: programs
 programs: ## compile vic-init and vic-env for ARCHES, to be embedded
-	@go run ./initramfs/programs/generate --arch $(ARCHES)
+	@go run -trimpath ./initramfs/programs/generate --arch $(ARCHES)
 
 .PHONY: build
 build: programs ## build bin/vic and bin/vic-env

@@ -158,7 +158,11 @@ func graph(t *testing.T) []byte {
 func (a *appliance) cable(t *testing.T) *os.File {
 	t.Helper()
 	lab.Say(t, "ip", "netns", "add", a.ns)
-	t.Cleanup(func() { lab.Say(t, "ip", "netns", "del", a.ns) })
+	t.Cleanup(func() { // the test's context has ended by then
+		if out, err := exec.Command("ip", "netns", "del", a.ns).CombinedOutput(); err != nil {
+			t.Errorf("remove the namespace: %v: %s", err, out)
+		}
+	})
 	// What ip-netns(8) puts in the place of /etc/resolv.conf.
 	etc := filepath.Join("/etc/netns", a.ns)
 	t.Cleanup(func() { os.RemoveAll(etc) })

@@ -40,11 +40,15 @@ func goCommand(dir string, env []string, args ...string) ([]byte, error) {
 // stripped are the flags that make a build small, and the same everywhere.
 var stripped = []string{"-trimpath", "-buildvcs=false", "-ldflags", "-s -w -buildid="}
 
-// buildStatic compiles the command pkg.
-func buildStatic(arch, pkg, out string) error {
+// buildStatic compiles the commands pkgs into the folder dir, each named as the
+// last part of its package.
+func buildStatic(arch, dir string, pkgs ...string) error {
 	args := append([]string{"build"}, stripped...)
-	_, err := goCommand("", target(arch), append(args, "-o", out, pkg)...)
-	return err
+	args = append(args, "-o", dir+string(filepath.Separator))
+	if _, err := goCommand("", target(arch), append(args, pkgs...)...); err != nil {
+		return fmt.Errorf("build %s: %w", strings.Join(pkgs, ", "), err)
+	}
+	return nil
 }
 
 // busyboxTags leave out gosh's own line editor, which asks the terminal for its
@@ -54,41 +58,48 @@ func buildStatic(arch, pkg, out string) error {
 // nothing from it, and it is 120 kB in every bundle.
 const busyboxTags = "goshsmall,nethttpomithttp2"
 
-// buildBusybox compiles the commands pkgs into one executable.
+// rewriteCommands makes one command, bb, of the commands pkgs, with all sources
+// that it needs, in the folder gopath.
 //
 // gobusybox turns each command into a package (its init functions and
-// variables run only when the command is chosen) and copies all their sources
-// into a GOPATH. Its own build would recompile everything each time; with
-// -trimpath the go command's cache does not depend on the folder, so building
-// here compiles only what has changed.
-func buildBusybox(arch string, pkgs []string, out string) error {
+// variables run only when the command is chosen). Its own build would recompile
+// everything each time; with -trimpath the go command's cache does not depend
+// on the folder, so that buildBusybox compiles only what has changed.
+func rewriteCommands(arch string, pkgs []string, gopath string) error {
 	root, err := goRoot()
 	if err != nil {
 		return err
 	}
-	gopath, err := os.MkdirTemp("", "vic-busybox-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(gopath)
 	env := golang.Default(golang.WithGOROOT(root), golang.DisableCGO(), golang.WithGOOS("linux"), golang.WithGOARCH(arch),
 		golang.WithBuildTag(strings.Split(busyboxTags, ",")...))
+	if err := os.Mkdir(gopath, 0o700); err != nil {
+		return err
+	}
 	err = bb.BuildBusybox(ulog.Null, &bb.Opts{
 		Env: env, LookupEnv: &findpkg.Env{}, CommandPaths: pkgs,
-		GenSrcDir: gopath, GenerateOnly: true, BinaryPath: out,
+		GenSrcDir: gopath, GenerateOnly: true, BinaryPath: filepath.Join(gopath, "bb"),
 	})
 	if err != nil {
 		return fmt.Errorf("rewrite commands: %w", err)
 	}
-	main := filepath.Join(gopath, "src", "bb.u-root.com", "bb")
 	for name, text := range map[string]string{"godebug.go": godebug, "default.go": defaultCommand} {
-		if err := os.WriteFile(filepath.Join(main, name), []byte(text), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(mainPackage(gopath), name), []byte(text), 0o644); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+func mainPackage(gopath string) string { return filepath.Join(gopath, "src", "bb.u-root.com", "bb") }
+
+// buildBusybox compiles what rewriteCommands left in gopath.
+func buildBusybox(arch, gopath, out string) error {
 	args := append([]string{"build", "-tags=" + busyboxTags}, stripped...)
-	_, err = goCommand(main, append(target(arch), "GO111MODULE=off", "GOPATH="+gopath), append(args, "-o", out, ".")...)
-	return err
+	env := append(target(arch), "GO111MODULE=off", "GOPATH="+gopath)
+	if _, err := goCommand(mainPackage(gopath), env, append(args, "-o", out, ".")...); err != nil {
+		return fmt.Errorf("build the busybox: %w", err)
+	}
+	return nil
 }
 
 // godebug gives the busybox the same defaults as a command of this module: a

@@ -8,11 +8,12 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"sort"
-	"sync"
 
 	"github.com/klauspost/compress/zstd"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/victorinix/vic/initramfs/programs"
 )
@@ -46,20 +47,17 @@ func (g generator) run() (bool, error) {
 	defer os.RemoveAll(tmp)
 	m := programs.Manifest{Key: key, Go: goVersion, Commands: names(pkgs)}
 	sort.Strings(m.Commands)
-	// Side by side: much of each is work for one processor.
-	var work sync.WaitGroup
-	var initErr, envErr, applianceErr error
-	work.Go(func() {
-		m.Init, initErr = g.program(tmp, "init", func(elf string) error { return buildBusybox(g.arch, pkgs, elf) })
-	})
-	work.Go(func() {
-		m.Env, envErr = g.program(tmp, "env", func(elf string) error { return buildStatic(g.arch, g.envPkg, elf) })
-	})
-	work.Go(func() {
-		m.Appliance, applianceErr = g.program(tmp, "appliance", func(elf string) error { return buildStatic(g.arch, g.appliancePkg, elf) })
-	})
-	work.Wait()
-	if err := errors.Join(initErr, envErr, applianceErr); err != nil {
+	if err := g.compile(tmp, pkgs); err != nil {
+		return false, err
+	}
+	var work errgroup.Group // each is work for one processor
+	for i, p := range []*programs.Program{&m.Init, &m.Env, &m.Appliance} {
+		work.Go(func() (err error) {
+			*p, err = pack(g.elf(tmp, made()[i]), g.file(made()[i], ".zst"))
+			return err
+		})
+	}
+	if err := work.Wait(); err != nil {
 		return false, err
 	}
 	return true, g.writeManifest(m)
@@ -68,13 +66,32 @@ func (g generator) run() (bool, error) {
 // made are the names of the programs.
 func made() []string { return []string{"init", "env", "appliance"} }
 
-// program compiles and packs one of them.
-func (g generator) program(tmp, name string, build func(elf string) error) (programs.Program, error) {
-	elf := filepath.Join(tmp, name)
-	if err := build(elf); err != nil {
-		return programs.Program{}, fmt.Errorf("build %s: %w", name, err)
+// compile makes the programs in the folder dir.
+//
+// Two runs of the go command side by side compile twice what they share, and
+// with an empty cache that is nearly everything. So one makes vic-env and
+// vic-appliance, while the commands of the busybox are rewritten; the busybox
+// finds most of what it needs in the cache then.
+func (g generator) compile(dir string, commands []string) error {
+	gopath := filepath.Join(dir, "gopath")
+	var work errgroup.Group
+	work.Go(func() error { return rewriteCommands(g.arch, commands, gopath) })
+	work.Go(func() error { return buildStatic(g.arch, dir, g.envPkg, g.appliancePkg) })
+	if err := work.Wait(); err != nil {
+		return err
 	}
-	return pack(elf, g.file(name, ".zst"))
+	return buildBusybox(g.arch, gopath, g.elf(dir, "init"))
+}
+
+// elf is the program name that compile made in dir.
+func (g generator) elf(dir, name string) string {
+	switch name {
+	case "env":
+		name = path.Base(g.envPkg)
+	case "appliance":
+		name = path.Base(g.appliancePkg)
+	}
+	return filepath.Join(dir, name)
 }
 
 // key is what the programs depend on.
