@@ -78,8 +78,9 @@ type Payload struct {
 	Suite    string `json:"suite"`
 	Arch     string `json:"arch"`
 	Format   string `json:"format"`
-	Kernel   string `json:"kernel"`   // release of the newest kernel in it
-	TreeSize int64  `json:"treeSize"` // bytes it takes on a target, see request.Payload
+	Kernel   string `json:"kernel"`           // release of the newest kernel in it
+	RootFS   string `json:"rootFS,omitempty"` // what its initramfs is for, see request.Payload
+	TreeSize int64  `json:"treeSize"`         // bytes it takes on a target, see request.Payload
 	// Features are those that the installed system has all packages for: what
 	// it can boot from beyond ext4 and vfat.
 	Features []Feature `json:"features,omitempty"`

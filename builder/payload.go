@@ -34,7 +34,7 @@ type PayloadSpec struct {
 
 // payloadRecipe changes whenever the same packages give another image, so that
 // a cached payload of an older vic is not taken for a new one.
-const payloadRecipe = 7
+const payloadRecipe = 8
 
 // BuildPayload builds a payload into dir, or takes it from the cache when the
 // same packages were built before.
@@ -209,6 +209,8 @@ func (b *payloadBuild) mmdebstrap(repository, tar string) tool.Cmd {
 	}
 	if b.live != nil {
 		args = append(args, b.live.hooks()...)
+	} else if b.rootFS() != "" {
+		args = append(args, hooks(initramfsScripts(b.rootFS()))...)
 	}
 	args = append(args, b.spec.Suite, tar, "deb [trusted=yes] copy:"+repository+" ./")
 	return tool.Cmd{
@@ -216,11 +218,21 @@ func (b *payloadBuild) mmdebstrap(repository, tar string) tool.Cmd {
 		Env: []string{
 			"SOURCE_DATE_EPOCH=" + strconv.FormatInt(b.env.Time.Unix(), 10),
 			"DEBIAN_FRONTEND=noninteractive",
-			// The target makes its own initramfs, for its own disk: read by
+			// Not at once and for every kernel: read by
 			// /etc/kernel/postinst.d/initramfs-tools.
 			"INITRD=No",
 		},
 	}
+}
+
+// rootFS is what the root file system has to be for the payload's initramfs,
+// which saves most targets the time to make one of their own. Features are for
+// targets that need more.
+func (b *payloadBuild) rootFS() string {
+	if len(b.spec.Features) > 0 {
+		return ""
+	}
+	return "ext4"
 }
 
 func mmdebstrapHint(err error) error {
@@ -233,6 +245,9 @@ func mmdebstrapHint(err error) error {
 // image turns mmdebstrap's tar into payload.erofs and its description.
 func (b *payloadBuild) image(ctx context.Context, raw, tree string, out output) (*Payload, error) {
 	fs := rootfs{time: b.env.Time, links: resolvedLinks()}
+	if b.rootFS() != "" {
+		fs.keep = initramfsFiles
+	}
 	if err := fs.transformFile(raw, tree); err != nil {
 		return nil, err
 	}
@@ -260,7 +275,7 @@ func (b *payloadBuild) image(ctx context.Context, raw, tree string, out output) 
 	}
 	return &Payload{
 		Version: Version, Item: b.spec.Item, Suite: b.spec.Suite, Arch: b.spec.Arch, Format: "erofs",
-		Kernel: kernel, TreeSize: fs.treeSize, Features: features, Files: []File{image, lock},
+		Kernel: kernel, RootFS: b.rootFS(), TreeSize: fs.treeSize, Features: features, Files: []File{image, lock},
 	}, nil
 }
 

@@ -95,6 +95,9 @@ func (r *rootfs) transform(in io.ReadSeeker, out io.Writer) error {
 	if err := r.addLinks(w); err != nil {
 		return err
 	}
+	if err := r.addUpdated(w); err != nil {
+		return err
+	}
 	return w.Close()
 }
 
@@ -164,6 +167,20 @@ func (r *rootfs) addLinks(w *tar.Writer) error {
 		if err := w.WriteHeader(h); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
+	}
+	return nil
+}
+
+// addUpdated says that what systemd would do at the first boot after a change of
+// /usr (ldconfig, the catalog of messages, hwdb, sysusers) is done: Debian's
+// packages did it. See systemd-update-done.service(8).
+func (r *rootfs) addUpdated(w *tar.Writer) error {
+	for _, name := range []string{"etc/.updated", "var/.updated"} {
+		h := &tar.Header{Name: "./" + name, Typeflag: tar.TypeReg, Mode: 0o644, ModTime: r.time, Format: tar.FormatPAX}
+		if err := w.WriteHeader(h); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		r.account(name, h, 0)
 	}
 	return nil
 }

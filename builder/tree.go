@@ -52,11 +52,11 @@ type liveTree struct {
 	grub   bool
 }
 
-// liveKeeps are files that a payload leaves to the target.
-var liveKeeps = regexp.MustCompile(`^(boot/initrd\.img-.+|initrd\.img|var/lib/initramfs-tools/.+)$`)
+// initramfsFiles are left to the target, but for what brings its initramfs.
+var initramfsFiles = regexp.MustCompile(`^(boot/initrd\.img-.+|initrd\.img|var/lib/initramfs-tools/.+)$`)
 
 // treeRecipe changes whenever the same packages give another tree.
-const treeRecipe = 2
+const treeRecipe = 3
 
 // CacheTree builds a tree into the cache, or returns it from there. rootFS is
 // what its root file system will be: the initramfs has the fsck for it.
@@ -107,16 +107,7 @@ func (l *liveTree) key(payload string) string {
 // hooks are the arguments that have mmdebstrap run programs in the tree: those
 // that package install runs on a target.
 func (l *liveTree) hooks() []string {
-	scripts := []string{
-		// The same as on a target; see plan.New.
-		`printf 'COMPRESSLEVEL=3\n' > "$1/etc/initramfs-tools/conf.d/vic"`,
-		`printf 'RESUME=none\n' > "$1/etc/initramfs-tools/conf.d/resume"`,
-		// Without a root file system to look at, initramfs-tools has to be told
-		// whose checker to take along.
-		`printf 'FSTYPE=` + l.rootFS + `\n' > "$1/etc/initramfs-tools/conf.d/vic-image"`,
-		`chroot "$1" update-initramfs -c -k all`,
-		`rm "$1/etc/initramfs-tools/conf.d/vic-image"`,
-	}
+	scripts := initramfsScripts(l.rootFS)
 	if source, charset, ok := request.LocaleParts(l.locale); ok {
 		scripts = append(scripts, fmt.Sprintf(`chroot "$1" localedef -i %s -f %s -A /usr/share/locale/locale.alias %s`, source, charset, l.locale))
 	}
@@ -124,6 +115,26 @@ func (l *liveTree) hooks() []string {
 		// An image is on no disk yet that has a name that stays.
 		scripts = append(scripts, `printf 'grub-pc grub-pc/install_devices_empty boolean true\n' | chroot "$1" debconf-set-selections`)
 	}
+	return hooks(scripts)
+}
+
+// initramfsScripts make an initramfs with the drivers of any machine, for a root
+// file system of the format rootFS on a partition.
+func initramfsScripts(rootFS string) []string {
+	return []string{
+		// The same as on a target; see plan.New.
+		`printf 'COMPRESSLEVEL=3\n' > "$1/etc/initramfs-tools/conf.d/vic"`,
+		`printf 'RESUME=none\n' > "$1/etc/initramfs-tools/conf.d/resume"`,
+		// Without a root file system to look at, initramfs-tools has to be told
+		// whose checker to take along.
+		`printf 'FSTYPE=` + rootFS + `\n' > "$1/etc/initramfs-tools/conf.d/vic-image"`,
+		`chroot "$1" update-initramfs -c -k all`,
+		`rm "$1/etc/initramfs-tools/conf.d/vic-image"`,
+	}
+}
+
+// hooks are mmdebstrap's arguments to run scripts in the tree, which is $1.
+func hooks(scripts []string) []string {
 	args := make([]string, 0, len(scripts))
 	for _, s := range scripts {
 		args = append(args, "--customize-hook="+s)
@@ -147,7 +158,7 @@ func (b *payloadBuild) buildTree(ctx context.Context, dir string) (*Tree, error)
 }
 
 func (b *payloadBuild) packTree(raw string, out output) (*Tree, error) {
-	fs := rootfs{time: b.env.Time, links: resolvedLinks(), keep: liveKeeps, light: true}
+	fs := rootfs{time: b.env.Time, links: resolvedLinks(), keep: initramfsFiles, light: true}
 	in, err := os.Open(raw)
 	if err != nil {
 		return nil, err

@@ -71,7 +71,7 @@ func (c Config) plan(size int64) (plan.Plan, error) {
 	t := c.Tree
 	return plan.NewImage(request.Request{
 		Version: request.Version, Item: c.Item, Layout: c.Layout, System: c.System,
-		Payload: request.Payload{SHA256: t.SHA256(), TreeSize: t.TreeSize, Arch: t.Arch, Kernel: t.Kernel, Udev: t.Udev},
+		Payload: request.Payload{SHA256: t.SHA256(), TreeSize: t.TreeSize, Arch: t.Arch, Kernel: t.Kernel, RootFS: t.RootFS, Udev: t.Udev},
 	}, size, c.Names)
 }
 

@@ -287,7 +287,7 @@ func (j *installJob) request(p *builder.Payload, from request.Source, disks map[
 		Item:    p.Item,
 		Payload: request.Payload{
 			Format: p.Format, Size: image.Size, SHA256: image.SHA256, TreeSize: p.TreeSize,
-			Arch: p.Arch, Kernel: p.Kernel, Udev: udev, Source: from,
+			Arch: p.Arch, Kernel: p.Kernel, RootFS: p.RootFS, Udev: udev, Source: from,
 		},
 		Disks: disks, Layout: l, System: system, Phases: phaseStrings(j.phases), Finish: finish,
 	}

@@ -34,6 +34,8 @@ func (j *installJob) inVM(ctx context.Context) error {
 	if !j.reaches(event.Build) {
 		return j.stopped()
 	}
+	bundle, stop := j.bundleAside(ctx)
+	defer stop()
 	p, err := j.payload(ctx)
 	if err != nil {
 		return err
@@ -57,14 +59,14 @@ func (j *installJob) inVM(ctx context.Context) error {
 	case !j.reaches(event.Enter):
 		return j.stopped()
 	}
-	return j.installAndProve(ctx, p, req, disks)
-}
-
-func (j *installJob) installAndProve(ctx context.Context, p *builder.Payload, req request.Request, disks vmDisks) error {
-	bundle, err := j.bundle(ctx, p.Arch)
+	b, err := bundle(p.Arch)
 	if err != nil {
 		return err
 	}
+	return j.installAndProve(ctx, b, p, req, disks)
+}
+
+func (j *installJob) installAndProve(ctx context.Context, bundle *builder.Bundle, p *builder.Payload, req request.Request, disks vmDisks) error {
 	tmp, err := os.MkdirTemp("", "vic-vm-") // 0700: the secrets pass through it
 	if err != nil {
 		return err
@@ -114,8 +116,40 @@ func (j *installJob) facts(arch string, disks vmDisks) (envscan.Facts, error) {
 const vmMAC = "52:54:00:76:69:00"
 
 // bundle builds the RAM system for a virtual machine.
-func (j *installJob) bundle(ctx context.Context, arch string) (*builder.Bundle, error) {
-	return j.ramSystem(ctx, j.flags.archive, j.clock, arch, nil, append([]string{"kernel=cloud"}, toolsOption(j.layout)...)...)
+func (j *installJob) bundle(ctx context.Context, sink event.Sink, arch string) (*builder.Bundle, error) {
+	return j.ramSystem(ctx, j.flags.archive, sink, arch, nil, append([]string{"kernel=cloud"}, toolsOption(j.layout)...)...)
+}
+
+// bundleAside builds the RAM system beside a payload that is built, most of
+// which is work for one processor. What it returns waits for it, or builds it
+// then when there was nothing to build beside; stop ends it.
+func (j *installJob) bundleAside(ctx context.Context) (wait func(arch string) (*builder.Bundle, error), stop func()) {
+	if j.source.config == nil || j.flags.dryRun || !j.reaches(event.Enter) {
+		return func(arch string) (*builder.Bundle, error) { return j.bundle(ctx, j.clock, arch) }, func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	// Both have steps of the same names.
+	sink := event.SinkFunc(func(e event.Event) {
+		if e.Step != "" {
+			e.Step = "RAM system: " + e.Step
+		}
+		j.clock.Emit(e)
+	})
+	var built *builder.Bundle
+	var err error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		built, err = j.bundle(ctx, sink, j.source.config.String("arch"))
+	}()
+	wait = func(string) (*builder.Bundle, error) {
+		<-done
+		return built, err
+	}
+	return wait, func() {
+		cancel()
+		<-done
+	}
 }
 
 // vmRun is the two machines of one installation.

@@ -169,9 +169,11 @@ type (
 		Arch string `json:"arch"` // GOARCH
 	}
 	// Initramfs has the target make its initramfs and boot entries for the
-	// kernel, by its own kernel hooks, so that kernel updates do the same.
+	// kernel, by its own kernel hooks, so that kernel updates do the same. With
+	// Keep, what the payload has is what they would make.
 	Initramfs struct {
 		Release string `json:"release"`
+		Keep    bool   `json:"keep,omitempty"`
 	}
 	// GRUB installs GRUB for BIOS into the BIOS boot partition of each disk,
 	// and has it installed there again when the package is updated.

@@ -260,3 +260,50 @@ func TestUnreadDisk(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// The payload's initramfs is kept by the targets that would make the same.
+func TestKeepsInitramfs(t *testing.T) {
+	example := func(name string) func(*request.Request) {
+		return func(r *request.Request) {
+			doc, err := os.ReadFile("../../disk/layout/testdata/examples/" + name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.Layout, err = layout.Parse(name, doc); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, tt := range []struct {
+		name   string
+		change func(*request.Request)
+		want   bool
+	}{
+		{"the default layout", func(*request.Request) {}, true},
+		{"a payload without one", func(r *request.Request) { r.Payload.RootFS = "" }, false},
+		{"another root file system", func(r *request.Request) { r.Payload.RootFS = "xfs" }, false},
+		{"LUKS", example("luks.yaml"), false},
+		{"to resume from swap", example("swap.yaml"), false},
+		{"a name for a card", func(r *request.Request) {
+			r.System.Network.NICs, _ = request.ParseNICNames("lan0=mac:" + macA)
+		}, false},
+		{"a file of the item", func(r *request.Request) {
+			r.System.Files = []request.File{{Path: "/etc/modprobe.d/x.conf", Mode: 0o644, Owner: "root", Content: "x"}}
+		}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			req, facts := debian(t), machine("uefi", 512)
+			req.Payload.RootFS = "ext4"
+			facts.HW.NIC, facts.HW.Disk[0].Size = []envscan.NIC{card("eth0", "3", macA)}, 64<<30
+			tt.change(&req)
+			p, err := plan.New(req, facts, []string{"password", "luks-crypted", "luks-crypted-1"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			i := slices.IndexFunc(p.Steps, func(s plan.Step) bool { return s.Action.Kind() == "initramfs" })
+			if got := p.Steps[i].Action.(plan.Initramfs).Keep; got != tt.want {
+				t.Errorf("keep: %v, want %v", got, tt.want)
+			}
+		})
+	}
+}

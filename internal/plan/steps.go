@@ -111,7 +111,7 @@ func (t target) boot() []named {
 		check.ESP = esp.Mountpoint
 		s = append(s, named{"systemd-boot", SystemdBoot{check.ESP, arch}})
 	}
-	s = append(s, named{"initramfs " + check.Release, Initramfs{check.Release}})
+	s = append(s, named{"initramfs " + check.Release, Initramfs{check.Release, t.keepsInitramfs()}})
 	if check.BIOS {
 		s = append(s, named{"GRUB for BIOS", GRUB{t.biosDisks()}})
 	}
@@ -120,6 +120,26 @@ func (t target) boot() []named {
 		s = append(s, t.bootEntries(*esp)...)
 	}
 	return s
+}
+
+// keepsInitramfs tells whether what this target would make is the initramfs
+// that the payload has: with the drivers of any machine, for a root file system
+// on a partition. More gets into one for encrypted disks, volumes, arrays,
+// other file systems, hibernation, and the names of network cards; and an
+// item's files may change what its hooks find.
+func (t target) keepsInitramfs() bool {
+	root := t.root()
+	if root.FSType != t.req.Payload.RootFS || root.Device.Disk == "" || t.at("/usr") != nil {
+		return false
+	}
+	for path, content := range t.storage.Boot.Files {
+		switch {
+		case path == "/etc/fstab", path == "/etc/initramfs-tools/conf.d/resume" && content == "RESUME=none\n":
+		default:
+			return false
+		}
+	}
+	return len(t.storage.Boot.Keys)+len(t.links())+len(t.injected) == 0
 }
 
 // bootEntries has one for each partition that the ESP is on: of an ESP on a

@@ -57,6 +57,9 @@ type Payload struct {
 	Arch     string `json:"arch"`
 	// Kernel is the release of the kernel in the payload (uname -r).
 	Kernel string `json:"kernel"`
+	// RootFS is the format (ext4) of the root file system, on a partition, that
+	// the payload's initramfs is for; empty: it has none.
+	RootFS string `json:"rootFS,omitempty"`
 	// Udev is the version of the package udev in the payload: it decides how
 	// network interfaces are called. Empty: not known.
 	Udev   string `json:"udev,omitempty"`

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -39,6 +40,7 @@ type machine struct {
 	mounted  []storage.Mount
 	tables   map[string]layout.Table
 	contents map[string]storage.Content
+	payload  map[string]string // files that its tree has beside payloadTree
 }
 
 func (m *machine) did(format string, args ...any) error {
@@ -120,7 +122,9 @@ func (m *machine) MountImage(image, format, dir string) error {
 		return err
 	}
 	m.mounted = append(m.mounted, storage.Mount{Target: dir})
-	for name, content := range payloadTree {
+	tree := maps.Clone(payloadTree)
+	maps.Copy(tree, m.payload)
+	for name, content := range tree {
 		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755); err != nil {
 			return err
 		}
@@ -222,9 +226,12 @@ func (p *programs) Run(_ context.Context, c tool.Cmd) (tool.Output, error) {
 	switch c.Name {
 	case "ssh-keygen":
 		return tool.Output{}, put("/etc/ssh/ssh_host_ed25519_key.pub", "ssh-ed25519 AAAA root@build\n")
-	case "update-initramfs":
-		return tool.Output{}, errors.Join(
-			put("/boot/initrd.img-6.12", "initrd"),
+	case "update-initramfs", "run-parts":
+		var err error
+		if c.Name == "update-initramfs" {
+			err = put("/boot/initrd.img-6.12", "initrd")
+		}
+		return tool.Output{}, errors.Join(err,
 			put("/boot/efi/debian/6.12/linux", "kernel"),
 			put("/boot/efi/debian/6.12/initrd", "initrd"),
 			put("/boot/efi/loader/entries/debian-6.12.conf", "# made\nversion 6.12\nlinux /debian/6.12/linux\ninitrd /debian/6.12/initrd\noptions root=UUID="+rootUUID+"\n"))

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/victorinix/vic/internal/plan"
 	"github.com/victorinix/vic/internal/tool"
 )
 
@@ -17,9 +18,10 @@ import (
 //	  /etc/initramfs/post-update.d/systemd-boot -> kernel-install add
 //	    -> ESP/TOKEN/RELEASE/{linux,initrd.img-RELEASE}, loader/entries
 //
-// The same hooks run when a kernel is updated. A payload may bring an
-// initramfs that fits every machine; then only its entry is made.
-func (t target) initramfs(ctx context.Context, release string) (note string, err error) {
+// The same hooks run when a kernel is updated. Of an initramfs that the payload
+// brought, and that is to be kept, only the entry is made.
+func (t target) initramfs(ctx context.Context, a plan.Initramfs) (note string, err error) {
+	release := a.Release
 	if !t.exists("/boot/vmlinuz-" + release) {
 		return "", fmt.Errorf("make initramfs: the payload has no /boot/vmlinuz-%s", release)
 	}
@@ -28,8 +30,11 @@ func (t target) initramfs(ctx context.Context, release string) (note string, err
 		return "", fmt.Errorf("make initramfs: %w", err)
 	}
 	c := tool.Cmd{Name: "update-initramfs", Args: []string{"-c", "-k", release}, Env: env}
-	if image := "/boot/initrd.img-" + release; t.notEmpty(image) == nil {
-		note = "kept the payload's initramfs"
+	if image := "/boot/initrd.img-" + release; a.Keep {
+		if err := t.notEmpty(image); err != nil {
+			return "", fmt.Errorf("keep the payload's initramfs: %w", err)
+		}
+		note = "the payload's"
 		c = tool.Cmd{Name: "run-parts", Args: []string{"--arg=" + release, "--arg=" + image, hooks}, Env: env}
 	}
 	err = t.inside(ctx, func() error {

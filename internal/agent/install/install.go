@@ -318,7 +318,7 @@ func (r *run) fill(ctx context.Context, s plan.Step) (note string, err error) {
 	case plan.SystemdBoot:
 		return in.systemdBoot(a)
 	case plan.Initramfs:
-		return in.initramfs(ctx, a.Release)
+		return in.initramfs(ctx, a)
 	case plan.GRUB:
 		return in.grub(ctx, a)
 	case plan.CheckBoot:

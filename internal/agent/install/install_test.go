@@ -300,6 +300,33 @@ func TestPasswordIsNeverAnArgument(t *testing.T) {
 	}
 }
 
+// An initramfs that the payload brought gets its entry from the target's hooks.
+func TestKeepsInitramfs(t *testing.T) {
+	keep := func(s *setup) {
+		i := slices.IndexFunc(s.Plan.Steps, func(s plan.Step) bool { return s.Action.Kind() == "initramfs" })
+		s.Plan.Steps[i].Action = plan.Initramfs{Release: "6.12", Keep: true}
+	}
+	s := newSetup(t)
+	keep(s)
+	if _, err := install.Run(t.Context(), s.Config); err == nil || !strings.Contains(err.Error(), "keep the payload's initramfs: ") {
+		t.Errorf("of a payload that has none: %v", err)
+	}
+	s = newSetup(t)
+	keep(s)
+	s.m.payload = map[string]string{"boot/initrd.img-6.12": "of any machine"}
+	if _, err := install.Run(t.Context(), s.Config); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := os.ReadFile(filepath.Join(s.Root, "boot/initrd.img-6.12")); string(b) != "of any machine" {
+		t.Errorf("it became %q, %v", b, err)
+	}
+	if !slices.ContainsFunc(s.m.effects, func(e string) bool {
+		return e == "run run-parts --arg=6.12 --arg=/boot/initrd.img-6.12 /etc/initramfs/post-update.d"
+	}) {
+		t.Errorf("no entry was made: %q", s.m.effects)
+	}
+}
+
 func TestBootEntryFailureIsAWarning(t *testing.T) {
 	s := newSetup(t)
 	s.Variables = brokenVariables{efi.MapVariables{}}
