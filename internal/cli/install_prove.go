@@ -48,9 +48,7 @@ func (r *vmRun) prove(ctx context.Context, want event.Result) error {
 	}
 	c.NICs[0].Forward = []int{22}
 	c.Credentials = map[string]string{"ssh.authorized_keys.root": string(ssh.MarshalAuthorizedKey(signer.PublicKey()))}
-	if vm.ProbeAccel(ctx) == "tcg" {
-		c.Credentials[vm.FixedAddresses] = vm.FixedAddressesValue
-	}
+	c.FixedAddresses = true
 	m, err := vm.Run(ctx, c)
 	if err != nil {
 		return fail(exitNoAnswer, err, "")

@@ -3,7 +3,6 @@ package lab
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -194,11 +193,7 @@ func (s System) Config(t *testing.T, c vm.Config, restrict bool) vm.Config {
 	c.Dir = filepath.Join(t.TempDir(), "run")
 	c.NICs = []vm.NIC{{Forward: []int{22}, Restrict: restrict}}
 	c.Firmware = cmp.Or(c.Firmware, s.Firmware)
-	c.Credentials = maps.Clone(c.Credentials)
-	if c.Credentials == nil {
-		c.Credentials = map[string]string{}
-	}
-	c.Credentials[vm.FixedAddresses] = vm.FixedAddressesValue
+	c.FixedAddresses = true
 	if c.Firmware == "uefi" {
 		c.Vars = s.vars(t)
 	}

@@ -144,11 +144,10 @@ func probeArgs(arch, accel, file string) []string {
 		"-device", "virtio-blk-pci,drive=disk")
 }
 
-// FixedAddresses is a systemd credential, by name and value, that has programs
-// of the guest start at the same addresses each time. With random ones QEMU's
-// emulator has to translate each program anew at each start, which takes three
-// times as long as to run it. Where guests are not emulated it is of no use.
-const (
-	FixedAddresses      = "sysctl.extra"
-	FixedAddressesValue = "kernel.randomize_va_space=0\n"
-)
+// fixedAddresses are SMBIOS strings for Config.FixedAddresses: a credential, which
+// systemd-sysctl reads, and what systemd-boot adds to the kernel's command line
+// (since 256), which reaches the initramfs too; smbios-type-11(7).
+var fixedAddresses = []string{
+	"io.systemd.credential:sysctl.extra=kernel.randomize_va_space=0",
+	"io.systemd.boot.kernel-cmdline-extra=norandmaps",
+}

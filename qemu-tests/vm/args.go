@@ -89,14 +89,23 @@ func (s setup) args(b backends) []string {
 	}
 	a = append(a, s.onboardArgs()...)
 	a = append(a, s.bridgedNICArgs(b.cables)...) // last: what has no bus would come onto these
-	if len(s.creds) > 0 {
-		v := "type=11"
-		for _, f := range s.creds {
-			v = opts(v, "path", f)
-		}
-		a = append(a, "-smbios", v)
+	if v := s.smbiosStrings(); v != "" {
+		a = append(a, "-smbios", "type=11"+v)
 	}
 	return append(a, s.Extra...)
+}
+
+// smbiosStrings are what the guest's systemd reads.
+func (s setup) smbiosStrings() (v string) {
+	if s.FixedAddresses && s.accel == "tcg" {
+		for _, text := range fixedAddresses {
+			v = opts(v, "value", text)
+		}
+	}
+	for _, f := range s.creds {
+		v = opts(v, "path", f)
+	}
+	return v
 }
 
 // machineArgs choose board, processor and firmware.
