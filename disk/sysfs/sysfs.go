@@ -25,7 +25,7 @@ func (r Root) join(elem ...string) string {
 
 // Text reads an attribute and trims it.
 func (r Root) Text(elem ...string) (string, error) {
-	b, err := os.ReadFile(r.join(elem...))
+	b, err := readFile(r.join(elem...))
 	return strings.Trim(string(b), " \t\n\x00"), err
 }
 
