@@ -5,8 +5,11 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/victorinix/vic/builder"
 	"github.com/victorinix/vic/builder/deb"
@@ -24,7 +27,7 @@ func TestKernelReinstall(t *testing.T) {
 	defer cancel()
 
 	g := lab.Login(t, d.Start(t, vm.Config{Name: "reinstall", Disks: []vm.Disk{kernelRepository(t, d.Result)}}), d.Result)
-	before := g.Sudo(bootFiles)
+	before, kept := g.Sudo(bootFiles), g.Sudo(initramfsNames)
 	g.Sudo("mkdir /run/repo && mount -o ro /dev/disk/by-id/virtio-vic-repo /run/repo" +
 		" && echo 'deb [trusted=yes] file:/run/repo ./' > /run/repo.list")
 	const apt = "DEBIAN_FRONTEND=noninteractive apt-get -o Dir::Etc::SourceList=/run/repo.list -o Dir::Etc::SourceParts=- "
@@ -32,6 +35,10 @@ func TestKernelReinstall(t *testing.T) {
 	t.Log(g.Sudo(apt + "install -y --reinstall linux-image-$(uname -r) 2>&1"))
 	if after := g.Sudo(bootFiles); after == before {
 		t.Errorf("the reinstallation made nothing anew:\n%s", after)
+	}
+	// The payload's, which the install kept, has all that the system's own has.
+	if diff := cmp.Diff(strings.Fields(kept), strings.Fields(g.Sudo(initramfsNames))); diff != "" {
+		t.Errorf("the system makes another initramfs (-kept +its own):\n%s", diff)
 	}
 	g.Poweroff(ctx)
 
@@ -49,6 +56,10 @@ func TestKernelReinstall(t *testing.T) {
 
 // bootFiles says when what both boot loaders start was made.
 const bootFiles = "stat -c '%n %Y' /boot/initrd.img-* $(find /boot/efi -name 'initrd*')"
+
+// initramfsNames lists an initramfs, but for the file that told initramfs-tools in
+// the build what it finds out by itself on the target.
+const initramfsNames = "lsinitramfs /boot/initrd.img-$(uname -r) | grep -v conf.d/vic-image | sort"
 
 // kernelRepository is a disk with an apt repository of the running kernel: the
 // guest has no way to another.
