@@ -163,7 +163,10 @@ func vanish(ctx context.Context, t *testing.T, old *oldsystem.System) {
 func inRAM(ctx context.Context, t *testing.T, old *oldsystem.System) (writes int64) {
 	t.Helper()
 	for {
-		_, sshErr := old.SSH(ctx, "root", "cat "+eventFile, "")
+		// What was begun with a system that has gone since hangs.
+		try, cancel := context.WithTimeout(ctx, 8*time.Second)
+		_, sshErr := old.SSH(try, "root", "cat "+eventFile, "")
+		cancel()
 		writes, err := old.Writes(ctx, 0)
 		switch {
 		case err != nil:
