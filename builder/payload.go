@@ -227,9 +227,10 @@ func (b *payloadBuild) mmdebstrap(repository, tar string) tool.Cmd {
 
 // rootFS is what the root file system has to be for the payload's initramfs,
 // which saves most targets the time to make one of their own. Features are for
-// targets that need more.
+// targets that need more, and mdadm's hook puts the arrays of the machine that
+// it runs on into it.
 func (b *payloadBuild) rootFS() string {
-	if len(b.spec.Features) > 0 {
+	if len(b.spec.Features) > 0 || slices.ContainsFunc(b.packages, func(p deb.Package) bool { return p.Name == "mdadm" }) {
 		return ""
 	}
 	return "ext4"

@@ -213,3 +213,23 @@ func TestCompareReleases(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 }
+
+// A payload with what records the disks of the machine that makes an initramfs
+// has none.
+func TestPayloadInitramfs(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		b    payloadBuild
+		want string
+	}{
+		{"no more than ext4", payloadBuild{packages: []deb.Package{{Name: "e2fsprogs"}}}, "ext4"},
+		{"LVM", payloadBuild{spec: PayloadSpec{Features: []Feature{"lvm"}}}, ""},
+		{"mdadm", payloadBuild{packages: []deb.Package{{Name: "e2fsprogs"}, {Name: "mdadm"}}}, ""},
+	} {
+		tt.b.spec.Suite, tt.b.spec.Arch = "trixie", "amd64"
+		made := slices.ContainsFunc(tt.b.mmdebstrap("repository", "out.tar").Args, func(a string) bool { return strings.Contains(a, "update-initramfs") })
+		if got := tt.b.rootFS(); got != tt.want || made != (tt.want != "") {
+			t.Errorf("%s: for %q, made: %v", tt.name, got, made)
+		}
+	}
+}
