@@ -13,9 +13,11 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -30,6 +32,9 @@ const childDir = "SSHD_TEST_DIR"
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(childDir); dir != "" {
+		// As vic-init starts it. Who runs the tests by nohup(1) would have its
+		// processes ignore what ends them.
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 		if err := serveChild(dir); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
