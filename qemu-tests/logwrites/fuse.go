@@ -107,7 +107,10 @@ func serve(fd int, dev Device) error {
 	for {
 		n, err := unix.Read(fd, buf)
 		switch {
-		case errors.Is(err, unix.ENODEV):
+		// ECONNABORTED is the answer instead of ENODEV to who was about to get a
+		// request when the connection ended: the file's release, which nobody
+		// waits for.
+		case errors.Is(err, unix.ENODEV), errors.Is(err, unix.ECONNABORTED):
 			return nil
 		case errors.Is(err, unix.EINTR), errors.Is(err, unix.EAGAIN), errors.Is(err, unix.ENOENT): // interrupted request
 			continue
