@@ -2,10 +2,13 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/u-root/gobusybox/src/pkg/bb"
@@ -58,53 +61,92 @@ func buildStatic(arch, dir string, pkgs ...string) error {
 // nothing from it, and it is 120 kB in every bundle.
 const busyboxTags = "goshsmall,nethttpomithttp2"
 
-// rewriteCommands makes one command, bb, of the commands pkgs, with all sources
-// that it needs, in the folder gopath.
+// busyboxPkg is the busybox's package: it is in no folder, but laid over this
+// module when it is compiled (-overlay of the go command).
+const busyboxPkg = outputPkg + "/busybox"
+
+// registryPkg is what gobusybox's output knows its registry of commands as.
+const registryPkg = "bb.u-root.com/bb/pkg/bbmain"
+
+// rewriteCommands makes one command of the commands pkgs in the empty folder
+// dir, and returns an overlay with which buildBusybox finds it.
 //
 // gobusybox turns each command into a package (its init functions and
-// variables run only when the command is chosen). Its own build would recompile
-// everything each time; with -trimpath the go command's cache does not depend
-// on the folder, so that buildBusybox compiles only what has changed.
-func rewriteCommands(arch string, pkgs []string, gopath string) error {
+// variables run only when the command is chosen), in a GOPATH with a copy of all
+// that they need. Of that only the rewritten commands are used, as packages of
+// this module: compiled in a GOPATH, everything else would be compiled a second
+// time.
+func rewriteCommands(arch string, pkgs []string, dir string) (overlay string, err error) {
 	root, err := goRoot()
 	if err != nil {
-		return err
+		return "", err
 	}
 	env := golang.Default(golang.WithGOROOT(root), golang.DisableCGO(), golang.WithGOOS("linux"), golang.WithGOARCH(arch),
 		golang.WithBuildTag(strings.Split(busyboxTags, ",")...))
-	if err := os.Mkdir(gopath, 0o700); err != nil {
-		return err
-	}
 	err = bb.BuildBusybox(ulog.Null, &bb.Opts{
 		Env: env, LookupEnv: &findpkg.Env{}, CommandPaths: pkgs,
-		GenSrcDir: gopath, GenerateOnly: true, BinaryPath: filepath.Join(gopath, "bb"),
+		GenSrcDir: dir, GenerateOnly: true, BinaryPath: filepath.Join(dir, "bb"),
 	})
 	if err != nil {
-		return fmt.Errorf("rewrite commands: %w", err)
+		return "", fmt.Errorf("rewrite commands: %w", err)
 	}
-	for name, text := range map[string]string{"godebug.go": godebug, "default.go": defaultCommand} {
-		if err := os.WriteFile(filepath.Join(mainPackage(gopath), name), []byte(text), 0o644); err != nil {
-			return err
-		}
+	places := map[string]string{path.Dir(path.Dir(registryPkg)): busyboxPkg, registryPkg: busyboxPkg + "/registry"}
+	for _, pkg := range pkgs {
+		places[pkg] = busyboxPkg + "/" + path.Base(pkg)
 	}
-	return nil
+	main := filepath.Join(dir, "src", "bb.u-root.com", "bb", "default.go")
+	if err := os.WriteFile(main, []byte(defaultCommand), 0o644); err != nil {
+		return "", err
+	}
+	return overlayPackages(filepath.Join(dir, "src"), places)
 }
 
-func mainPackage(gopath string) string { return filepath.Join(gopath, "src", "bb.u-root.com", "bb") }
+// overlayPackages has the packages of the GOPATH folder src be packages of this
+// module: places says which.
+func overlayPackages(src string, places map[string]string) (overlay string, err error) {
+	module, err := goCommand("", nil, "list", "-m", "-f", "{{.Path}}\n{{.Dir}}")
+	if err != nil {
+		return "", err
+	}
+	name, root, _ := strings.Cut(strings.TrimSpace(string(module)), "\n")
+	var imports []string // with quotes: as a file has them
+	for from, to := range places {
+		imports = append(imports, strconv.Quote(from), strconv.Quote(to))
+	}
+	renamed := strings.NewReplacer(imports...)
+	files := map[string]string{}
+	for from, to := range places {
+		sources, err := filepath.Glob(filepath.Join(src, from, "*.go"))
+		if err != nil {
+			return "", err
+		}
+		for _, file := range sources {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				return "", err
+			}
+			if err := os.WriteFile(file, []byte(renamed.Replace(string(text))), 0o644); err != nil {
+				return "", err
+			}
+			files[filepath.Join(root, strings.TrimPrefix(to, name), filepath.Base(file))] = file
+		}
+	}
+	doc, err := json.Marshal(map[string]any{"Replace": files})
+	if err != nil {
+		return "", err
+	}
+	overlay = filepath.Join(src, "overlay.json")
+	return overlay, os.WriteFile(overlay, doc, 0o644)
+}
 
-// buildBusybox compiles what rewriteCommands left in gopath.
-func buildBusybox(arch, gopath, out string) error {
-	args := append([]string{"build", "-tags=" + busyboxTags}, stripped...)
-	env := append(target(arch), "GO111MODULE=off", "GOPATH="+gopath)
-	if _, err := goCommand(mainPackage(gopath), env, append(args, "-o", out, ".")...); err != nil {
+// buildBusybox compiles what rewriteCommands made.
+func buildBusybox(arch, overlay, out string) error {
+	args := append([]string{"build", "-tags=" + busyboxTags, "-overlay", overlay}, stripped...)
+	if _, err := goCommand("", target(arch), append(args, "-o", out, busyboxPkg)...); err != nil {
 		return fmt.Errorf("build the busybox: %w", err)
 	}
 	return nil
 }
-
-// godebug gives the busybox the same defaults as a command of this module: a
-// GOPATH has no go.mod to read the language version from.
-const godebug = "//go:debug default=go1.26\n\npackage main\n"
 
 // defaultCommand has the busybox be vic-init under each name that is none of its
 // commands: vic-init calls itself by other names, and another machine has it in a
@@ -115,7 +157,7 @@ import (
 	"os"
 	"slices"
 
-	"bb.u-root.com/bb/pkg/bbmain"
+	"` + registryPkg + `"
 )
 
 func init() {

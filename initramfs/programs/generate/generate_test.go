@@ -106,7 +106,7 @@ func checkCommands(t *testing.T, dir string) {
 	}
 	root := t.TempDir()
 	elf := unpack(t, read(t, dir, "init-amd64.zst"))
-	if bytes.Contains(elf, []byte("vic-busybox-")) {
+	if bytes.Contains(elf, []byte("vic-programs-")) {
 		t.Error("the folder of the build is in the executable")
 	}
 	links := map[string]string{"bbin/vic-init": "bb", "bbin/echo": "bb", "init": "bbin/vic-init"}

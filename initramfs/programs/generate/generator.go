@@ -73,14 +73,17 @@ func made() []string { return []string{"init", "env", "appliance"} }
 // vic-appliance, while the commands of the busybox are rewritten; the busybox
 // finds most of what it needs in the cache then.
 func (g generator) compile(dir string, commands []string) error {
-	gopath := filepath.Join(dir, "gopath")
+	var overlay string
 	var work errgroup.Group
-	work.Go(func() error { return rewriteCommands(g.arch, commands, gopath) })
+	work.Go(func() (err error) {
+		overlay, err = rewriteCommands(g.arch, commands, filepath.Join(dir, "busybox"))
+		return err
+	})
 	work.Go(func() error { return buildStatic(g.arch, dir, g.envPkg, g.appliancePkg) })
 	if err := work.Wait(); err != nil {
 		return err
 	}
-	return buildBusybox(g.arch, gopath, g.elf(dir, "init"))
+	return buildBusybox(g.arch, overlay, g.elf(dir, "init"))
 }
 
 // elf is the program name that compile made in dir.
