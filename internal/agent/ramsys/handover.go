@@ -45,6 +45,10 @@ func onProbation(h *handover.Handover) bool {
 	return h != nil && absent(request.Path) && absent(stage.Path) && absent(writtenMark)
 }
 
+// goesBack says whether the system before comes back when nobody does anything:
+// this is a reinstall that has changed nothing, which was entered for one boot.
+func (s system) goesBack() bool { return s.reinstall && absent(s.written) }
+
 func absent(path string) bool {
 	_, err := os.Stat(path)
 	return errors.Is(err, fs.ErrNotExist)

@@ -13,6 +13,7 @@ import (
 	"github.com/victorinix/vic/internal/agent/ramsys/reap"
 	"github.com/victorinix/vic/internal/handover"
 	"github.com/victorinix/vic/internal/request"
+	"github.com/victorinix/vic/internal/stage"
 )
 
 // system is what init works with for the whole life of the machine.
@@ -24,6 +25,8 @@ type system struct {
 	began       time.Duration      // after the kernel
 	handover    *handover.Handover // nil: no system before sent the machine here
 	onProbation bool
+	reinstall   bool          // see package stage
+	written     string        // writtenMark
 	ending      chan struct{} // closed when the machine ends
 }
 
@@ -53,7 +56,7 @@ func runInit(cfg Config) {
 
 func start() (system, error) {
 	line, _ := os.ReadFile("/proc/cmdline") // without /proc, the agent says so
-	s := system{cmdline: ParseCmdline(string(line)), reaper: reap.New(), ending: make(chan struct{})}
+	s := system{cmdline: ParseCmdline(string(line)), reaper: reap.New(), ending: make(chan struct{}), written: writtenMark}
 	quiet(s.cmdline.Debug)
 	var problems []string
 	s.consoles, problems = openConsoles(consoleDevices("/sys"))
@@ -70,6 +73,7 @@ func start() (system, error) {
 	var err error
 	s.handover, err = readHandover(handover.Path)
 	s.onProbation = onProbation(s.handover)
+	s.reinstall = !absent(stage.Path)
 	return s, errors.Join(err, takeName(s.handover))
 }
 
@@ -136,19 +140,30 @@ func (s system) keepShells() {
 	}
 }
 
+// reinstallPatience is how long a person has at a reinstall that could not begin.
+const reinstallPatience = time.Minute
+
 // await waits for somebody to end the machine. On probation there is an end also
 // when init could not even start the agent, or had to be started anew: then as if
-// nothing had been acknowledged.
+// nothing had been acknowledged. And there is one of a reinstall whose agent died
+// before it changed anything.
 func (s system) await() string {
 	var over <-chan time.Time
-	if s.onProbation {
-		over = time.After(s.limit() - (uptime() - s.began))
+	var limit time.Duration
+	switch {
+	case s.onProbation:
+		limit = s.limit()
+		over = time.After(limit - (uptime() - s.began))
+	case s.goesBack():
+		limit = reinstallPatience
+		over = time.After(limit)
+		s.print("Nothing was changed: back to the system before in %v.\n", limit)
 	}
 	select {
 	case sig := <-s.signals:
 		return howOf(sig)
 	case <-over:
-		s.print("\nNobody ended this machine within %v: rebooting into the system before.\n", s.limit())
+		s.print("\nNobody ended this machine within %v: rebooting into the system before.\n", limit)
 		return request.FinishReboot
 	}
 }

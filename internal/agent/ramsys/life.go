@@ -152,11 +152,14 @@ func (l *life) heed(n notice) (leave bool) {
 // noReturn is for the first write to a disk: the system before is gone, and the
 // one in RAM must live.
 func (l *life) noReturn() {
-	if l.probation == nil {
+	if l.probation == nil && !l.reinstall {
 		return
 	}
-	if err := os.WriteFile(writtenMark, nil, 0o644); err != nil {
+	if err := os.WriteFile(l.written, nil, 0o644); err != nil {
 		warn(l.sink, []string{err.Error()})
+	}
+	if l.probation == nil {
+		return
 	}
 	l.probation.acknowledge()
 	l.sentry.retire("from here on a reset would lose the system in RAM, the only one")

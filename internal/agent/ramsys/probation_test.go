@@ -11,6 +11,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -73,7 +74,7 @@ func newTrial(t *testing.T, limit time.Duration) *trial {
 	tr := &trial{events: &told{}, signals: make(chan os.Signal, 1), answers: &bytes.Buffer{}, how: make(chan string, 1)}
 	ending := make(chan struct{})
 	tr.life = life{
-		system:    system{signals: tr.signals, ending: ending, onProbation: true, handover: &handover.Handover{Probation: 1}},
+		system:    system{signals: tr.signals, ending: ending, onProbation: true, handover: &handover.Handover{Probation: 1}, written: t.TempDir() + "/written"},
 		agent:     &agentProcess{outcome: make(chan outcome, 1), notices: make(chan notice), answers: json.NewEncoder(tr.answers), ending: ending},
 		sink:      newWitness(tr.events),
 		flush:     func() {},
@@ -183,12 +184,32 @@ func TestNoReturn(t *testing.T) {
 	if how := tr.ends(t); how != request.FinishReboot || d.disarmed != 1 || len(d.pings) != 0 {
 		t.Errorf("ended by %s, disarmed %d times, %d pings", how, d.disarmed, len(d.pings))
 	}
+	if absent(tr.written) {
+		t.Error("a new life of init would not know")
+	}
 	if strings.Contains(tr.answers.String(), `"left":1`) || tr.probation.left() != 0 {
 		t.Errorf("the probation goes on: %s", tr.answers)
 	}
 	if !tr.events.has("enter watchdog done i6300esb, 60 s") {
 		t.Errorf("events: %v", tr.events.lines)
 	}
+}
+
+// A reinstall was entered for one boot: when its agent dies before anything was
+// changed, the system before comes back by itself.
+func TestReinstallWhoseAgentDies(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		l := life{system: system{reinstall: true, cmdline: ParseCmdline(""), written: t.TempDir() + "/written"}, sink: newWitness(&told{}), flush: func() {}}
+		how := l.follow(outcome{Error: "the agent ended unexpectedly", Exit: exitUntouched})
+		if took := time.Since(began); how != request.FinishReboot || took != reinstallPatience {
+			t.Errorf("ended by %q after %v", how, took)
+		}
+		l.noReturn()
+		if l.goesBack() {
+			t.Error("goes back to a system that is gone")
+		}
+	})
 }
 
 // The watchdog is pinged as long as init does its work, and once more when it
