@@ -35,12 +35,16 @@ func scenarios() []scenario {
 	bios := oldsystem.Config{Release: "bookworm", Firmware: "bios", FS: "ext4", MemoryMiB: 384, DiskMiB: 3072}
 	withSwap := bios
 	withSwap.DiskMiB, withSwap.Prepare = 4096, addSwap
+	behind := bios
+	behind.DiskMiB = 4096
 	uefi := oldsystem.Config{Release: "trixie", Firmware: "uefi", FS: "btrfs", MemoryMiB: 512, DiskMiB: 4096}
 	uefi.Prepare = func(t *testing.T, image string) { lab.Say(t, "sgdisk", "--move-second-header", image) }
 	full := uefi
 	full.DiskMiB, full.Prepare = 3072, nil // all of it is in partitions
 	return []scenario{
 		{name: "bios-swap-kexec", old: withSwap, room: "swap", enter: "kexec", before: "swapon /dev/vda2"},
+		{name: "bios-free-grub", old: behind, args: []string{"--enter", "grub"}, room: "free", enter: "grub"},
+		{name: "uefi-free-systemd-boot", old: uefi, args: []string{"--enter", "systemd-boot"}, room: "free", enter: "systemd-boot"},
 		{name: "uefi-free-bootnext", old: uefi, args: []string{"--enter", "bootnext"}, room: "free", enter: "bootnext"},
 		{name: "uefi-btrfs-kexec", old: full, room: "btrfs", enter: "kexec"},
 	}

@@ -3,7 +3,7 @@
 #
 #	make.sh RELEASE FIRMWARE FS IMAGE MIRROR [SECURITY-MIRROR]
 #
-#	bios: msdos table, root file system with /boot, GRUB
+#	bios: msdos table, root file system with /boot, GRUB as update-grub has it
 #	uefi: GPT, EFI system partition with systemd-boot and the kernel, root file system
 #
 # bookworm has its network from ifupdown and dhclient, trixie from systemd-networkd.
@@ -32,7 +32,7 @@ esac
 
 mnt=$(mktemp -d) loop=
 leave() {
-	if mountpoint -q "$mnt"; then umount "$mnt"; fi
+	if mountpoint -q "$mnt"; then umount --recursive "$mnt"; fi
 	if [ -n "$loop" ]; then losetup --detach "$loop"; fi
 	loop=
 	rmdir "$mnt"
@@ -116,11 +116,26 @@ chroot "$mnt" update-initramfs -u -k "$version" >/dev/null
 options="root=UUID=$uuid ro console=ttyS0 loglevel=4 systemd.show_status=error"
 if [ "$firmware" = bios ]; then
 	mkdir -p "$mnt/boot/grub"
-	cat >"$mnt/boot/grub/grub.cfg" <<-EOF
-		linux /boot/$kernel $options
-		initrd /boot/initrd.img-$version
-		boot
+	cp -r "$mnt/usr/lib/grub/i386-pc" "$mnt/boot/grub/"
+	cat >"$mnt/etc/default/grub" <<-EOF
+		GRUB_TIMEOUT=0
+		GRUB_TERMINAL=console
 	EOF
+	# Its own finds no kernels on a loop device.
+	cat >"$mnt/etc/grub.d/10_linux" <<-EOF
+		#!/bin/sh
+		cat <<END
+		menuentry 'old system' {
+			search --no-floppy --fs-uuid --set=root $uuid
+			linux /boot/$kernel $options
+			initrd /boot/initrd.img-$version
+		}
+		END
+	EOF
+	for tree in dev proc sys; do mount --rbind "/$tree" "$mnt/$tree"; done
+	chroot "$mnt" grub-editenv - create
+	chroot "$mnt" update-grub
+	for tree in dev proc sys; do umount --recursive --lazy "$mnt/$tree"; done
 	# As grub-install puts it between table and partition; that wants a device of
 	# the partition, which not every kernel makes.
 	chroot "$mnt" grub-mkimage --format=i386-pc --output=/boot/grub/core.img \
