@@ -25,30 +25,34 @@ var recipe string
 // makeLimit is how long a base image may take, with all its downloads.
 const makeLimit = 15 * time.Minute
 
-// base is the disk of a system that is nobody's yet, from the cache: one for each
-// recipe. Who comes second waits for the first.
-func (c Config) base(ctx context.Context) (string, error) {
+// withBase calls use with the disk of a system that is nobody's yet, from the
+// cache: one for each recipe. Who comes second waits for the first; so do those who
+// have another recipe, which takes this one's place.
+func (c Config) withBase(ctx context.Context, use func(image string) error) error {
 	cache, err := lab.CacheDir()
 	if err != nil {
-		return "", err
+		return err
 	}
 	dir := filepath.Join(cache, "oldsystems")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", err
+		return err
 	}
 	kind := strings.Join([]string{c.Release, c.Firmware, c.FS}, "-")
 	lock, err := os.OpenFile(filepath.Join(dir, kind+".lock"), os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer lock.Close()
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
-		return "", fmt.Errorf("wait for the base image: %w", err)
+		return fmt.Errorf("wait for the base image: %w", err)
 	}
 	sum := sha256.Sum256([]byte(recipe + AdminPassword))
 	image := filepath.Join(dir, fmt.Sprintf("%s-%x.img", kind, sum[:8]))
-	if _, err := os.Stat(image); !errors.Is(err, fs.ErrNotExist) {
-		return image, err
+	switch _, err := os.Stat(image); {
+	case err == nil:
+		return use(image)
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
 	}
 	// Those of other recipes are not used any more.
 	old, err := filepath.Glob(filepath.Join(dir, kind+"-*"))
@@ -61,7 +65,10 @@ func (c Config) base(ctx context.Context) (string, error) {
 	if err == nil {
 		err = os.Rename(image+".new", image)
 	}
-	return image, err
+	if err != nil {
+		return err
+	}
+	return use(image)
 }
 
 // makeBase runs the recipe, in a mount namespace of its own.
@@ -92,15 +99,15 @@ func (c Config) makeBase(ctx context.Context, image string) error {
 // copyBase copies a base image, holes as holes, and makes it as large as the disk.
 func (c Config) copyBase(t *testing.T, to string) error {
 	began := time.Now()
-	base, err := c.base(t.Context())
-	if err != nil {
+	err := c.withBase(t.Context(), func(base string) error {
+		if took := time.Since(began); took > time.Second {
+			t.Logf("base image: %.0f s", took.Seconds())
+		}
+		cp := tool.Cmd{Name: "cp", Args: []string{"--reflink=auto", "--sparse=always", base, to}}
+		_, err := tool.Exec{}.Run(t.Context(), cp)
 		return err
-	}
-	if took := time.Since(began); took > time.Second {
-		t.Logf("base image: %.0f s", took.Seconds())
-	}
-	cp := tool.Cmd{Name: "cp", Args: []string{"--reflink=auto", "--sparse=always", base, to}}
-	if _, err := (tool.Exec{}).Run(t.Context(), cp); err != nil {
+	})
+	if err != nil {
 		return err
 	}
 	info, err := os.Stat(to)
