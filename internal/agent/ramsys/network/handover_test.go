@@ -2,7 +2,9 @@ package network
 
 import (
 	"context"
+	"errors"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -328,7 +330,8 @@ func TestWithoutHandover(t *testing.T) {
 		p.cable("eth1", macB, "other")
 		p.sh("ip address add 192.0.2.9/24 dev out")
 		p.dnsmasq("", "--interface=out", "--dhcp-range=192.0.2.50,192.0.2.99", "--dhcp-option=option:mtu,1400")
-		n, _ := begin(t, netconf.Config{}, func(c *Config) { c.Handover = nil })
+		sys := t.TempDir()
+		n, r := begin(t, netconf.Config{}, func(c *Config) { c.Handover, c.Sys = nil, sys })
 		online(t, n)
 		l := n.Leases()
 		if len(l) != 1 || l[0].Interface != "eth0" || l[0].Before {
@@ -340,6 +343,16 @@ func TestWithoutHandover(t *testing.T) {
 		if all["eth0"].MTU != 1400 || !slices.Contains(all["eth1"].Flags, "UP") {
 			t.Errorf("%+v", all)
 		}
+		// The carrier goes and comes within a second: the kernel tells of one change.
+		counter := filepath.Join(sys, "class/net/eth0/carrier_down_count")
+		if err := errors.Join(os.MkdirAll(filepath.Dir(counter), 0o755), os.WriteFile(counter, []byte("1\n"), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+		ip(t, "link set eth0 alias changed")
+		eventually(t, "it asks again, for the same address", func() bool {
+			told := r.all()
+			return len(told) == 2 && told[1].Address == l[0].Address
+		})
 		p.sh("ip link set out down")
 		eventually(t, "the lease is taken back", func() bool {
 			return len(n.Leases()) == 0 && !strings.Contains(shown(t, "route"), "192.0.2.") && !strings.Contains(shown(t, "address"), "192.0.2.")

@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -130,7 +131,7 @@ func (n *Network) Wait(ctx context.Context) error {
 // watch owns the interfaces: which are up, and which have a DHCP client.
 func (n *Network) watch(ctx context.Context, updates <-chan netlink.LinkUpdate) {
 	up := map[int]bool{}
-	clients := map[int]client{}
+	clients, losses := map[int]client{}, map[int]string{}
 	for u := range updates {
 		link := u.Attrs()
 		gone := u.Header.Type == unix.RTM_DELLINK
@@ -143,6 +144,12 @@ func (n *Network) watch(ctx context.Context, updates <-chan netlink.LinkUpdate) 
 		switch {
 		case carrier && !running && link.RawFlags&unix.IFF_LOOPBACK == 0:
 			clients[link.Index] = n.startClient(ctx, u.Link, netip.Addr{})
+			losses[link.Index] = n.losses(link)
+		case carrier && running && losses[link.Index] != n.losses(link):
+			had := n.address(link.Name)
+			c.end()
+			clients[link.Index] = n.startClient(ctx, u.Link, had)
+			losses[link.Index] = n.losses(link)
 		case !carrier && running:
 			c.end()
 			delete(clients, link.Index)
@@ -154,6 +161,22 @@ func (n *Network) watch(ctx context.Context, updates <-chan netlink.LinkUpdate) 
 	for _, c := range clients {
 		c.end()
 	}
+}
+
+// losses says how often a link has lost its carrier. The kernel tells of a loss and
+// a return within a second as of one change, with the carrier back
+// (net/core/link_watch.c): it may be another network all the same.
+func (n *Network) losses(link *netlink.LinkAttrs) string {
+	// A kernel before 4.16 does not count them.
+	count, _ := os.ReadFile(filepath.Join(n.cfg.Sys, "class/net", link.Name, "carrier_down_count"))
+	return string(count)
+}
+
+// address is the one that an interface has a lease of, or none.
+func (n *Network) address(name string) netip.Addr {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.leases[name].Address.Addr()
 }
 
 // wanted says which links are brought up: the loopback, and cards.
