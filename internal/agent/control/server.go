@@ -58,6 +58,9 @@ func Listen(ctx context.Context, cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open control socket: %w", err)
 	}
+	// It stays as a killed agent's does: removed whenever the listener closes, it
+	// could be that of the next server.
+	l.SetUnlinkOnClose(false)
 	if err := os.Chmod(cfg.Socket, 0o600); err != nil {
 		return nil, errors.Join(fmt.Errorf("open control socket: %w", err), l.Close())
 	}
