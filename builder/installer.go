@@ -40,6 +40,8 @@ type InstallerSpec struct {
 	// Hardware is of the machine that it is for: its modules are taken in place
 	// of Modules, which are for any machine. Nil: any machine.
 	Hardware *Hardware
+	// Quick saves time rather than size: the bundle goes nowhere.
+	Quick bool `json:",omitempty"`
 
 	featureModules []string // those that Features brought
 }
@@ -267,11 +269,15 @@ func (b *installerBuild) initramfs(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	zstd, err := newCompressor(ctx, b.env)
+	level := zstdLevel
+	if b.spec.Quick {
+		level = quickLevel
+	}
+	zstd, err := newCompressor(ctx, b.env, level)
 	if err != nil {
 		return err
 	}
-	first, err := startConfig(ctx, b.env, b.spec.Arch)
+	first, err := startConfig(ctx, b.env, b.spec.Arch, level)
 	if err != nil {
 		return err
 	}

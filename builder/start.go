@@ -23,7 +23,7 @@ type Start struct {
 
 // InitramfsStart makes it for an architecture.
 func InitramfsStart(ctx context.Context, env Env, arch string) (Start, error) {
-	c, err := startConfig(ctx, env, arch)
+	c, err := startConfig(ctx, env, arch, zstdLevel)
 	if err != nil {
 		return Start{}, err
 	}
@@ -47,8 +47,8 @@ func InitramfsStart(ctx context.Context, env Env, arch string) (Start, error) {
 }
 
 // startConfig is of the first archive of an initramfs.
-func startConfig(ctx context.Context, env Env, arch string) (initramfs.Config, error) {
-	zstd, err := newCompressor(ctx, env)
+func startConfig(ctx context.Context, env Env, arch, level string) (initramfs.Config, error) {
+	zstd, err := newCompressor(ctx, env, level)
 	if err != nil {
 		return initramfs.Config{}, err
 	}

@@ -25,7 +25,7 @@ type ramFor struct {
 }
 
 // ramSystem builds the RAM system that an install runs in: for one machine, or
-// with nil for any.
+// with nil for a virtual one here, which has it from this disk.
 func (a *app) ramSystem(ctx context.Context, archive archiveFlags, sink event.Sink, arch string, machine *ramFor, options ...string) (*builder.Bundle, error) {
 	env, load, err := a.installerEnv(archive, sink, arch, options...)
 	if err != nil {
@@ -36,6 +36,7 @@ func (a *app) ramSystem(ctx context.Context, archive archiveFlags, sink event.Si
 		var c *config.Config
 		if c, err = load(options...); err == nil {
 			spec, err = installerSpec(c)
+			spec.Quick = true
 		}
 	} else {
 		spec, err = machine.spec(ctx, env, load)
