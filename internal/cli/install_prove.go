@@ -48,7 +48,6 @@ func (r *vmRun) prove(ctx context.Context, want event.Result) error {
 	}
 	c.NICs[0].Forward = []int{22}
 	c.Credentials = map[string]string{"ssh.authorized_keys.root": string(ssh.MarshalAuthorizedKey(signer.PublicKey()))}
-	c.FixedAddresses = true
 	m, err := vm.Run(ctx, c)
 	if err != nil {
 		return fail(exitNoAnswer, err, "")

@@ -166,7 +166,7 @@ func (r *vmRun) config(name string) vm.Config {
 		Name: name, Arch: r.arch, Dir: filepath.Join(r.dir, name),
 		MemoryMiB: int(r.source.machine.memory >> 20), CPUs: int(r.source.machine.cpus),
 		Firmware: r.source.machine.firmware, NoReboot: true,
-		NICs: []vm.NIC{{MAC: vmMAC, Restrict: true}},
+		NICs: []vm.NIC{{MAC: vmMAC, Restrict: true}}, EasyToEmulate: true,
 	}
 	for _, d := range r.disks {
 		c.Disks = append(c.Disks, vm.Disk{Path: d.path, Format: "raw", Serial: d.serial, SectorSize: d.sector, Cache: "unsafe"})

@@ -48,9 +48,9 @@ func BootImage(t *testing.T, path, firmware string) Guest {
 	t.Helper()
 	m := vm.Start(t, vm.Config{
 		Name: "image-" + firmware, Dir: filepath.Join(t.TempDir(), "run"), Firmware: firmware, MemoryMiB: 512,
-		Disks:          []vm.Disk{{Path: path, Serial: "vic-image", Cache: "unsafe"}},
-		NICs:           []vm.NIC{{Forward: []int{22}, Restrict: true}},
-		FixedAddresses: true,
+		Disks:         []vm.Disk{{Path: path, Serial: "vic-image", Cache: "unsafe"}},
+		NICs:          []vm.NIC{{Forward: []int{22}, Restrict: true}},
+		EasyToEmulate: true,
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), 12*time.Minute)
 	defer cancel()

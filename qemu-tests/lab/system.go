@@ -193,7 +193,7 @@ func (s System) Config(t *testing.T, c vm.Config, restrict bool) vm.Config {
 	c.Dir = filepath.Join(t.TempDir(), "run")
 	c.NICs = []vm.NIC{{Forward: []int{22}, Restrict: restrict}}
 	c.Firmware = cmp.Or(c.Firmware, s.Firmware)
-	c.FixedAddresses = true
+	c.EasyToEmulate = true
 	if c.Firmware == "uefi" {
 		c.Vars = s.vars(t)
 	}

@@ -144,10 +144,13 @@ func probeArgs(arch, accel, file string) []string {
 		"-device", "virtio-blk-pci,drive=disk")
 }
 
-// fixedAddresses are SMBIOS strings for Config.FixedAddresses: a credential, which
+// easyToEmulate are SMBIOS strings for Config.EasyToEmulate: a credential, which
 // systemd-sysctl reads, and what systemd-boot adds to the kernel's command line
 // (since 256), which reaches the initramfs too; smbios-type-11(7).
-var fixedAddresses = []string{
+var easyToEmulate = []string{
 	"io.systemd.credential:sysctl.extra=kernel.randomize_va_space=0",
-	"io.systemd.boot.kernel-cmdline-extra=norandmaps",
+	"io.systemd.boot.kernel-cmdline-extra=norandmaps " + noWorkArounds,
 }
+
+// noWorkArounds is for the kernel's command line.
+const noWorkArounds = "mitigations=off"

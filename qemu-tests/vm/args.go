@@ -97,8 +97,8 @@ func (s setup) args(b backends) []string {
 
 // smbiosStrings are what the guest's systemd reads.
 func (s setup) smbiosStrings() (v string) {
-	if s.FixedAddresses && s.accel == "tcg" {
-		for _, text := range fixedAddresses {
+	if s.EasyToEmulate && s.accel == "tcg" {
+		for _, text := range easyToEmulate {
 			v = opts(v, "value", text)
 		}
 	}
@@ -147,8 +147,12 @@ func (s setup) bootArgs() []string {
 	if s.initrd != "" {
 		a = append(a, "-initrd", s.initrd)
 	}
-	if s.Cmdline != "" {
-		a = append(a, "-append", s.Cmdline)
+	line := s.Cmdline
+	if s.EasyToEmulate && s.accel == "tcg" {
+		line = strings.TrimSpace(line + " " + noWorkArounds)
+	}
+	if line != "" {
+		a = append(a, "-append", line)
 	}
 	return a
 }

@@ -65,7 +65,7 @@ func TestCommandGolden(t *testing.T) {
 		"uefi-everything": {
 			Firmware: "uefi", Vars: "/v/vars.fd", MemoryMiB: 512, CPUs: 1,
 			Events: true, Watchdog: "reset", NoReboot: true, Extra: []string{"-d", "guest_errors"},
-			Credentials: map[string]string{"vic.psk": "hunter2", "ssh.key": "k"}, FixedAddresses: true,
+			Credentials: map[string]string{"vic.psk": "hunter2", "ssh.key": "k"}, EasyToEmulate: true,
 			Disks: []Disk{
 				{Path: "/d/virtio", SectorSize: 4096, Hotplug: true, BootIndex: 1, Cache: "unsafe"},
 				{Path: "/d/nvme", Bus: "nvme", Cache: "none"},

@@ -25,7 +25,7 @@ func (c Config) fitsBoard() error {
 		return fmt.Errorf("board %s needs a kernel and a device tree", c.Board)
 	case len(c.Disks) > 1 || len(c.Disks) == 1 && (c.Disks[0].Bus != "mmc" || c.Disks[0].LogWrites != "" || c.Disks[0].FailWrites > 0 || c.Disks[0].ReadOnly):
 		return fmt.Errorf("board %s has one disk, a plain one of bus mmc", c.Board)
-	case c.Events || c.Watchdog != "" || len(c.Credentials) > 0 || c.FixedAddresses:
+	case c.Events || c.Watchdog != "" || len(c.Credentials) > 0 || c.EasyToEmulate:
 		return fmt.Errorf("board %s has no PCI and no SMBIOS tables", c.Board)
 	}
 	for i, n := range c.NICs {

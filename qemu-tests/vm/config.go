@@ -46,11 +46,12 @@ type Config struct {
 	// arguments or in Command.
 	Credentials map[string]string
 
-	// FixedAddresses asks a systemd in the guest to have programs start at the
-	// same addresses each time, where the processor is emulated: with random ones
-	// QEMU has to translate each program anew at each start, which takes three
-	// times as long as to run it.
-	FixedAddresses bool `json:",omitempty"`
+	// EasyToEmulate asks the guest for what saves time where the processor is
+	// emulated. A systemd has programs start at the same addresses each time: with
+	// random ones QEMU has to translate each program anew at each start, which
+	// takes three times as long as to run it. The kernel does without the
+	// work-arounds for mistakes of real processors: a twentieth.
+	EasyToEmulate bool `json:",omitempty"`
 
 	// Events adds the virtio-serial port event.Port.
 	Events bool
@@ -220,7 +221,7 @@ func (c Config) validate() error {
 		return fmt.Errorf("machine %s: firmware none needs arm64 and a kernel", c.Name)
 	case c.Vars != "" && c.Firmware != "uefi":
 		return fmt.Errorf("machine %s: a variable store needs firmware uefi, not %s", c.Name, c.Firmware)
-	case (len(c.Credentials) > 0 || c.FixedAddresses) && c.Firmware == "none":
+	case (len(c.Credentials) > 0 || c.EasyToEmulate) && c.Firmware == "none":
 		return fmt.Errorf("machine %s: credentials travel in SMBIOS tables, which need firmware", c.Name)
 	case c.Kernel == "" && (len(c.Initrd) > 0 || c.Cmdline != ""):
 		return fmt.Errorf("machine %s: initrd and command line need a kernel", c.Name)

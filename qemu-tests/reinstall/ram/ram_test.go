@@ -99,7 +99,7 @@ func (s *scene) check(t *testing.T, result event.Result) {
 	ctx, cancel := context.WithTimeout(t.Context(), 25*time.Minute)
 	defer cancel()
 	c := s.config(t, vm.Disk{Cache: "unsafe"})
-	c.Events, c.FixedAddresses = false, true
+	c.Events, c.EasyToEmulate = false, true
 	g := lab.Login(t, vm.Start(t, c), result)
 	g.Booted()
 	g.Checks([][2]string{
