@@ -104,7 +104,7 @@ func rewriteCommands(arch string, pkgs []string, dir string) (overlay string, er
 // overlayPackages has the packages of the GOPATH folder src be packages of this
 // module: places says which.
 func overlayPackages(src string, places map[string]string) (overlay string, err error) {
-	module, err := goCommand("", nil, "list", "-m", "-f", "{{.Path}}\n{{.Dir}}")
+	module, err := goCommand("", []string{"GOWORK=off", "GOFLAGS="}, "list", "-m", "-f", "{{.Path}}\n{{.Dir}}")
 	if err != nil {
 		return "", err
 	}
