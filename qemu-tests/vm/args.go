@@ -127,7 +127,7 @@ func (s setup) machineArgs() []string {
 		// other instructions. And it emulates wide vectors so slowly that
 		// SHA-256 takes twice as long with AVX as without. It copies one byte at a
 		// time where a processor with fast string instructions is told to copy:
-		// without them Linux copies in words, and an install takes a quarter less.
+		// without them Linux copies in words, and a payload is copied in a quarter less.
 		accel, cpu = "tcg,thread=multi", "max,-cx16,-avx,-avx2,-erms,-fsrm"
 	default:
 		accel = "tcg,thread=multi"

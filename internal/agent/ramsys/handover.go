@@ -45,8 +45,9 @@ func onProbation(h *handover.Handover) bool {
 	return h != nil && absent(request.Path) && absent(stage.Path) && absent(writtenMark)
 }
 
-// goesBack says whether the system before comes back when nobody does anything:
-// this is a reinstall that has changed nothing, which was entered for one boot.
+// goesBack says whether the machine starts again when nobody does anything: this is
+// a reinstall that has written nothing since it started, so that a start leads to
+// what a power cut now would.
 func (s system) goesBack() bool { return s.reinstall && absent(s.written) }
 
 func absent(path string) bool {

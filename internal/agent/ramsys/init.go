@@ -146,7 +146,8 @@ const reinstallPatience = time.Minute
 // await waits for somebody to end the machine. On probation there is an end also
 // when init could not even start the agent, or had to be started anew: then as if
 // nothing had been acknowledged. And there is one of a reinstall whose agent died
-// before it changed anything.
+// before it wrote: before the commit, the system before comes then; after it (a power
+// cut), the RAM system, which tries again.
 func (s system) await() string {
 	var over <-chan time.Time
 	var limit time.Duration
@@ -157,13 +158,13 @@ func (s system) await() string {
 	case s.goesBack():
 		limit = reinstallPatience
 		over = time.After(limit)
-		s.print("Nothing was changed: back to the system before in %v.\n", limit)
+		s.print("Nothing was written since this start: the machine starts again in %v.\n", limit)
 	}
 	select {
 	case sig := <-s.signals:
 		return howOf(sig)
 	case <-over:
-		s.print("\nNobody ended this machine within %v: rebooting into the system before.\n", limit)
+		s.print("\nNobody ended this machine within %v: rebooting.\n", limit)
 		return request.FinishReboot
 	}
 }
