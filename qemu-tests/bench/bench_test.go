@@ -56,6 +56,9 @@ func TestBench(t *testing.T) {
 	all := parts[0] == "1"
 	s := Suite{Vic: vic(t), Dir: scratchDir(t), Hello: program(t, "hello"), Guest: program(t, "guest"), Rounds: 3}
 	s.Old = func() *oldsystem.System { return oldsystem.Start(t, oldsystem.Config{MemoryMiB: 256}) }
+	if err := s.Fill(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	report := Report{Accel: vm.ProbeAccel(t.Context()), CPUs: runtime.NumCPU()}
 	for _, p := range s.Parts() {
 		if !all && !slices.Contains(parts, p.Name) {
