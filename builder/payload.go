@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -203,6 +204,9 @@ func (b *payloadBuild) mmdebstrap(repository, tar string) tool.Cmd {
 		"--aptopt=Acquire::Languages none",
 		// The tree is thrown away when the build dies: syncing it only costs.
 		"--dpkgopt=force-unsafe-io",
+	}
+	if b.spec.Arch != runtime.GOARCH {
+		args = append(args, "--skip=check/qemu") // checkForeign has, without arch-test
 	}
 	if len(b.spec.Units) > 0 {
 		args = append(args, `--customize-hook=chroot "$1" systemctl enable `+strings.Join(b.spec.Units, " "))

@@ -25,6 +25,9 @@ func FS() fs.FS { return files }
 // DefaultLayout is the name of the layout for a whole disk of any machine.
 const DefaultLayout = "default"
 
+// RaspberryPiLayout is the name of the layout for a card of a Raspberry Pi.
+const RaspberryPiLayout = "raspberry-pi"
+
 // rootAMD64 is the type of the root partition in the layouts as written.
 const rootAMD64 = "4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709"
 

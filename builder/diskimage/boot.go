@@ -12,9 +12,11 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/victorinix/vic/builder/raspberry"
 	"github.com/victorinix/vic/disk/image"
 	"github.com/victorinix/vic/internal/plan"
 	"github.com/victorinix/vic/internal/plan/storage"
+	"github.com/victorinix/vic/internal/request"
 )
 
 // systemdBoot does what bootctl-install(1) does, except for the firmware's
@@ -227,6 +229,13 @@ menuentry '%s' --class debian {
 // something.
 func (b *build) checkBoot(a plan.CheckBoot) error {
 	want := []string{"/boot/vmlinuz-" + a.Release, "/boot/initrd.img-" + a.Release}
+	if a.Board != nil {
+		files, err := boardFiles(*a.Board, a.Release)
+		if err != nil {
+			return err
+		}
+		want = append(want, files...)
+	}
 	if a.ESP != "" {
 		names, err := plan.EFINamesFor(a.Arch)
 		if err != nil {
@@ -249,4 +258,21 @@ func (b *build) checkBoot(a plan.CheckBoot) error {
 		errs = append(errs, errors.New("GRUB is missing"))
 	}
 	return errors.Join(errs...)
+}
+
+// boardFiles are what the firmware of a board reads.
+func boardFiles(b request.Board, release string) ([]string, error) {
+	board, ok := raspberry.Find(b.Name)
+	if !ok {
+		return nil, fmt.Errorf("unknown board %s", b.Name)
+	}
+	names := append([]string{"config.txt", "cmdline.txt", "vmlinuz-" + release, "initrd.img-" + release, board.DeviceTree}, board.Firmware...)
+	for _, o := range b.Overlays {
+		name, _, _ := strings.Cut(o, ",")
+		names = append(names, "overlays/"+name+".dtbo")
+	}
+	for i, name := range names {
+		names[i] = path.Join("/boot/firmware", name)
+	}
+	return names, nil
 }

@@ -35,20 +35,24 @@ func checkDisk(at string, d layout.Disk) error {
 	if d.Content == nil {
 		return refuse(at, "nothing on the disk")
 	}
-	g, ok := d.Content.Spec.(*layout.GPT)
-	if !ok {
-		return refuse(at, "content of type "+d.Content.ContentType())
-	}
-	errs := []error{checkHooks(at, d.Hooks), checkHooks(at+".content", g.Hooks)}
-	for _, name := range slices.Sorted(maps.Keys(g.Partitions)) {
-		p := g.Partitions[name]
-		at := at + ".content.partitions." + name
-		if p.Keep {
-			errs = append(errs, refuse(at, "a partition that is kept"))
-		}
-		if p.Content != nil {
+	errs := []error{checkHooks(at, d.Hooks)}
+	switch t := d.Content.Spec.(type) {
+	case *layout.GPT:
+		errs = append(errs, checkHooks(at+".content", t.Hooks))
+		for _, name := range slices.Sorted(maps.Keys(t.Partitions)) {
+			p, at := t.Partitions[name], at+".content.partitions."+name
+			if p.Keep {
+				errs = append(errs, refuse(at, "a partition that is kept"))
+			}
 			errs = append(errs, checkContent(at+".content", p.Content))
 		}
+	case *layout.MBR:
+		errs = append(errs, checkHooks(at+".content", t.Hooks))
+		for i, p := range t.Partitions {
+			errs = append(errs, checkContent(fmt.Sprintf("%s.content.partitions.%d.content", at, i), p.Content))
+		}
+	default:
+		errs = append(errs, refuse(at, "content of type "+d.Content.ContentType()))
 	}
 	return errors.Join(errs...)
 }
@@ -70,6 +74,9 @@ var why = map[string]string{
 }
 
 func checkContent(at string, c *layout.Content) error {
+	if c == nil {
+		return nil
+	}
 	switch s := c.Spec.(type) {
 	case *layout.Filesystem:
 		if !slices.Contains(made, s.Format) {
@@ -85,21 +92,46 @@ func checkContent(at string, c *layout.Content) error {
 // RootFS is the format of what the layout mounts at /; ext4 when there is none.
 func RootFS(l layout.Layout) string {
 	for _, d := range l.Disk {
-		if d.Content == nil {
-			continue
-		}
-		g, ok := d.Content.Spec.(*layout.GPT)
-		if !ok {
-			continue
-		}
-		for _, p := range g.Partitions {
-			if p.Content == nil {
+		for _, c := range contents(d) {
+			if c == nil {
 				continue
 			}
-			if fs, ok := p.Content.Spec.(*layout.Filesystem); ok && fs.Mountpoint == "/" {
+			if fs, ok := c.Spec.(*layout.Filesystem); ok && fs.Mountpoint == "/" {
 				return fs.Format
 			}
 		}
 	}
 	return "ext4"
+}
+
+// contents are those of the partitions of a disk.
+func contents(d layout.Disk) (list []*layout.Content) {
+	if d.Content == nil {
+		return nil
+	}
+	switch t := d.Content.Spec.(type) {
+	case *layout.GPT:
+		for _, p := range t.Partitions {
+			list = append(list, p.Content)
+		}
+	case *layout.MBR:
+		for _, p := range t.Partitions {
+			list = append(list, p.Content)
+		}
+	}
+	return list
+}
+
+// Packages are what the first boot needs beyond what every tree has: an MBR is
+// enlarged by sfdisk(8).
+func Packages(l layout.Layout) []string {
+	for _, d := range l.Disk {
+		if d.Content == nil {
+			continue
+		}
+		if _, ok := d.Content.Spec.(*layout.MBR); ok {
+			return []string{"fdisk"}
+		}
+	}
+	return nil
 }

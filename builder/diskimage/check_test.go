@@ -30,12 +30,32 @@ func TestCheckNamesWhatCannotBe(t *testing.T) {
 		"disk.main.content.partitions.root: a partition that is kept":      onDisk(`root: {keep: true, content: {type: filesystem, format: ext4, mountpoint: /}}`),
 		"disk.main.content.partitions.root.content: hooks":                 onDisk(`root: {size: 100%, content: {type: filesystem, format: ext4, mountpoint: /, postMountHook: "true"}}`),
 		"disk.main: content of type filesystem":                            `devices: {disk: {main: {type: disk, content: {type: filesystem, format: ext4, mountpoint: /}}}}`,
-		"lvm_vg: lvm_vg":                                                   `devices: {disk: {main: {type: disk, content: {type: gpt, partitions: {pv: {size: 100%, content: {type: lvm_pv, vg: vg0}}}}}}, lvm_vg: {vg0: {type: lvm_vg, lvs: {root: {size: 100%FREE, content: {type: filesystem, format: ext4, mountpoint: /}}}}}}`,
+		"disk.main.content.partitions.1.content: format xfs": `devices: {disk: {main: {type: disk, content: {type: table, format: msdos, partitions: [
+			{start: 1MiB, end: 100MiB, content: {type: filesystem, format: vfat, mountpoint: /boot/firmware}}, {start: 100MiB, content: {type: filesystem, format: xfs, mountpoint: /}}]}}}}`,
+		"lvm_vg: lvm_vg": `devices: {disk: {main: {type: disk, content: {type: gpt, partitions: {pv: {size: 100%, content: {type: lvm_pv, vg: vg0}}}}}}, lvm_vg: {vg0: {type: lvm_vg, lvs: {root: {size: 100%FREE, content: {type: filesystem, format: ext4, mountpoint: /}}}}}}`,
 	} {
 		err := Check(parsed(t, doc))
 		if !errors.Is(err, ErrLayout) || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "vic install --vm") {
 			t.Errorf("got %v, want %q", err, want)
 		}
+	}
+}
+
+// An MBR is for boards, and needs a program to grow.
+func TestCheckAcceptsCards(t *testing.T) {
+	doc, err := images.Layout(images.RaspberryPiLayout, "arm64")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := parsed(t, string(doc))
+	if err := Check(l); err != nil {
+		t.Error(err)
+	}
+	if got := RootFS(l); got != "ext4" {
+		t.Errorf("the root is %s", got)
+	}
+	if got := Packages(l); len(got) != 1 || got[0] != "fdisk" {
+		t.Errorf("packages %q", got)
 	}
 }
 

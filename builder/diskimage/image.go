@@ -75,8 +75,9 @@ func (c Config) plan(size int64) (plan.Plan, error) {
 	}, size, c.Names)
 }
 
-// most is the size of a disk on which everything has room.
-const most = 1 << 44
+// most is the size of a disk on which everything has room, and that an MBR can
+// describe.
+const most = 1<<41 - 64*mib
 
 // smallest is the plan for the smallest disk, in steps of 64 MiB.
 func (c Config) smallest() (plan.Plan, error) {

@@ -9,12 +9,16 @@ import (
 // EEPROM, and then the firmware, read from the slot: see "Boot folder contents" and
 // "bootflow" of the Raspberry Pi documentation.
 type Board struct {
+	ID   string // as the option board has it
 	Name string
 	// Firmware are files of the package raspi-firmware. A Pi 5 has its own in an
 	// EEPROM; a Pi 4 has the first stage there.
 	Firmware []string
 	// DeviceTree is the name that the firmware looks for with upstream_kernel=1.
 	DeviceTree string
+	// Console is the UART of the pins 8 and 10, or of a connector of its own, as
+	// the kernel's console= has it.
+	Console string
 	// Lacks is what Debian 13's kernel has no driver for; empty: nothing that an
 	// appliance needs.
 	Lacks string
@@ -26,17 +30,30 @@ var (
 	bcm2711 = []string{"start4.elf", "fixup4.dat", "start4cd.elf", "fixup4cd.dat"}
 )
 
+// uart is the serial port of the pins of all boards but the Pi 5.
+const uart = "ttyS1,115200"
+
+// Find is the board with an ID.
+func Find(id string) (Board, bool) {
+	for _, b := range Boards() {
+		if b.ID == id {
+			return b, true
+		}
+	}
+	return Board{}, false
+}
+
 // Boards are all that a card is for.
 func Boards() []Board {
 	return []Board{
-		{Name: "Raspberry Pi 3 Model B", Firmware: bcm2837, DeviceTree: "bcm2837-rpi-3-b.dtb"},
-		{Name: "Raspberry Pi 3 Model B+", Firmware: bcm2837, DeviceTree: "bcm2837-rpi-3-b-plus.dtb"},
-		{Name: "Raspberry Pi 3 Model A+", Firmware: bcm2837, DeviceTree: "bcm2837-rpi-3-a-plus.dtb"},
-		{Name: "Raspberry Pi Zero 2 W", Firmware: bcm2837, DeviceTree: "bcm2837-rpi-zero-2-w.dtb"},
-		{Name: "Raspberry Pi 4 Model B", Firmware: bcm2711, DeviceTree: "bcm2711-rpi-4-b.dtb"},
-		{Name: "Raspberry Pi 400", Firmware: bcm2711, DeviceTree: "bcm2711-rpi-400.dtb"},
-		{Name: "Compute Module 4", Firmware: bcm2711, DeviceTree: "bcm2711-rpi-cm4-io.dtb"},
-		{Name: "Raspberry Pi 5", DeviceTree: "bcm2712-rpi-5-b.dtb", Lacks: "SD card, Ethernet, USB"},
+		{ID: "pi3", Name: "Raspberry Pi 3 Model B", Firmware: bcm2837, DeviceTree: "bcm2837-rpi-3-b.dtb", Console: uart},
+		{ID: "pi3-plus", Name: "Raspberry Pi 3 Model B+", Firmware: bcm2837, DeviceTree: "bcm2837-rpi-3-b-plus.dtb", Console: uart},
+		{ID: "pi3a-plus", Name: "Raspberry Pi 3 Model A+", Firmware: bcm2837, DeviceTree: "bcm2837-rpi-3-a-plus.dtb", Console: uart},
+		{ID: "zero2w", Name: "Raspberry Pi Zero 2 W", Firmware: bcm2837, DeviceTree: "bcm2837-rpi-zero-2-w.dtb", Console: uart},
+		{ID: "pi4", Name: "Raspberry Pi 4 Model B", Firmware: bcm2711, DeviceTree: "bcm2711-rpi-4-b.dtb", Console: uart},
+		{ID: "pi400", Name: "Raspberry Pi 400", Firmware: bcm2711, DeviceTree: "bcm2711-rpi-400.dtb", Console: uart},
+		{ID: "cm4", Name: "Compute Module 4", Firmware: bcm2711, DeviceTree: "bcm2711-rpi-cm4-io.dtb", Console: uart},
+		{ID: "pi5", Name: "Raspberry Pi 5", DeviceTree: "bcm2712-rpi-5-b.dtb", Console: "ttyAMA10,115200", Lacks: "SD card, Ethernet, USB"},
 	}
 }
 

@@ -63,11 +63,11 @@ func TestCheckRefuses(t *testing.T) {
 		`overlay "a,b=1 c"`:     {Overlays: []string{"a,b=1 c"}},
 		"without spaces":        {Cmdline: []string{"init=/bin/sh rw"}},
 	} {
-		if err := s.check(); err == nil || !strings.Contains(err.Error(), want) {
+		if err := s.Check(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v: got %v, want %q", s, err, want)
 		}
 	}
-	if err := (Spec{Config: []string{"", "[pi4]", "# kernel=", "dtparam=spi=on"}, Overlays: []string{"disable-bt", "w1-gpio,gpiopin=4,pullup"}}).check(); err != nil {
+	if err := (Spec{Config: []string{"", "[pi4]", "# kernel=", "dtparam=spi=on"}, Overlays: []string{"disable-bt", "w1-gpio,gpiopin=4,pullup"}}).Check(); err != nil {
 		t.Error(err)
 	}
 }
@@ -298,14 +298,14 @@ func TestAnnounce(t *testing.T) {
 	env := testArchive(t)
 	var said []event.Event
 	env.Sink = event.SinkFunc(func(e event.Event) { said = append(said, e) })
-	if err := Announce(t.Context(), env, []string{"linux-image-" + kernelRelease}); err != nil {
+	if err := Announce(t.Context(), env, Suite, []string{"linux-image-" + kernelRelease}); err != nil {
 		t.Fatal(err)
 	}
 	// The test's archive has no components: all is free.
 	if len(said) != 1 || said[0].Step != "firmware that is not free" || said[0].Message != "" {
 		t.Errorf("got %+v", said)
 	}
-	if err := Announce(t.Context(), env, []string{"no-such"}); err == nil {
+	if err := Announce(t.Context(), env, Suite, []string{"no-such"}); err == nil {
 		t.Error("a package that is not there was announced")
 	}
 }

@@ -59,9 +59,8 @@ func (s Spec) configText() string {
 	return strings.Join(append(lines, s.Config...), "\n") + "\n"
 }
 
-// serialConsole is the UART of the pins 8 and 10: of all boards but the Pi 5, whose
-// is a connector of its own, at ttyAMA10.
-const serialConsole = "console=ttyS1,115200"
+// serialConsole is that of all boards but the Pi 5.
+const serialConsole = "console=" + uart
 
 // cmdline is cmdline.txt: one line.
 func (s Spec) cmdline(disk uint32, slot int) string {
@@ -83,9 +82,9 @@ var (
 // maxLine is the longest line of config.txt that the firmware reads.
 const maxLine = 98
 
-// check refuses what the firmware would not understand, or would take for
+// Check refuses what the firmware would not understand, or would take for
 // something else.
-func (s Spec) check() error {
+func (s Spec) Check() error {
 	for _, line := range s.Config {
 		if !printable.MatchString(line) || len(line) > maxLine {
 			return fmt.Errorf("config.txt: line %q: at most %d printable ASCII characters", line, maxLine)

@@ -60,10 +60,10 @@ func nonFree(l *deb.Lock) []string {
 	return list
 }
 
-// Announce names, of the packages of a card, those that are not free, before
-// anything is fetched.
-func Announce(ctx context.Context, env builder.Env, packages []string) error {
-	a, err := env.Archive(ctx, Suite, arch)
+// Announce names, of the packages of a card of a release, those that are not free,
+// before anything is fetched.
+func Announce(ctx context.Context, env builder.Env, suite string, packages []string) error {
+	a, err := env.Archive(ctx, suite, arch)
 	if err != nil {
 		return err
 	}

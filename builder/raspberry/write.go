@@ -46,7 +46,7 @@ type Card struct {
 // Write makes a card of a bundle: disk.img, lock.json and card.json in dir. What is
 // there is replaced when all is made.
 func Write(ctx context.Context, env builder.Env, bundle *builder.Bundle, spec Spec, dir string) (*Card, error) {
-	if err := spec.check(); err != nil {
+	if err := spec.Check(); err != nil {
 		return nil, &builder.RefusedError{Err: err}
 	}
 	if bundle.Arch != arch {

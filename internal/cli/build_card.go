@@ -54,7 +54,7 @@ func cardBundle(ctx context.Context, env builder.Env, c *config.Config) (*builde
 	}
 	spec.Early, spec.Modules = raspberry.EarlyModules(), raspberry.Modules()
 	spec.Firmware = append(spec.Firmware, raspberry.FirmwarePackages()...)
-	if err := raspberry.Announce(ctx, env, spec.Firmware); err != nil {
+	if err := raspberry.Announce(ctx, env, raspberry.Suite, spec.Firmware); err != nil {
 		return nil, err
 	}
 	return builder.CacheAppliance(ctx, env, spec)

@@ -107,7 +107,7 @@ func (a *app) makeDiskImage(ctx context.Context, of diskImageOf, sink event.Sink
 	}
 	of.item.options = append(slices.Clone(of.item.options), toolsOption(l)...)
 	c, secrets, err := of.item.load(a, of.name)
-	if err == nil && c.Is(cardType) && c.String("arch") != "arm64" {
+	if err == nil && (c.Is(cardType) || boardOf(c) != nil) && c.String("arch") != "arm64" {
 		of.item.options = append([]string{cardArch}, of.item.options...)
 		c, err = of.item.config(a, of.name)
 	}
@@ -157,7 +157,10 @@ func (of diskImageOf) check(c *config.Config, l layout.Layout, secrets secret.Se
 	case !c.Is("linux-distro"):
 		return usage("`vic items` shows the types of each item", "item %s is of no type that a disk image can be made of", item)
 	}
-	if err := checkSystem(installSource{config: c, secrets: secrets}); err != nil {
+	if err := checkSettings(installSource{config: c, secrets: secrets}); err != nil {
+		return err
+	}
+	if err := checkBoard(c); err != nil {
 		return err
 	}
 	return fail(exitRefused, diskimage.Check(l), "docs/disk-images.md says what an image can have; nothing was built")
@@ -184,7 +187,7 @@ func (d *diskImage) installer(ctx context.Context, env builder.Env, c *config.Co
 // distro is the image of a system that gets installed.
 func (d *diskImage) distro(ctx context.Context, env builder.Env, c *config.Config, l layout.Layout, secrets secret.Set, of diskImageOf) (err error) {
 	if of.layout.file == "" { // its root has the type of the architecture
-		if l, err = defaultLayout(c.String("arch")); err != nil {
+		if l, err = imageLayout(c); err != nil {
 			return err
 		}
 	}
@@ -193,6 +196,10 @@ func (d *diskImage) distro(ctx context.Context, env builder.Env, c *config.Confi
 	}
 	spec, err := payloadSpec(c, secrets, env.APT)
 	if err != nil {
+		return err
+	}
+	spec.Packages = append(spec.Packages, diskimage.Packages(l)...)
+	if err := announceBoard(ctx, env, c, spec.Packages); err != nil {
 		return err
 	}
 	tree, err := builder.CacheTree(ctx, env, spec, diskimage.RootFS(l))

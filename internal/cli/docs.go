@@ -83,7 +83,10 @@ func optionsMarkdown(r *config.Registry) []byte {
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", it.Name, strings.Join(it.Types, ", "), presets(it, r), cell(it.Description))
 	}
 	for _, t := range r.Types() {
-		fmt.Fprintf(&b, "\n## Type %s\n\n%s.\n\n| option | type | default | layer | |\n|---|---|---|---|---|\n", t.Name, sentence(t.Description))
+		fmt.Fprintf(&b, "\n## Type %s\n\n%s.\n", t.Name, sentence(t.Description))
+		if len(t.Options) > 0 {
+			b.WriteString("\n| option | type | default | layer | |\n|---|---|---|---|---|\n")
+		}
 		for _, o := range t.Options {
 			fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", o.Name, cell(typeName(o)), code(o.Format(o.Default)), o.Layer, optionText(o))
 		}

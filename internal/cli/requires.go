@@ -14,6 +14,17 @@ func checkSystem(s installSource) error {
 	if s.config == nil || !s.config.Is("linux-distro") {
 		return nil
 	}
+	if err := notForBoards(s.config); err != nil {
+		return err
+	}
+	return checkSettings(s)
+}
+
+// checkSettings is checkSystem for whatever the system gets onto.
+func checkSettings(s installSource) error {
+	if err := onlyBoards(s.config); err != nil {
+		return err
+	}
 	return fail(exitUsage, system(s.config, s.secrets, request.APT{}).Check(), "`vic check "+s.config.Item().Name+"` says where it stands")
 }
 

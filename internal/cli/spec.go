@@ -65,6 +65,7 @@ func system(c *config.Config, secrets secret.Set, host request.APT) request.Syst
 			Security: cmp.Or(c.Template("apt-security-mirror"), host.Security),
 		},
 		Cmdline:  c.Templates("kernel-params"),
+		Board:    boardOf(c),
 		Requires: c.Requires(),
 		Options:  c.Options(),
 		Files:    c.Files(),

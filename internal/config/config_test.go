@@ -175,7 +175,7 @@ func TestRefuses(t *testing.T) {
 			bad + `:5:8: option "suite": expected the code name of a release, got the number 13; write it in quotes: "13"`,
 			bad + `:6:9: option "memory": expected a size such as 512M or 8G, got "1GB"`,
 			bad + `:7:9: option "kernel": expected one of generic, cloud, got "clud"; did you mean "cloud"?`,
-			bad + `:8:1: option "linux-firmware" belongs to items of type provision, and debian is linux-distro, machine, vm`,
+			bad + `:8:1: option "linux-firmware" belongs to items of type provision, and debian is linux-distro, board, raspberry-firmware, machine, vm`,
 			bad + `:9:1: "password" is a secret, and secrets are no options: give it with -s password=@FILE`,
 			bad + `:10:24: option "kernel-params": expected a kernel parameter without spaces, got a list`,
 			bad + `:10:34: option "kernel-params": expected a kernel parameter without spaces, got the number 7; write it in quotes: "7"`,
@@ -343,7 +343,8 @@ func TestJSONIsTheSameForTheSameValues(t *testing.T) {
 	if diff := cmp.Diff(string(ja), string(jb)); diff != "" {
 		t.Error(diff)
 	}
-	want := map[string]any{"arch": "amd64", "keymap": "us", "kernel": "generic", "locale": "C.UTF-8", "packages": []string{}, "suite": "trixie", "tools": []string{}}
+	want := map[string]any{"arch": "amd64", "board": "none", "config-txt": []string{}, "keymap": "us", "kernel": "generic", "locale": "C.UTF-8",
+		"overlays": []string{}, "packages": []string{}, "serial": true, "suite": "trixie", "tools": []string{}}
 	if diff := cmp.Diff(want, a.Values(config.Build)); diff != "" {
 		t.Error(diff)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/victorinix/vic/disk/layout"
@@ -125,25 +126,51 @@ const growOption = "x-systemd.growfs"
 // growing is the disk with a partition that grows; ok is false when what is in
 // it cannot.
 func growing(d layout.Disk, partition string) (grown layout.Disk, ok bool) {
-	g, ok := d.Content.Spec.(*layout.GPT)
-	if !ok || g.Partitions[partition].Content == nil {
+	table := *d.Content
+	switch s := table.Spec.(type) {
+	case *layout.GPT:
+		copied := *s
+		copied.Partitions = maps.Clone(s.Partitions)
+		p := copied.Partitions[partition]
+		if p.Content, ok = growingContent(p.Content); !ok {
+			return d, false
+		}
+		copied.Partitions[partition] = p
+		table.Spec = &copied
+	case *layout.MBR:
+		copied := *s
+		copied.Partitions = slices.Clone(s.Partitions)
+		i := 0
+		for i < len(copied.Partitions) && cmp.Or(copied.Partitions[i].Name, strconv.Itoa(i+1)) != partition {
+			i++
+		}
+		if i == len(copied.Partitions) || copied.Partitions[i].PartType == "logical" { // its extended one would have to grow first
+			return d, false
+		}
+		if copied.Partitions[i].Content, ok = growingContent(copied.Partitions[i].Content); !ok {
+			return d, false
+		}
+		table.Spec = &copied
+	default:
 		return d, false
 	}
-	copied := *g
-	copied.Partitions = maps.Clone(g.Partitions)
-	p := copied.Partitions[partition]
-	fs, ok := p.Content.Spec.(*layout.Filesystem)
-	if !ok || fs.Mountpoint == "" || !slices.Contains([]string{"ext3", "ext4"}, fs.Format) {
-		return d, false
-	}
-	content, table, grownFS := *p.Content, *d.Content, *fs
-	grownFS.MountOptions = append(slices.Clone(options(fs.MountOptions)), growOption)
-	content.Spec = &grownFS
-	p.Content = &content
-	copied.Partitions[partition] = p
-	table.Spec = &copied
 	d.Content = &table
 	return d, true
+}
+
+// growingContent is a file system that systemd grows when it is mounted.
+func growingContent(c *layout.Content) (*layout.Content, bool) {
+	if c == nil {
+		return nil, false
+	}
+	fs, ok := c.Spec.(*layout.Filesystem)
+	if !ok || fs.Mountpoint == "" || !slices.Contains([]string{"ext3", "ext4"}, fs.Format) {
+		return c, false
+	}
+	content, grown := *c, *fs
+	grown.MountOptions = append(slices.Clone(options(fs.MountOptions)), growOption)
+	content.Spec = &grown
+	return &content, true
 }
 
 // options are mount options as fstab has them when there are none.
@@ -184,6 +211,9 @@ func (t target) growth() []named {
 	}
 	table := t.storage.Disks[0].After
 	last := lastEntry(*table)
+	if table.Kind == layout.KindMBR {
+		return t.growthMBR(last.Number)
+	}
 	same := slices.DeleteFunc(slices.Clone(table.Entries), func(e layout.Entry) bool { return e.Type != last.Type })
 	slices.SortFunc(same, func(a, b layout.Entry) int { return cmp.Compare(a.FirstLBA, b.FirstLBA) })
 	var s []named

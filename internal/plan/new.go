@@ -229,6 +229,8 @@ func usable(size int64) int64 {
 
 func (t target) checkBootable() error {
 	switch {
+	case t.req.System.Board != nil:
+		return t.checkBoard()
 	case t.anywhere && t.esp() == nil && len(t.biosDisks()) == 0:
 		return errors.New("the layout has neither an EFI system partition (type EF00, vfat) mounted at /efi, /boot/efi or /boot, nor, for amd64, a BIOS boot partition (type EF02)")
 	case t.anywhere:
@@ -285,7 +287,7 @@ func (t target) warnings() []string {
 		}
 		w = append(w, "the disk will boot by UEFI only: "+why)
 	}
-	if t.esp() == nil {
+	if t.esp() == nil && t.req.System.Board == nil {
 		w = append(w, "the disk will boot by BIOS only: the layout has no EFI system partition")
 	}
 	w = append(w, t.unhealthy()...)

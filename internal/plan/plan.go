@@ -187,6 +187,8 @@ type (
 		Arch    string `json:"arch"`
 		Release string `json:"release"`
 		BIOS    bool   `json:"bios"`
+		// Board: its firmware reads files of /boot/firmware, and neither ESP nor GRUB.
+		Board *request.Board `json:"board,omitempty"`
 	}
 	// BootEntry adds an EFI boot entry and puts it first. A firmware that
 	// refuses is a warning: the fallback path boots too.

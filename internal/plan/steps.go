@@ -106,7 +106,10 @@ func (t target) unmounts() []Step {
 func (t target) boot() []named {
 	var s []named
 	arch, esp := t.req.Payload.Arch, t.esp()
-	check := CheckBoot{Arch: arch, Release: t.req.Payload.Kernel, BIOS: len(t.biosDisks()) > 0}
+	check := CheckBoot{Arch: arch, Release: t.req.Payload.Kernel, BIOS: len(t.biosDisks()) > 0, Board: t.req.System.Board}
+	if check.Board != nil {
+		return []named{{"initramfs " + check.Release, Initramfs{check.Release, t.keepsInitramfs()}}, {"check", check}}
+	}
 	if esp != nil {
 		check.ESP = esp.Mountpoint
 		s = append(s, named{"systemd-boot", SystemdBoot{check.ESP, arch}})

@@ -114,9 +114,22 @@ type System struct {
 	Options []Option `json:"options,omitempty"`
 	Files   []File   `json:"files,omitempty"`
 	Units   []Unit   `json:"units,omitempty"`
+	// Board is what the system boots on when that is no PC; only images are made
+	// for one.
+	Board *Board `json:"board,omitempty"`
 	// Identity is what makes it the machine that it was before; nil: it is a new
 	// one.
 	Identity *Identity `json:"identity,omitempty"`
+}
+
+// Board is a Raspberry Pi, and what its firmware is told.
+type Board struct {
+	Name string `json:"name"` // "pi4"; see builder/raspberry.Boards
+	// Console is the serial console, as the kernel's console= has it:
+	// "ttyS1,115200"; empty: none.
+	Console  string   `json:"console,omitempty"`
+	Config   []string `json:"config,omitempty"`   // lines of config.txt
+	Overlays []string `json:"overlays,omitempty"` // NAME, or NAME,PARAMETER=VALUE
 }
 
 // Identity is what others know a machine by.
