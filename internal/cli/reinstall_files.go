@@ -17,7 +17,9 @@ import (
 
 	"github.com/victorinix/vic/builder"
 	"github.com/victorinix/vic/internal/handover"
+	"github.com/victorinix/vic/internal/oneshot"
 	"github.com/victorinix/vic/internal/plan"
+	"github.com/victorinix/vic/internal/plan/reinstall"
 	"github.com/victorinix/vic/internal/stage"
 	"github.com/victorinix/vic/internal/stage/volume"
 )
@@ -78,8 +80,21 @@ func ownLoaders(arch string) (stub, grub string) {
 func (r *reinstallRun) document() stage.Document {
 	return stage.Document{
 		Version: stage.Version, ID: r.id, Created: time.Now().UTC().Truncate(time.Second), Firmware: r.plan.Firmware,
-		Disk: plan.Selector(r.plan.Disk), Stage: r.plan.Stage, Core: r.plan.Core, Hop: r.plan.Hop, Grow: r.plan.Grow,
+		Disk: plan.Selector(r.plan.Disk), Stage: r.plan.Stage, Core: r.plan.Core, Hop: r.hop(), Grow: r.plan.Grow,
 	}
+}
+
+// hop is the plan's, with the boot entry that leads back into the RAM system, which
+// arm makes.
+func (r *reinstallRun) hop() *stage.Hop {
+	if r.plan.Hop == nil {
+		return nil
+	}
+	h := *r.plan.Hop
+	if r.plan.Enter.Way == reinstall.BootNext {
+		h.Loader = oneshot.FirmwarePath(oneshot.UKI(r.id))
+	}
+	return &h
 }
 
 // fill makes the files in their order: the one that holds the document is the last,

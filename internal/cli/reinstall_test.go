@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"io"
 	"os"
@@ -15,11 +16,14 @@ import (
 	"github.com/victorinix/vic/disk"
 	"github.com/victorinix/vic/disk/layout"
 	"github.com/victorinix/vic/disk/probe"
+	"github.com/victorinix/vic/efi"
 	"github.com/victorinix/vic/envscan"
 	"github.com/victorinix/vic/images"
 	"github.com/victorinix/vic/internal/event"
+	"github.com/victorinix/vic/internal/oneshot"
 	"github.com/victorinix/vic/internal/plan/reinstall"
 	"github.com/victorinix/vic/internal/registration"
+	"github.com/victorinix/vic/internal/registration/boot"
 	"github.com/victorinix/vic/internal/registration/kinds"
 	"github.com/victorinix/vic/internal/registration/locate"
 	"github.com/victorinix/vic/internal/request"
@@ -121,6 +125,30 @@ func filesOf(t *testing.T, r *reinstallRun) *attemptFiles {
 		}
 	}
 	return f
+}
+
+// The RAM system that shrinks a file system is told which boot entry leads back into
+// it: the one that is made.
+func TestHopKnowsItsBootEntry(t *testing.T) {
+	r := &reinstallRun{id: uuid.MustParse("a1b2c3d4-0000-4000-8000-000000000001")}
+	r.plan.Hop = &stage.Hop{Filesystem: "x", Folder: "/x"}
+	r.plan.Enter = reinstall.EnterPlan{Way: reinstall.BootNext, ESP: "/boot/efi"}
+	var made []string
+	do := func(_ context.Context, s registration.Change) (string, error) {
+		if e, ok := s.(*boot.Entry); ok {
+			made = append(made, e.Path)
+		}
+		return "", nil
+	}
+	if err := oneshot.BootNext(t.Context(), do, efi.HardDrive{}, oneshot.UKI(r.id)); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.document().Hop.Loader; len(made) != 1 || got != made[0] {
+		t.Errorf("the hop knows %q, the entry is %q", got, made)
+	}
+	if r.plan.Enter.Way = reinstall.Kexec; r.document().Hop.Loader != "" {
+		t.Error("kexec leaves no boot entry")
+	}
 }
 
 // look is everything of a disk that an attempt changes.

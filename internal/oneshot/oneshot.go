@@ -40,9 +40,14 @@ func Name(id uuid.UUID) string { return fmt.Sprintf("vic-%x", id[:4]) }
 // UKI is the path of the RAM system on an ESP that is not the stage, from its top.
 func UKI(id uuid.UUID) string { return "EFI/vic/" + Name(id) + ".efi" }
 
+// FirmwarePath is a path of a partition as a boot entry of the firmware has it.
+func FirmwarePath(path string) string {
+	return `\` + strings.ReplaceAll(strings.TrimPrefix(path, "/"), "/", `\`)
+}
+
 // BootNext has the firmware start a file of a partition once.
 func BootNext(ctx context.Context, do Do, partition efi.HardDrive, path string) error {
-	entry := &boot.Entry{Label: Label, Partition: partition, Path: `\` + strings.ReplaceAll(strings.TrimPrefix(path, "/"), "/", `\`), Place: boot.None}
+	entry := &boot.Entry{Label: Label, Partition: partition, Path: FirmwarePath(path), Place: boot.None}
 	if _, err := do(ctx, entry); err != nil {
 		return err
 	}

@@ -139,7 +139,10 @@ type Hop struct {
 	Loader string `json:"loader,omitempty"`
 	// Layout keeps every partition of the disk, shrinks one, and makes the stage
 	// (and Core).
-	Layout layout.Layout `json:"layout"`
+	Layout layout.Layout `json:"layout,omitzero"`
+	// Table is the same for a disk with an MBR, of which no layout keeps partitions:
+	// the table as it will be. Layout is empty then.
+	Table *layout.Table `json:"table,omitempty"`
 }
 
 // Ended is what the file Outcome tells: why there is no stage.

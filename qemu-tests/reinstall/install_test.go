@@ -39,13 +39,22 @@ func scenarios() []scenario {
 	behind.DiskMiB = 4096
 	uefi := oldsystem.Config{Release: "trixie", Firmware: "uefi", FS: "btrfs", MemoryMiB: 512, DiskMiB: 4096}
 	uefi.Prepare = func(t *testing.T, image string) { lab.Say(t, "sgdisk", "--move-second-header", image) }
+	grub := oldsystem.Config{Release: "bookworm", Firmware: "uefi", Loader: "grub", FS: "ext4", MemoryMiB: 512, DiskMiB: 4096, Prepare: uefi.Prepare}
+	volume := bios
+	volume.FS, volume.DiskMiB = "lvm", 4096
+	// All of it is in partitions, and the root is an ext4: the RAM system shrinks it.
+	packed := oldsystem.Config{Release: "bookworm", Firmware: "uefi", FS: "ext4", MemoryMiB: 512, DiskMiB: 3072}
 	full := uefi
 	full.DiskMiB, full.Prepare = 3072, nil // all of it is in partitions
 	return []scenario{
 		{name: "bios-swap-kexec", old: withSwap, room: "swap", enter: "kexec", before: "swapon /dev/vda2"},
+		{name: "bios-files-kexec", old: bios, room: "files", enter: "kexec"},
 		{name: "bios-free-grub", old: behind, args: []string{"--enter", "grub"}, room: "free", enter: "grub"},
+		{name: "bios-lvm-free-kexec", old: volume, room: "free", enter: "kexec"},
+		{name: "uefi-free-grub", old: grub, args: []string{"--enter", "grub"}, room: "free", enter: "grub"},
 		{name: "uefi-free-systemd-boot", old: uefi, args: []string{"--enter", "systemd-boot"}, room: "free", enter: "systemd-boot"},
 		{name: "uefi-free-bootnext", old: uefi, args: []string{"--enter", "bootnext"}, room: "free", enter: "bootnext"},
+		{name: "uefi-files-bootnext", old: packed, args: []string{"--enter", "bootnext"}, room: "files", enter: "bootnext"},
 		{name: "uefi-btrfs-kexec", old: full, room: "btrfs", enter: "kexec"},
 	}
 }

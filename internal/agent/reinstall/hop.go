@@ -90,6 +90,9 @@ type room struct {
 }
 
 func (r *run) roomSteps() (room, error) {
+	if t := r.Document.Hop.Table; t != nil {
+		return r.roomInMBR(*t)
+	}
 	l := r.Document.Hop.Layout
 	asked := map[string]request.DiskSelector{}
 	for name := range l.Disk {

@@ -55,7 +55,10 @@ type hopping struct {
 	files  map[string][]byte
 }
 
-func newHop(t *testing.T) *hopping {
+func newHop(t *testing.T) *hopping { return newHopOn(t, layout.KindGPT) }
+
+// newHopOn has a table of a kind.
+func newHopOn(t *testing.T, kind string) *hopping {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("shrinks file systems")
@@ -68,6 +71,10 @@ func newHop(t *testing.T) *hopping {
 	first := uuid.New()
 	table := layout.Table{Kind: layout.KindGPT, GUID: uuid.New(), Size: hopDisk, SectorSize: 512, Entries: []layout.Entry{
 		{Number: 1, Type: layout.TypeESP, GUID: first, Label: "old", FirstLBA: 2048, LastLBA: 479*2048 - 1}}}
+	if kind == layout.KindMBR {
+		table.Kind, table.Entries[0] = kind, layout.Entry{Number: 1, FirstLBA: 2048, LastLBA: 479*2048 - 1, MBR: &layout.MBREntry{Type: 0x83, Part: "primary", Bootable: true}}
+		tooltest.Run(t, "dd", "if=/dev/urandom", "of="+dev, "bs=440", "count=1", "conv=notrunc", "status=none") // boot code
+	}
 	must(t, machine.WriteTable(t.Context(), dev, table, true))
 	h := &hopping{device: dev, said: new(strings.Builder), files: map[string][]byte{
 		stage.Payload: bytes.Repeat([]byte("payload "), 2<<20/8), stage.Request: []byte("{}"), stage.Secrets: []byte(`{"password":"canary"}`), stage.UKIx64: []byte("uki")}}
@@ -75,6 +82,13 @@ func newHop(t *testing.T) *hopping {
 	st := stage.Place{Number: 2, GUID: uuid.New(), Offset: 400 * mib, Size: 60 * mib}
 	doc := stage.Document{Version: stage.Version, ID: id, Firmware: "uefi", Disk: plan.Selector(d), Stage: st, Hop: &stage.Hop{
 		Filesystem: uuid.NewString(), Format: "ext4", Folder: hopFolder, Layout: hopLayout(plan.Selector(d), first, st)}}
+	if kind == layout.KindMBR {
+		doc.Stage.GUID, doc.Hop.Layout = uuid.Nil, layout.Layout{}
+		after := table
+		after.Entries = []layout.Entry{table.Entries[0], {Number: 2, FirstLBA: uint64(st.Offset) / 512, LastLBA: uint64(st.Offset+st.Size)/512 - 1, MBR: &layout.MBREntry{Type: 0x0c, Part: "primary"}}}
+		after.Entries[0].LastLBA = 301*2048 - 1
+		doc.Hop.Table = &after
+	}
 	for _, name := range []string{stage.Payload, stage.Request, stage.Secrets, stage.UKIx64} {
 		doc.Files = append(doc.Files, stage.File{Name: name, Size: int64(len(h.files[name])), SHA256: fmt.Sprintf("%x", sha256.Sum256(h.files[name]))})
 	}
@@ -208,6 +222,79 @@ func TestHop(t *testing.T) {
 	if vars.held != 0 || vars.hopped {
 		t.Errorf("afterwards: %+v", vars)
 	}
+}
+
+// On a disk with an MBR one sector changes, and not its boot code.
+func TestHopInMBR(t *testing.T) {
+	h := newHopOn(t, layout.KindMBR)
+	code := bootCode(t, h.device)
+	vars := &fakeBoot{}
+	must(t, h.hop(t, vars))
+	h.whole(t)
+	if vars.held != 0 || vars.hopped {
+		t.Errorf("afterwards: %+v", vars)
+	}
+	got, err := h.config.Disks.Table(h.device)
+	must(t, err)
+	if len(got.Entries) != 2 || got.Entries[0].LastLBA != 301*2048-1 || got.Entries[0].MBR == nil || !got.Entries[0].MBR.Bootable {
+		t.Errorf("the table is %+v", got.Entries)
+	}
+	if !bytes.Equal(code, bootCode(t, h.device)) {
+		t.Error("the boot code has changed")
+	}
+}
+
+// Cut off while it shrinks, it goes on with the same table.
+func TestHopInMBRCut(t *testing.T) {
+	h := newHopOn(t, layout.KindMBR)
+	vars := &fakeBoot{}
+	machine := h.config.Disks.(loops)
+	dying := machine
+	cut := &dies{disk.PartitionPath(h.device, 1)}
+	dying.Tools = cut
+	h.config.Disks = dying
+	err := h.hop(t, vars)
+	if !cut.unfinished(t, h.device) || err == nil || !vars.hopped {
+		t.Errorf("after the cut: %v; %+v", err, vars)
+	}
+	h.config.Disks = machine
+	must(t, h.hop(t, vars))
+	h.whole(t)
+}
+
+// A table that is not the one that was planned for is left alone.
+func TestHopInMBRRefused(t *testing.T) {
+	h := newHopOn(t, layout.KindMBR)
+	planned := *h.config.Document.Hop.Table
+	for want, spoil := range map[string]func(*layout.Table){
+		"its partition table is another one":           func(after *layout.Table) { after.GUID[0]++ },
+		"partition 1 would be lost":                    func(after *layout.Table) { after.Entries = after.Entries[1:] },
+		"partition 1 is not what it was":               func(after *layout.Table) { after.Entries[0].FirstLBA += 2048 },
+		"partition 2 is neither there nor the stage's": func(after *layout.Table) { after.Entries[1].FirstLBA += 2048 },
+	} {
+		after := planned
+		after.Entries = slices.Clone(planned.Entries)
+		spoil(&after)
+		h.config.Document.Hop.Table = &after
+		if err := h.hop(t, &fakeBoot{}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v", want, err)
+		}
+		now, err := h.config.Disks.Table(h.device)
+		if err != nil || len(now.Entries) != 1 || now.Entries[0].LastLBA != 479*2048-1 {
+			t.Errorf("%s: the table is %+v (%v)", want, now, err)
+		}
+	}
+}
+
+func bootCode(t *testing.T, device string) []byte {
+	t.Helper()
+	f, err := os.Open(device)
+	must(t, err)
+	defer f.Close()
+	code := make([]byte, 440)
+	_, err = f.ReadAt(code, 0)
+	must(t, err)
+	return code
 }
 
 // Cut off in the middle of the shrinking, the RAM system stays what boots, and

@@ -10,7 +10,7 @@ import (
 
 // complete adds what follows from the rest.
 func (t *target) complete(p Plan) Plan {
-	p.Warnings = append(t.warnings(), p.Install.Warnings...)
+	p.Warnings = append(append(t.warnings(), p.window()...), p.Install.Warnings...)
 	p.Seconds = t.seconds(p)
 	return p
 }
@@ -76,6 +76,15 @@ func (p Plan) room() string {
 		return fmt.Sprintf("the btrfs at %s (/dev/%s) is shrunk to %s, online", p.Room.Mountpoint, p.Room.Device, plan.Bytes(p.Room.Size))
 	}
 	return fmt.Sprintf("files in %s; the RAM system shrinks /dev/%s to %s and makes the stage behind it", p.Room.Folder, p.Room.Device, plan.Bytes(p.Room.Size))
+}
+
+// window warns of the one time in which a power cut leaves nothing that boots: see
+// stage.Hop.
+func (p Plan) window() []string {
+	if p.Hop == nil || p.Enter.Way == BootNext {
+		return nil
+	}
+	return []string{fmt.Sprintf("while the RAM system shrinks /dev/%s, a power cut leaves a machine that does not start by itself: nothing but a boot entry of the firmware (--enter bootnext) would lead back into it", p.Room.Device)}
 }
 
 func (p Plan) enter() string {

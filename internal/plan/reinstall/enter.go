@@ -15,7 +15,7 @@ import (
 func (t *target) enter(p *Plan) error {
 	var passed []string
 	var causes []error
-	for _, w := range ways {
+	for _, w := range waysFor(p.Room.Kind) {
 		if t.Way != "" && t.Way != w {
 			continue
 		}
@@ -28,6 +28,17 @@ func (t *target) enter(p *Plan) error {
 		passed = append(passed, fmt.Sprintf("%s: %s", w, oneLine(err)))
 	}
 	return fmt.Errorf("no way into the RAM system: %w", errors.Join(causes...))
+}
+
+// waysFor are the ways in the order of their merits. When the RAM system has to shrink
+// a file system, a boot entry of the firmware comes first: a power cut then leads back
+// into the RAM system.
+func waysFor(room Room) []Way {
+	if room != Files {
+		return ways
+	}
+	rest := slices.DeleteFunc(slices.Clone(ways), func(w Way) bool { return w == BootNext })
+	return append([]Way{BootNext}, rest...)
 }
 
 // by says whether a way works, and which ESP holds the RAM system then. hop: there

@@ -136,6 +136,11 @@ func biosFree(t *testing.T) Config {
 	return old(t, "bios", layout.KindMBR, part{from: 1, size: 3000, fs: "ext4", mount: "/"})
 }
 
+// The root has all of the disk, to its last sector.
+func biosFull(t *testing.T) Config {
+	return old(t, "bios", layout.KindMBR, part{from: 1, size: 8191, fs: "ext4", mount: "/"})
+}
+
 // As Debian's installer cuts a small disk.
 func biosLogical(t *testing.T) Config {
 	return old(t, "bios", layout.KindMBR, part{from: 1, size: 7000, fs: "ext4", mount: "/"}, part{from: 7001, size: 1190, fs: "extended"}, part{from: 7002, size: 1189, fs: "swap", mount: "on", logical: true})

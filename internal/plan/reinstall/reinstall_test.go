@@ -23,6 +23,7 @@ var machines = map[string]func(*testing.T) Config{
 	"bios-free":          biosFree,
 	"bios-swap":          biosSwap,
 	"bios-logical":       biosLogical,
+	"bios-full":          biosFull,
 	"bios-lvm-swap":      func(t *testing.T) Config { return lvm(t, true) },
 	"uefi-ext4-full":     uefiGRUB,
 	"uefi-btrfs":         uefiBtrfs,
@@ -80,6 +81,31 @@ func golden(t *testing.T, name, got string) {
 	}
 }
 
+// soundHop: what the RAM system is told to make is the table that was planned.
+func soundHop(t *testing.T, p Plan, table layout.Table) {
+	t.Helper()
+	var made []layout.Entry
+	if p.Hop.Table != nil {
+		made = p.Hop.Table.Entries
+	} else {
+		tables, err := layout.Resolve(p.Hop.Layout, map[string]layout.Geometry{"main": {Size: table.Size, SectorSize: 512, Now: &p.Before}}, uuid.UUID{1})
+		if err != nil {
+			t.Fatalf("the hop's layout: %v", err)
+		}
+		made = tables[0].Entries
+	}
+	for _, e := range table.Entries {
+		i := slices.IndexFunc(made, func(o layout.Entry) bool { return o.Number == e.Number })
+		if i < 0 || made[i].FirstLBA != e.FirstLBA || made[i].LastLBA != e.LastLBA || made[i].GUID != e.GUID {
+			t.Errorf("the hop makes %+v, and not %+v", made, e)
+		}
+	}
+	_, last, _ := layout.Usable(layout.Geometry{Size: table.Size, SectorSize: table.SectorSize})
+	if end := uint64(p.Stage.Offset+p.Stage.Size)/512 - 1; end > last {
+		t.Errorf("the stage ends at sector %d, behind the last one that a GPT has: %d", end, last)
+	}
+}
+
 // sound is what holds for every plan: nothing overlaps, what is there stays where
 // it is, and the stage is on the disk.
 func sound(t *testing.T, p Plan) {
@@ -87,16 +113,7 @@ func sound(t *testing.T, p Plan) {
 	table := p.After
 	if p.Hop != nil {
 		table = hopTable(&p)
-		tables, err := layout.Resolve(p.Hop.Layout, map[string]layout.Geometry{"main": {Size: table.Size, SectorSize: 512, Now: &p.Before}}, uuid.UUID{1})
-		if err != nil {
-			t.Fatalf("the hop's layout: %v", err)
-		}
-		for _, e := range table.Entries {
-			i := slices.IndexFunc(tables[0].Entries, func(o layout.Entry) bool { return o.Number == e.Number })
-			if i < 0 || tables[0].Entries[i].FirstLBA != e.FirstLBA || tables[0].Entries[i].LastLBA != e.LastLBA || tables[0].Entries[i].GUID != e.GUID {
-				t.Errorf("the hop's layout makes %+v, and not %+v", tables[0].Entries, e)
-			}
-		}
+		soundHop(t, p, table)
 	}
 	entries := slices.DeleteFunc(slices.Clone(table.Entries), func(e layout.Entry) bool { return e.MBR != nil && e.MBR.Part == "extended" })
 	slices.SortFunc(entries, func(a, b layout.Entry) int { return int(a.FirstLBA) - int(b.FirstLBA) })
@@ -119,6 +136,9 @@ func sound(t *testing.T, p Plan) {
 	}
 }
 
+// xfs has a root that cannot be shrunk.
+func xfs(c *Config) { c.Running.Filesystems[0].Type = "xfs" }
+
 func TestRefused(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
@@ -129,9 +149,9 @@ func TestRefused(t *testing.T) {
 		{"LVM and no other room", func(t *testing.T) Config { return lvm(t, false) }, func(*Config) {}, "the root file system is in vg0-root (lvm)"},
 		{"xfs", uefiGRUB, func(c *Config) { c.Running.Filesystems[1].Type = "xfs" }, "the root is xfs, which cannot be shrunk"},
 		{"full", uefiGRUB, func(c *Config) { c.Running.Filesystems[1].Free = 300 << 20 }, "300.0 MiB are free"},
-		{"full MBR", biosSwap, func(c *Config) { c.Running.Resume = "vda2" }, "wakes up from it"},
-		{"swapped out", biosSwap, func(c *Config) { c.Running.Swapped["vda2"] = 4 << 30 }, "4.0 GiB are swapped out"},
-		{"payload too large", biosSwap, func(c *Config) { c.Sizes.Payload = 2 << 30 }, "and 2.1 GiB are needed"},
+		{"full MBR", biosSwap, func(c *Config) { xfs(c); c.Running.Resume = "vda2" }, "wakes up from it"},
+		{"swapped out", biosSwap, func(c *Config) { xfs(c); c.Running.Swapped["vda2"] = 4 << 30 }, "4.0 GiB are swapped out"},
+		{"payload too large", biosSwap, func(c *Config) { xfs(c); c.Sizes.Payload = 2 << 30 }, "and 2.1 GiB are needed"},
 		{"variables full", uefiBtrfs, func(c *Config) { c.Running.VariableRoom = 1000 }, "1000 bytes free for variables"},
 		{"efivarfs read-only", uefiBtrfs, func(c *Config) { c.Facts.HW.Firmware.VarsWrite = new(bool) }, "efivarfs is mounted read-only"},
 		{"efivarfs missing", uefiBtrfs, func(c *Config) { c.Facts.HW.Firmware.VarsWrite = nil }, "variables cannot be read"},

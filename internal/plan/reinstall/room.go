@@ -155,6 +155,16 @@ func behind(t layout.Table, p envscan.Partition) int64 {
 	return 0
 }
 
+// beyond is what of a partition's end no other one can have: an MBR reaches to the
+// end of the disk, where the GPT that it becomes has its second copy.
+func beyond(t layout.Table, p envscan.Partition) int64 {
+	_, last, ok := layout.Usable(layout.Geometry{Size: t.Size, SectorSize: t.SectorSize})
+	if t.Kind != layout.KindMBR || !ok {
+		return 0
+	}
+	return max(0, p.Offset+p.Size-down(int64(last+1)*int64(t.SectorSize), mib))
+}
+
 // shrunk is the table in which a partition ends earlier.
 func shrunk(t layout.Table, number int, size int64) layout.Table {
 	t.Entries = slices.Clone(t.Entries)
@@ -198,7 +208,7 @@ func (t *target) shrinkRoot(types ...string) (part envscan.Partition, size int64
 	if t.table.Kind == layout.KindMBR && part.Number > 4 {
 		return part, 0, errors.New("the root is in a logical partition")
 	}
-	more := t.need + t.core - behind(t.table, part)
+	more := t.need + t.core - behind(t.table, part) + beyond(t.table, part)
 	// Whole MiB from the start of the disk, so that what follows is aligned.
 	size = down(part.Offset+part.Size-max(more, 0), mib) - part.Offset
 	if more <= 0 {
@@ -219,9 +229,6 @@ func (t *target) files(p *Plan) error {
 	if err != nil {
 		return err
 	}
-	if t.table.Kind == layout.KindMBR {
-		return errors.New("the disk has an MBR: the RAM system shrinks partitions of a GPT alone")
-	}
 	// The files are there twice for a while: in it, and behind it.
 	if more := part.Size - size + t.need + keepFree; t.root.Free < more {
 		return fmt.Errorf("%s are free in the root file system, and %s are needed: for the files, and to shrink it", plan.Bytes(t.root.Free), plan.Bytes(more))
@@ -237,7 +244,12 @@ func (t *target) files(p *Plan) error {
 	p.After = t.table
 	folder := path.Join(Folder, t.ID.String())
 	p.Room = RoomPlan{Partition: part.Number, Device: part.Name, UUID: found.UUID, Label: found.Label, Size: size, Folder: folder}
-	p.Hop = &stage.Hop{Filesystem: found.UUID, Format: found.Type, Folder: path.Join("/", t.root.Subvolume, folder), Layout: t.hopLayout(after, part.Number, size)}
+	p.Hop = &stage.Hop{Filesystem: found.UUID, Format: found.Type, Folder: path.Join("/", t.root.Subvolume, folder)}
+	if after.Kind == layout.KindMBR {
+		p.Hop.Table = &after
+	} else {
+		p.Hop.Layout = t.hopLayout(after, part.Number, size)
+	}
 	return nil
 }
 

@@ -1,15 +1,18 @@
 #!/bin/sh
 # Makes the disk of an old system, with tools that are not vic's:
 #
-#	make.sh RELEASE FIRMWARE FS IMAGE MIRROR [SECURITY-MIRROR]
+#	make.sh RELEASE FIRMWARE LOADER FS IMAGE MIRROR [SECURITY-MIRROR]
 #
 #	bios: msdos table, root file system with /boot, GRUB as update-grub has it
-#	uefi: GPT, EFI system partition with systemd-boot and the kernel, root file system
+#	uefi: GPT, EFI system partition, root file system; either systemd-boot with the
+#	      kernel on the ESP, or GRUB there, and /boot in the root file system
+#	lvm:  ext4 on a logical volume that fills the disk's only volume group; /boot
+#	      (bios) is a partition of its own
 #
 # bookworm has its network from ifupdown and dhclient, trixie from systemd-networkd.
 # What each machine has of its own (names, keys, addresses) comes later.
 set -eu
-release=$1 firmware=$2 fs=$3 image=$4 mirror=$5 security=${6:-}
+release=$1 firmware=$2 loader=$3 fs=$4 image=$5 mirror=$6 security=${7:-}
 
 packages=linux-image-cloud-amd64,initramfs-tools,kmod,udev,systemd-sysv,libpam-systemd,dbus
 packages=$packages,openssh-server,sudo,iproute2
@@ -19,42 +22,73 @@ bookworm) packages=$packages,ifupdown,isc-dhcp-client,ifenslave,vlan ;;
 trixie) packages=$packages,systemd-resolved ;;
 *) echo "no recipe for $release" >&2; exit 2 ;;
 esac
-case $firmware in
-bios) packages=$packages,grub-pc-bin,grub2-common ;;
-uefi) packages=$packages,systemd-boot-efi ;;
-*) echo "no recipe for $firmware" >&2; exit 2 ;;
+case $firmware-$loader in
+bios-grub) packages=$packages,grub-pc-bin,grub2-common platform=i386-pc ;;
+uefi-grub) packages=$packages,grub-efi-amd64-bin,grub2-common platform=x86_64-efi ;;
+uefi-systemd-boot) packages=$packages,systemd-boot-efi ;;
+*) echo "no recipe for $loader on $firmware" >&2; exit 2 ;;
 esac
-case $fs in
-ext4) packages=$packages,e2fsprogs module=ext2 ;;
-btrfs) packages=$packages,btrfs-progs module=btrfs ;;
-*) echo "no recipe for $fs" >&2; exit 2 ;;
+case $fs-$firmware in
+ext4-*) packages=$packages,e2fsprogs module=ext2 ;;
+lvm-bios) packages=$packages,e2fsprogs,lvm2 module=ext2 ;;
+btrfs-*) packages=$packages,btrfs-progs module=btrfs ;;
+*) echo "no recipe for $fs on $firmware" >&2; exit 2 ;;
 esac
 
-mnt=$(mktemp -d) loop=
+mnt=$(mktemp -d) loops=
 leave() {
 	if mountpoint -q "$mnt"; then umount --recursive "$mnt"; fi
-	if [ -n "$loop" ]; then losetup --detach "$loop"; fi
-	loop=
+	for loop in $loops; do losetup --detach "$loop"; done
+	loops=
 	rmdir "$mnt"
 }
 trap leave EXIT
+# attach START SIZE: $loop is that part of the image, in MiB.
+attach() {
+	loop=$(losetup --find --show --offset "$1MiB" --sizelimit "$2MiB" "$image")
+	loops="$loop $loops"
+}
 
 rm -f "$image"
 truncate --size 3G "$image"
-if [ "$firmware" = bios ]; then
+case $fs-$firmware in
+lvm-bios)
+	printf 'start=1MiB, size=255MiB, type=83, bootable\nstart=256MiB, size=2645MiB, type=8e\n' | sfdisk --quiet --label dos "$image"
+	attach 256 2645
+	# Not activated: not every kernel has the device mapper. The volume is one piece,
+	# behind the 1 MiB of metadata.
+	export LVM_SUPPRESS_FD_WARNINGS=1
+	pvcreate --quiet --devices "$loop" --driverloaded n "$loop" >/dev/null
+	vgcreate --quiet --devices "$loop" --driverloaded n old "$loop" >/dev/null
+	lvcreate --quiet --devices "$loop" --driverloaded n --activate n --zero n --wipesignatures n --extents 100%FREE --name root old >/dev/null
+	start=257 size=2644
+	;;
+*-bios)
 	echo 'start=1MiB, size=2900MiB, type=83, bootable' | sfdisk --quiet --label dos "$image"
-	start=1
-else
+	start=1 size=2900
+	;;
+*-uefi)
 	printf 'start=1MiB, size=128MiB, type=uefi\nstart=129MiB, size=2900MiB, type=linux\n' | sfdisk --quiet --label gpt "$image"
-	start=129
-fi
-loop=$(losetup --find --show --offset "${start}MiB" --sizelimit 2900MiB "$image")
+	start=129 size=2900
+	;;
+esac
+attach "$start" "$size"
 case $fs in
-ext4) mke2fs -q -t ext4 -L oldroot "$loop" ;;
+ext4 | lvm) mke2fs -q -t ext4 -L oldroot "$loop" ;;
 btrfs) mkfs.btrfs -q -L oldroot "$loop" ;;
 esac
-uuid=$(blkid -s UUID -o value "$loop")
+uuid=$(blkid -s UUID -o value "$loop") root=UUID=$(blkid -s UUID -o value "$loop")
 mount "$loop" "$mnt"
+# Where GRUB finds /boot, and as what.
+boot=$uuid kernels=/boot
+if [ "$fs" = lvm ]; then
+	root=/dev/mapper/old-root kernels=
+	attach 1 255
+	mke2fs -q -t ext4 -L oldboot "$loop"
+	boot=$(blkid -s UUID -o value "$loop")
+	mkdir "$mnt/boot"
+	mount "$loop" "$mnt/boot"
+fi
 
 set -- "deb $mirror $release main" "deb $mirror $release-updates main"
 if [ -n "$security" ]; then
@@ -68,12 +102,14 @@ mmdebstrap --quiet --mode=root --variant=minbase --include="$packages" \
 	"$release" "$mnt" "$@"
 
 # The initramfs: what mounts the root of a virtual machine, and no more.
+type=$fs modules=$fs
+if [ "$fs" = lvm ]; then type=ext4 modules='ext4 dm_mod'; fi
 cat >"$mnt/etc/initramfs-tools/conf.d/small" <<-EOF
 	MODULES=list
 	BUSYBOX=n
 	KEYMAP=n
 	COMPRESS=gzip
-	FSTYPE=$fs
+	FSTYPE=$type
 EOF
 cat >"$mnt/etc/initramfs-tools/hooks/blkid" <<-'EOF'
 	#!/bin/sh
@@ -82,8 +118,9 @@ cat >"$mnt/etc/initramfs-tools/hooks/blkid" <<-'EOF'
 	copy_exec /sbin/blkid # which without udev finds the root
 EOF
 chmod +x "$mnt/etc/initramfs-tools/hooks/blkid"
-printf 'virtio_pci\nvirtio_blk\n%s\n' "$fs" >>"$mnt/etc/initramfs-tools/modules"
-echo "UUID=$uuid / $fs defaults 0 0" >"$mnt/etc/fstab"
+printf '%s\n' virtio_pci virtio_blk $modules >>"$mnt/etc/initramfs-tools/modules"
+echo "$root / $type defaults 0 0" >"$mnt/etc/fstab"
+if [ "$fs" = lvm ]; then echo "UUID=$boot /boot ext4 defaults 0 0" >>"$mnt/etc/fstab"; fi
 
 chroot "$mnt" useradd --create-home --shell /bin/bash --groups sudo admin
 echo "admin:$ADMIN_PASSWORD" | chroot "$mnt" chpasswd
@@ -113,10 +150,10 @@ fi
 
 kernel=$(basename "$mnt"/boot/vmlinuz-*) version=${kernel#vmlinuz-}
 chroot "$mnt" update-initramfs -u -k "$version" >/dev/null
-options="root=UUID=$uuid ro console=ttyS0 loglevel=4 systemd.show_status=error"
-if [ "$firmware" = bios ]; then
+options="root=$root ro console=ttyS0 loglevel=4 systemd.show_status=error"
+if [ "$loader" = grub ]; then
 	mkdir -p "$mnt/boot/grub"
-	cp -r "$mnt/usr/lib/grub/i386-pc" "$mnt/boot/grub/"
+	cp -r "$mnt/usr/lib/grub/$platform" "$mnt/boot/grub/"
 	cat >"$mnt/etc/default/grub" <<-EOF
 		GRUB_TIMEOUT=0
 		GRUB_TERMINAL=console
@@ -126,9 +163,9 @@ if [ "$firmware" = bios ]; then
 		#!/bin/sh
 		cat <<END
 		menuentry 'old system' {
-			search --no-floppy --fs-uuid --set=root $uuid
-			linux /boot/$kernel $options
-			initrd /boot/initrd.img-$version
+			search --no-floppy --fs-uuid --set=root $boot
+			linux $kernels/$kernel $options
+			initrd $kernels/initrd.img-$version
 		}
 		END
 	EOF
@@ -136,29 +173,45 @@ if [ "$firmware" = bios ]; then
 	chroot "$mnt" grub-editenv - create
 	chroot "$mnt" update-grub
 	for tree in dev proc sys; do umount --recursive --lazy "$mnt/$tree"; done
+fi
+case $firmware-$loader in
+bios-grub)
 	# As grub-install puts it between table and partition; that wants a device of
 	# the partition, which not every kernel makes.
 	chroot "$mnt" grub-mkimage --format=i386-pc --output=/boot/grub/core.img \
-		--prefix='(hd0,msdos1)/boot/grub' biosdisk part_msdos "$module" normal linux
+		--prefix="(hd0,msdos1)$kernels/grub" biosdisk part_msdos "$module" normal linux
 	dd if="$mnt/usr/lib/grub/i386-pc/boot.img" of="$image" bs=440 count=1 conv=notrunc status=none
 	dd if="$mnt/boot/grub/core.img" of="$image" bs=512 seek=1 conv=notrunc status=none
-else
+	;;
+*)
 	esp=$image@@1M
+	mformat -i "$esp" -T $((128 * 2048)) -F -v ESP ::
+	mmd -i "$esp" ::/EFI ::/EFI/BOOT
+	echo 'LABEL=ESP /boot/efi vfat umask=0077 0 1' >>"$mnt/etc/fstab"
+	mkdir -p "$mnt/boot/efi"
+	;;
+esac
+case $firmware-$loader in
+uefi-grub)
+	printf 'search.fs_uuid %s root\nset prefix=($root)%s/grub\n' "$boot" "$kernels" >"$mnt/boot/grub/early.cfg"
+	chroot "$mnt" grub-mkimage --format=x86_64-efi --output=/boot/grub/core.efi --config=/boot/grub/early.cfg \
+		--prefix="$kernels/grub" part_gpt "$module" search_fs_uuid normal linux
+	mcopy -i "$esp" "$mnt/boot/grub/core.efi" ::/EFI/BOOT/BOOTX64.EFI
+	;;
+uefi-systemd-boot)
 	cat >"$mnt/boot/old.conf" <<-EOF
 		title old system
 		linux /$kernel
 		initrd /initrd.img-$version
 		options $options
 	EOF
-	mformat -i "$esp" -T $((128 * 2048)) -F -v ESP ::
-	mmd -i "$esp" ::/EFI ::/EFI/BOOT ::/loader ::/loader/entries
+	mmd -i "$esp" ::/loader ::/loader/entries
 	mcopy -i "$esp" "$mnt/usr/lib/systemd/boot/efi/systemd-bootx64.efi" ::/EFI/BOOT/BOOTX64.EFI
 	mcopy -i "$esp" "$mnt/boot/$kernel" "$mnt/boot/initrd.img-$version" ::/
 	mcopy -i "$esp" "$mnt/boot/old.conf" ::/loader/entries/old.conf
-	echo 'LABEL=ESP /boot/efi vfat umask=0077 0 1' >>"$mnt/etc/fstab"
-	mkdir -p "$mnt/boot/efi"
 	rm "$mnt/boot/old.conf"
-fi
+	;;
+esac
 rm -rf "$mnt"/var/cache/apt/*.bin "$mnt"/var/lib/apt/lists/*_*
 sync -f "$mnt"
 fstrim "$mnt" # deleted packages are no part of the image

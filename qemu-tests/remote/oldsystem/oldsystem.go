@@ -37,7 +37,8 @@ type Config struct {
 	Name     string // of the host, and in the SSH configuration; default "old"
 	Release  string // "bookworm" (default; ifupdown) or "trixie" (systemd-networkd)
 	Firmware string // "bios" (default) or "uefi"
-	FS       string // "ext4" (default) or "btrfs": of the root file system
+	Loader   string // "grub" (default with BIOS) or "systemd-boot" (default with UEFI)
+	FS       string // "ext4" (default), "btrfs", or "lvm" (ext4 on it, with BIOS): of the root
 
 	MemoryMiB int    // default 512
 	DiskMiB   int64  // default (and least) 3072; what is more is not partitioned
@@ -83,7 +84,18 @@ func (c Config) withDefaults() Config {
 	if c.MemoryMiB == 0 {
 		c.MemoryMiB = 512
 	}
+	if c.Loader == "" {
+		c.Loader = map[string]string{"bios": "grub", "uefi": "systemd-boot"}[c.Firmware]
+	}
 	return c
+}
+
+// maker is a program that its base image is made with.
+func (c Config) maker() string {
+	if c.FS == "lvm" {
+		return "pvcreate"
+	}
+	return "mkfs." + c.FS
 }
 
 // Start makes a machine and switches it on; the test's end switches it off. The first
@@ -91,7 +103,7 @@ func (c Config) withDefaults() Config {
 func Start(t *testing.T, c Config) *System {
 	t.Helper()
 	tooltest.Root(t)
-	tooltest.Need(t, "mmdebstrap", "sfdisk", "losetup", "mkfs."+c.withDefaults().FS, "mcopy", "unshare", "ssh", "qemu-system-x86_64")
+	tooltest.Need(t, "mmdebstrap", "sfdisk", "losetup", c.withDefaults().maker(), "mcopy", "unshare", "ssh", "qemu-system-x86_64")
 	c = c.withDefaults()
 	if c.Network == nil {
 		c.Network = network.Start(t, network.User)

@@ -47,14 +47,17 @@ func (s *System) prepare(t *testing.T) error {
 // unpack writes an archive into the root file system. The mount and its loop device
 // go with the processes that made them.
 func (s *System) unpack(t *testing.T, archive *bytes.Buffer) error {
-	offset := "offset=1MiB"
-	if s.Firmware == "uefi" {
-		offset = "offset=129MiB"
+	where, fs := "offset=1MiB,sizelimit=2900MiB", s.FS
+	switch {
+	case s.FS == "lvm":
+		where, fs = "offset=257MiB,sizelimit=2644MiB", "ext4"
+	case s.Firmware == "uefi":
+		where = "offset=129MiB,sizelimit=2900MiB"
 	}
 	_, err := (tool.Exec{}).Run(t.Context(), tool.Cmd{
 		Name: "unshare", Args: []string{"--mount", "--propagation", "private", "sh", "-ec",
-			`mount -t "$4" -o "loop,sizelimit=2900MiB,$3" "$1" "$2"; tar -x --numeric-owner --no-overwrite-dir -f - -C "$2"; umount "$2"`,
-			"seed", s.Disk, t.TempDir(), offset, s.FS}, Stdin: archive,
+			`mount -t "$4" -o "loop,$3" "$1" "$2"; tar -x --numeric-owner --no-overwrite-dir -f - -C "$2"; umount "$2"`,
+			"seed", s.Disk, t.TempDir(), where, fs}, Stdin: archive,
 	})
 	if err != nil {
 		return fmt.Errorf("write into %s: %w", s.Disk, err)
