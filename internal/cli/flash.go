@@ -59,7 +59,7 @@ end of the image).
 
 A FILE in place of a device is made with holes: FILE,size=8G as large as a card.`,
 		Example: `  vic flash --list
-  vic flash debian -o hostname=pi -o sshkey=@~/.ssh/id_ed25519.pub /dev/sdb
+  vic flash debian -o hostname=box -o sshkey=@~/.ssh/id_ed25519.pub /dev/sdb
   vic flash debian -o board=pi4 -o hostname=pi /dev/mmcblk0
   vic flash out/disk/disk.img.zst /dev/sdb /dev/sdc --umount
   vic flash https://example.org/a.img.xz#sha256=9f86d081... /dev/mmcblk0
