@@ -99,13 +99,23 @@ func (m *monitor) run(ctx context.Context, command string, args any) (json.RawMe
 	}
 	select {
 	case msg := <-reply:
-		if msg.Error != nil {
-			return nil, fmt.Errorf("QMP %s: %s", command, msg.Error.Desc)
-		}
-		return msg.Return, nil
+		return msg.result(command)
 	case <-m.done:
-		return nil, fmt.Errorf("QMP %s: %w", command, errMonitorClosed)
+		select {
+		case msg := <-reply: // the last thing that it said
+			return msg.result(command)
+		default:
+			return nil, fmt.Errorf("QMP %s: %w", command, errMonitorClosed)
+		}
 	case <-ctx.Done():
 		return nil, fmt.Errorf("QMP %s: %w", command, context.Cause(ctx))
 	}
+}
+
+// result is what a reply to a command says.
+func (m qmpMessage) result(command string) (json.RawMessage, error) {
+	if m.Error != nil {
+		return nil, fmt.Errorf("QMP %s: %s", command, m.Error.Desc)
+	}
+	return m.Return, nil
 }
