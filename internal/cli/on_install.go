@@ -261,8 +261,11 @@ func (v *visitor) install(ctx context.Context) error {
 	case err != nil:
 		return v.failed(err)
 	case !event.Writes(v.phases):
+		if err := v.there.visit().Leave(ctx); err != nil {
+			return v.failed(err)
+		}
 		v.summary = fmt.Sprintf("%s: stopped after %s: nothing was written", v.there.host, v.phases[len(v.phases)-1])
-		return v.there.visit().Leave(ctx)
+		return nil
 	case !v.reaches(event.Finish):
 		v.summary = fmt.Sprintf("%s: stopped after %s: it is in the RAM system, and its disk is half-written", v.there.host, v.phases[len(v.phases)-1])
 		return nil

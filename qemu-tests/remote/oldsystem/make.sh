@@ -118,6 +118,15 @@ cat >"$mnt/etc/initramfs-tools/hooks/blkid" <<-'EOF'
 	copy_exec /sbin/blkid # which without udev finds the root
 EOF
 chmod +x "$mnt/etc/initramfs-tools/hooks/blkid"
+if [ "$fs" = lvm ]; then
+	# Debian leaves it to udev, which is not in this initramfs.
+	cat >"$mnt/etc/initramfs-tools/scripts/local-top/volumes" <<-'EOF'
+		#!/bin/sh
+		[ "$1" != prereqs ] || exit 0
+		lvm vgchange --activate y --sysinit
+	EOF
+	chmod +x "$mnt/etc/initramfs-tools/scripts/local-top/volumes"
+fi
 printf '%s\n' virtio_pci virtio_blk $modules >>"$mnt/etc/initramfs-tools/modules"
 echo "$root / $type defaults 0 0" >"$mnt/etc/fstab"
 if [ "$fs" = lvm ]; then echo "UUID=$boot /boot ext4 defaults 0 0" >>"$mnt/etc/fstab"; fi
