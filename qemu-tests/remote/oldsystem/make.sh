@@ -124,6 +124,7 @@ if [ "$fs" = lvm ]; then
 		#!/bin/sh
 		[ "$1" != prereqs ] || exit 0
 		lvm vgchange --activate y --sysinit
+		dmsetup mknodes
 	EOF
 	chmod +x "$mnt/etc/initramfs-tools/scripts/local-top/volumes"
 fi
