@@ -54,7 +54,9 @@ func debian(t *testing.T, env builder.Env) *builder.Tree {
 }
 
 // packed is a tree as builder.CacheTree leaves it.
-func packed(t *testing.T, list []sample) *builder.Tree {
+func packed(t *testing.T, list []sample) *builder.Tree { return packedFor(t, "amd64", list) }
+
+func packedFor(t *testing.T, arch string, list []sample) *builder.Tree {
 	t.Helper()
 	tr := testTree(t, list...)
 	dir := t.TempDir()
@@ -74,7 +76,7 @@ func packed(t *testing.T, list []sample) *builder.Tree {
 		t.Fatal(err)
 	}
 	doc, err := json.Marshal(builder.Tree{
-		Version: builder.Version, Suite: "trixie", Arch: "amd64", Kernel: release, TreeSize: 20 * mib, Locale: "C.UTF-8", RootFS: "ext4",
+		Version: builder.Version, Suite: "trixie", Arch: arch, Kernel: release, TreeSize: 20 * mib, Locale: "C.UTF-8", RootFS: "ext4",
 		Files: []builder.File{{Name: builder.TarFile, Size: int64(len(b)), SHA256: fmt.Sprintf("%x", sha256.Sum256(b))}},
 	})
 	if err != nil {
