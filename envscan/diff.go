@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/victorinix/vic/envscan/query"
 )
@@ -38,37 +39,39 @@ func brief(n *query.Node) string {
 // identities are what an element of a list is known by in another document, by
 // the list's path: the first group of members that has a value in both and is
 // the same makes a pair. Lists that are not here hold scalars.
-var identities = map[string][][]string{
-	"hw.disk":                     {{"serial"}, {"wwn"}, {"path"}, {"name"}},
-	"hw.disk.partition":           {{"number"}},
-	"hw.disk.content":             {{"type", "offset"}},
-	"hw.disk.table.entries":       {{"guid"}, {"number"}},
-	"hw.disk.partition.content":   {{"type", "offset"}},
-	"hw.volume.partition":         {{"number"}},
-	"hw.volume.content":           {{"type", "offset"}},
-	"hw.volume.table.entries":     {{"guid"}, {"number"}},
-	"hw.volume.partition.content": {{"type", "offset"}},
-	"net.route.hops":              {{"gateway", "interface"}, {"interface"}},
-	"hw.nic":                      {{"hwaddr"}, {"path", "port"}, {"name"}},
-	"hw.nic.names":                {{"scheme"}},
-	"hw.volume":                   {{"title", "kind"}, {"name"}},
-	"hw.pci":                      {{"address"}},
-	"hw.usb":                      {{"serial"}, {"port"}},
-	"hw.gpu":                      {{"path"}},
-	"hw.display":                  {{"serial"}, {"gpu", "connector"}},
-	"hw.battery":                  {{"serial"}, {"name"}},
-	"hw.sensor":                   {{"id"}},
-	"hw.console":                  {{"name"}},
-	"hw.watchdog":                 {{"name"}},
-	"hw.firmware.boot":            {{"number"}},
-	"hw.memory.dimm":              {{"serial"}, {"slot", "bank"}, {"slot"}},
-	"net.links":                   {{"name"}},
-	"net.address":                 {{"interface", "address"}},
-	"net.route":                   {{"table", "family", "destination", "gateway", "interface", "metric"}, {"table", "family", "destination", "metric"}, {"destination"}},
-	"net.rule":                    {{"family", "priority"}},
-	"os.hostKey":                  {{"type"}},
-	"state.wireless":              {{"nic", "bssid"}},
-}
+var identities = sync.OnceValue(func() map[string][][]string {
+	return map[string][][]string{
+		"hw.disk":                     {{"serial"}, {"wwn"}, {"path"}, {"name"}},
+		"hw.disk.partition":           {{"number"}},
+		"hw.disk.content":             {{"type", "offset"}},
+		"hw.disk.table.entries":       {{"guid"}, {"number"}},
+		"hw.disk.partition.content":   {{"type", "offset"}},
+		"hw.volume.partition":         {{"number"}},
+		"hw.volume.content":           {{"type", "offset"}},
+		"hw.volume.table.entries":     {{"guid"}, {"number"}},
+		"hw.volume.partition.content": {{"type", "offset"}},
+		"net.route.hops":              {{"gateway", "interface"}, {"interface"}},
+		"hw.nic":                      {{"hwaddr"}, {"path", "port"}, {"name"}},
+		"hw.nic.names":                {{"scheme"}},
+		"hw.volume":                   {{"title", "kind"}, {"name"}},
+		"hw.pci":                      {{"address"}},
+		"hw.usb":                      {{"serial"}, {"port"}},
+		"hw.gpu":                      {{"path"}},
+		"hw.display":                  {{"serial"}, {"gpu", "connector"}},
+		"hw.battery":                  {{"serial"}, {"name"}},
+		"hw.sensor":                   {{"id"}},
+		"hw.console":                  {{"name"}},
+		"hw.watchdog":                 {{"name"}},
+		"hw.firmware.boot":            {{"number"}},
+		"hw.memory.dimm":              {{"serial"}, {"slot", "bank"}, {"slot"}},
+		"net.links":                   {{"name"}},
+		"net.address":                 {{"interface", "address"}},
+		"net.route":                   {{"table", "family", "destination", "gateway", "interface", "metric"}, {"table", "family", "destination", "metric"}, {"destination"}},
+		"net.rule":                    {{"family", "priority"}},
+		"os.hostKey":                  {{"type"}},
+		"state.wireless":              {{"nic", "bssid"}},
+	}
+})
 
 // ReadDocument reads a document as it is, for Diff: what is absent stays so.
 func ReadDocument(doc []byte) (*query.Node, error) { return parseDocument(doc) }
@@ -144,7 +147,7 @@ func equal(a, b *query.Node) bool {
 // lists pairs the elements of two lists, by each identity in turn. Of several
 // with the same one, the first is the first.
 func (d *differ) lists(path, plain string, a, b []*query.Node) {
-	groups := identities[plain]
+	groups := identities()[plain]
 	pair := make([]int, len(a)) // index in b, plus 1
 	taken := make([]bool, len(b))
 	for _, g := range groups {

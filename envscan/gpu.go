@@ -3,16 +3,17 @@ package envscan
 import (
 	"cmp"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/victorinix/vic/internal/lazyregexp"
 )
 
 const drm = "/sys/class/drm"
 
 var (
-	cardName      = regexp.MustCompile(`^card[0-9]+$`)
-	connectorName = regexp.MustCompile(`^(card[0-9]+)-(.+)$`)
+	cardName      = lazyregexp.New(`^card[0-9]+$`)
+	connectorName = lazyregexp.New(`^(card[0-9]+)-(.+)$`)
 )
 
 // graphics lists graphics devices and what is connected to them. A device is one

@@ -6,13 +6,13 @@ import (
 	"errors"
 	"math"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 
 	"github.com/victorinix/vic/envscan/query"
+	"github.com/victorinix/vic/internal/lazyregexp"
 )
 
 // kinds are hwmon's inputs: what is in their files, and what is reported.
@@ -26,8 +26,8 @@ var kinds = map[string]struct {
 }
 
 var (
-	inputName = regexp.MustCompile(`^(([a-z]+)[0-9]+)_(input|average)$`)
-	i2cName   = regexp.MustCompile(`^[0-9]+-([0-9a-f]{4})$`)
+	inputName = lazyregexp.New(`^(([a-z]+)[0-9]+)_(input|average)$`)
+	i2cName   = lazyregexp.New(`^[0-9]+-([0-9a-f]{4})$`)
 )
 
 // input is one while it is described.

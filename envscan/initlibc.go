@@ -8,9 +8,10 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/victorinix/vic/internal/lazyregexp"
 )
 
 // follow resolves the links of a path within the scanned system: those of a
@@ -135,7 +136,7 @@ func (s *scanner) init() (name, version string) {
 
 // sharedLibrary is that of systemd's programs, which has its version in its name
 // so that an old program finds the old one during an upgrade.
-var sharedLibrary = regexp.MustCompile(`^libsystemd-shared-([0-9]+)`)
+var sharedLibrary = lazyregexp.New(`^libsystemd-shared-([0-9]+)`)
 
 // systemdVersion looks for the library beside systemd, and where distributions
 // keep it.

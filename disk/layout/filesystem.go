@@ -2,10 +2,11 @@ package layout
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
 
 	"github.com/google/uuid"
+
+	"github.com/victorinix/vic/internal/lazyregexp"
 )
 
 // Identity is what a file system or swap area is known by.
@@ -124,7 +125,7 @@ func (id *Identity) takeXFS(options string) {
 }
 
 // volumeID is the argument of mkfs.vfat -i.
-var volumeID = regexp.MustCompile(`^[0-9a-fA-F]{8}$`)
+var volumeID = lazyregexp.New(`^[0-9a-fA-F]{8}$`)
 
 // maxLabels are in bytes.
 var maxLabels = map[string]int{"ext2": 16, "ext3": 16, "ext4": 16, "vfat": 11, "exfat": 15, "xfs": 12, "btrfs": 255, "f2fs": 512, "swap": 15}

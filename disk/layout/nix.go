@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"time"
 
+	"github.com/victorinix/vic/internal/lazyregexp"
 	"github.com/victorinix/vic/internal/tool"
 )
 
@@ -143,9 +143,9 @@ type evaluationError struct {
 func (e evaluationError) Error() string { return e.reason }
 func (e evaluationError) Unwrap() error { return e.err }
 
-var notFound = regexp.MustCompile(`file '([^']*)' was not found in the Nix search path`)
+var notFound = lazyregexp.New(`file '([^']*)' was not found in the Nix search path`)
 
-var inStore = regexp.MustCompile(`/nix/store/[0-9a-z]{32}-[^"\\\s:]*`)
+var inStore = lazyregexp.New(`/nix/store/[0-9a-z]{32}-[^"\\\s:]*`)
 
 // storePaths refuses paths that Nix would first have to build or to copy.
 func storePaths(data []byte) error {

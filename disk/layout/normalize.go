@@ -4,9 +4,10 @@ import (
 	"cmp"
 	"maps"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/victorinix/vic/internal/lazyregexp"
 )
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
@@ -42,7 +43,7 @@ func (l *Layout) normalize() {
 	l.walk(func(s site) { l.normalizeContent(s.spec()) })
 }
 
-var bareNumber = regexp.MustCompile(`^[0-9]+(\.[0-9]+)?$`)
+var bareNumber = lazyregexp.New(`^[0-9]+(\.[0-9]+)?$`)
 
 func (l *Layout) normalizeContent(s Spec) {
 	switch s := s.(type) {
@@ -131,7 +132,7 @@ func words(args []string) []string {
 	return list
 }
 
-var flagWithValue = regexp.MustCompile(`^(-[a-zA-Z]) +(\S+)$`)
+var flagWithValue = lazyregexp.New(`^(-[a-zA-Z]) +(\S+)$`)
 
 // splitFlags splits "-d raid1", as older configurations have it.
 func splitFlags(args []string) []string {

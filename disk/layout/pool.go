@@ -4,10 +4,10 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/victorinix/vic/internal/lazyregexp"
 	"github.com/victorinix/vic/internal/nearest"
 )
 
@@ -167,9 +167,9 @@ func (t Topology) groups() []struct {
 }
 
 // poolName is zpool-create(8)'s.
-var poolName = regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9_.: -]*$`)
+var poolName = lazyregexp.New(`^[a-zA-Z][a-zA-Z0-9_.: -]*$`)
 
-var datasetName = regexp.MustCompile(`^[a-zA-Z0-9_.: -]+(/[a-zA-Z0-9_.: -]+)*$`)
+var datasetName = lazyregexp.New(`^[a-zA-Z0-9_.: -]+(/[a-zA-Z0-9_.: -]+)*$`)
 
 func (c *check) pools() {
 	seen := map[string]string{}

@@ -2,10 +2,11 @@ package layout
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
 
 	"github.com/google/uuid"
+
+	"github.com/victorinix/vic/internal/lazyregexp"
 )
 
 // Partition types that other packages look for (UEFI 2.10 §5.3.3, Discoverable
@@ -19,7 +20,7 @@ var (
 	TypeRootARM64 = uuid.MustParse("b921b045-1df0-41c3-af44-4c6f280d3fae")
 )
 
-var guidPattern = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
+var guidPattern = lazyregexp.New(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
 
 // typeGUID reads a partition type: a code of sgdisk or a GUID.
 func typeGUID(s string) (uuid.UUID, error) {

@@ -1,10 +1,10 @@
 package layout
 
 import (
-	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/victorinix/vic/internal/lazyregexp"
 	"github.com/victorinix/vic/internal/nearest"
 )
 
@@ -111,7 +111,7 @@ func plain(p string) bool {
 	return true
 }
 
-var swapSize = regexp.MustCompile(`^[0-9]+[KMGTP]$`)
+var swapSize = lazyregexp.New(`^[0-9]+[KMGTP]$`)
 
 func (c *check) swapFiles(at string, files map[string]SwapFile, in string, paths map[string]string) {
 	for _, key := range sortedKeys(files) {

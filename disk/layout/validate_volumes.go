@@ -2,10 +2,10 @@ package layout
 
 import (
 	"cmp"
-	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/victorinix/vic/internal/lazyregexp"
 	"github.com/victorinix/vic/internal/nearest"
 )
 
@@ -63,7 +63,7 @@ var levels = map[string]int{
 var metadata = []string{"0.90", "1", "1.0", "1.1", "1.2", "default", "ddf", "imsm"}
 
 // mdName is what fits into a superblock and is a file name.
-var mdName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,31}$`)
+var mdName = lazyregexp.New(`^[A-Za-z0-9_][A-Za-z0-9._-]{0,31}$`)
 
 func (c *check) arrays() {
 	seen := map[string]string{}
@@ -81,7 +81,7 @@ func (c *check) arrays() {
 }
 
 // ownCount are flags of mdadm that say how many members there are.
-var ownCount = regexp.MustCompile(`^(-n|--raid-devices|-x|--spare-devices|-f|--force)`)
+var ownCount = lazyregexp.New(`^(-n|--raid-devices|-x|--spare-devices|-f|--force)`)
 
 func (c *check) arrayMembers(r Ref, a Array, n int) {
 	level := cmp.Or(a.Level, "1")
@@ -119,14 +119,14 @@ func specOf[T Spec](c *Content) (T, bool) {
 }
 
 // vgName is lvm(8)'s, VALID NAMES.
-var vgName = regexp.MustCompile(`^[a-zA-Z0-9+_.][a-zA-Z0-9+_.-]*$`)
+var vgName = lazyregexp.New(`^[a-zA-Z0-9+_.][a-zA-Z0-9+_.-]*$`)
 
 // lvReserved are names and parts of names that LVM keeps for itself.
-var lvReserved = regexp.MustCompile(`^(snapshot|pvmove)|_(cdata|cmeta|corig|iorig|mimage|mlog|rimage|rmeta|tdata|tmeta|vdata|vorigin|wcorig|pmspare)`)
+var lvReserved = lazyregexp.New(`^(snapshot|pvmove)|_(cdata|cmeta|corig|iorig|mimage|mlog|rimage|rmeta|tdata|tmeta|vdata|vorigin|wcorig|pmspare)`)
 
 var (
-	lvSize    = regexp.MustCompile(`^[0-9]+(\.[0-9]+)?([bBsSkKmMgGtTpPeE]([iI]?[bB])?)?$`)
-	lvPercent = regexp.MustCompile(`^([0-9]+)%(VG|PVS|FREE|ORIGIN)$`)
+	lvSize    = lazyregexp.New(`^[0-9]+(\.[0-9]+)?([bBsSkKmMgGtTpPeE]([iI]?[bB])?)?$`)
+	lvPercent = lazyregexp.New(`^([0-9]+)%(VG|PVS|FREE|ORIGIN)$`)
 )
 
 // lvTypes are lvcreate's, with the least number of physical volumes.

@@ -4,9 +4,10 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/victorinix/vic/internal/lazyregexp"
 )
 
 // Ref names a device of a layout: Kind is the key below "devices" (disk, mdadm,
@@ -137,7 +138,7 @@ func (d Disk) named(key string) string {
 // labels is how default labels of partitions begin.
 func labels(kind, name string) string { return kind + "-" + name + "-" }
 
-var withP = regexp.MustCompile(`^/dev/((nvme|mmcblk|loop|nbd).+|md/.*[0-9])$`)
+var withP = lazyregexp.New(`^/dev/((nvme|mmcblk|loop|nbd).+|md/.*[0-9])$`)
 
 // numbered is the path of a partition by its number.
 func numbered(device string, number int) string {

@@ -2,8 +2,9 @@ package probe
 
 import (
 	"hash/crc32"
-	"regexp"
 	"strings"
+
+	"github.com/victorinix/vic/internal/lazyregexp"
 )
 
 // lvm reads a physical volume's label, in one of the first four sectors, and
@@ -61,7 +62,7 @@ func lvmAreas(s *source, header bytesOf) (data int64, group *Group) {
 }
 
 // lvmName is the first line of the text: the name of the group and a brace.
-var lvmName = regexp.MustCompile(`^([a-zA-Z0-9+_.-]{1,127}) \{\n`)
+var lvmName = lazyregexp.New(`^([a-zA-Z0-9+_.-]{1,127}) \{\n`)
 
 func lvmGroup(s *source, area int64) *Group {
 	b := s.read(area, 512)

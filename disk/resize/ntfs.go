@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"strconv"
 
+	"github.com/victorinix/vic/internal/lazyregexp"
 	"github.com/victorinix/vic/internal/tool"
 )
 
@@ -62,7 +62,7 @@ func ResizeNTFSCommand(device string, bytes int64, dry, resumed bool) tool.Cmd {
 	return tool.Cmd{Name: "ntfsresize", Args: append(args, device)}
 }
 
-var ntfsLeast = regexp.MustCompile(`You might resize at (\d+) bytes`)
+var ntfsLeast = lazyregexp.New(`You might resize at (\d+) bytes`)
 
 // parseNTFSInfo reads "You might resize at 2564096 bytes or 3 MB".
 func parseNTFSInfo(out []byte) (int64, error) {

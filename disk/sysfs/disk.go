@@ -7,9 +7,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/victorinix/vic/internal/lazyregexp"
 )
 
 // Disk is a whole block device as the kernel describes it.
@@ -120,7 +121,7 @@ func (r Root) diskPath(name string) (string, error) {
 	return devPath, nil
 }
 
-var nvmeController = regexp.MustCompile(`^nvme[0-9]+$`)
+var nvmeController = lazyregexp.New(`^nvme[0-9]+$`)
 
 func or(a, b string) string {
 	if a != "" {

@@ -1,19 +1,20 @@
 package sysfs
 
 import (
-	"regexp"
 	"strings"
+
+	"github.com/victorinix/vic/internal/lazyregexp"
 )
 
 var (
-	pciName  = regexp.MustCompile(`^[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-9a-f]$`)
-	treeName = regexp.MustCompile(`^[0-9a-f]{5,}\.[a-zA-Z]`) // a device tree node: fe340000.mmc
-	usbName  = regexp.MustCompile(`^[0-9]+-([0-9.]+:[0-9]+\.[0-9]+)$`)
-	scsiName = regexp.MustCompile(`^[0-9]+:([0-9]+:[0-9]+:[0-9]+)$`)
-	ataName  = regexp.MustCompile(`^ata([0-9]+)$`)
-	nvmeName = regexp.MustCompile(`^nvme[0-9]+(?:c[0-9]+)?n([0-9]+)$`)
-	vmbus    = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
-	xenName  = regexp.MustCompile(`^(vbd|vif)-[0-9]+$`)
+	pciName  = lazyregexp.New(`^[0-9a-f]{4,}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-9a-f]$`)
+	treeName = lazyregexp.New(`^[0-9a-f]{5,}\.[a-zA-Z]`) // a device tree node: fe340000.mmc
+	usbName  = lazyregexp.New(`^[0-9]+-([0-9.]+:[0-9]+\.[0-9]+)$`)
+	scsiName = lazyregexp.New(`^[0-9]+:([0-9]+:[0-9]+:[0-9]+)$`)
+	ataName  = lazyregexp.New(`^ata([0-9]+)$`)
+	nvmeName = lazyregexp.New(`^nvme[0-9]+(?:c[0-9]+)?n([0-9]+)$`)
+	vmbus    = lazyregexp.New(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+	xenName  = lazyregexp.New(`^(vbd|vif)-[0-9]+$`)
 )
 
 // BusPath says where a device is plugged in, in the style of udev's ID_PATH:

@@ -4,10 +4,11 @@ import (
 	"fmt"
 	"maps"
 	"path"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/victorinix/vic/internal/lazyregexp"
 )
 
 // devicetree names by an alias such as ethernet0.
@@ -76,7 +77,7 @@ func (d Device) first(subsystem, folder string) string {
 	return elem
 }
 
-var vioSlot = regexp.MustCompile(`^[0-9a-fA-F]{4}([0-9a-fA-F]{4})$`)
+var vioSlot = lazyregexp.New(`^[0-9a-fA-F]{4}([0-9a-fA-F]{4})$`)
 
 // vio names by the slot that the hypervisor of POWER has for it: 30000002.
 func vio(d Device, _ Scheme, prefix string, n *Names) {
@@ -90,7 +91,7 @@ func vio(d Device, _ Scheme, prefix string, n *Names) {
 }
 
 // acpi is a PNP or ACPI ID, then the instance: HISI00C2:00.
-var acpi = regexp.MustCompile(`^([A-Z]{3}|[A-Z0-9]{4})([0-9a-fA-F]{4}):([0-9a-fA-F]{2})$`)
+var acpi = lazyregexp.New(`^([A-Z]{3}|[A-Z0-9]{4})([0-9a-fA-F]{4}):([0-9a-fA-F]{2})$`)
 
 func platform(d Device, _ Scheme, prefix string, n *Names) {
 	m := acpi.FindStringSubmatch(d.first("platform", "platform/"))
@@ -104,7 +105,7 @@ func platform(d Device, _ Scheme, prefix string, n *Names) {
 	}
 }
 
-var trailingNumber = regexp.MustCompile(`[0-9]+$`)
+var trailingNumber = lazyregexp.New(`[0-9]+$`)
 
 // simulated names netdevsim.
 func simulated(d Device, s Scheme, prefix string, n *Names) {
@@ -117,7 +118,7 @@ func simulated(d Device, s Scheme, prefix string, n *Names) {
 	}
 }
 
-var vif = regexp.MustCompile(`^vif-(0|[1-9][0-9]{0,9})$`)
+var vif = lazyregexp.New(`^vif-(0|[1-9][0-9]{0,9})$`)
 
 // xen names by the number that the configuration of the guest has.
 func xen(d Device, s Scheme, prefix string, n *Names) {
@@ -131,7 +132,7 @@ func xen(d Device, s Scheme, prefix string, n *Names) {
 }
 
 // usbInterface is bus-port.port...:configuration.interface.
-var usbInterface = regexp.MustCompile(`^[^-]*-([^:]*):([^.]*)\.(.*)$`)
+var usbInterface = lazyregexp.New(`^[^-]*-([^:]*):([^.]*)\.(.*)$`)
 
 // onUSB names by the ports that lead to the device, after the PCI function of
 // the host controller.
@@ -158,7 +159,7 @@ func onUSB(d Device, s Scheme, prefix string, n *Names) {
 	}
 }
 
-var bcmaCore = regexp.MustCompile(`^bcma[0-9]+:([0-9]+)`)
+var bcmaCore = lazyregexp.New(`^bcma[0-9]+:([0-9]+)`)
 
 // onBCMA names by the core of a Broadcom chip that is on PCI.
 func onBCMA(d Device, s Scheme, prefix string, n *Names) {

@@ -3,11 +3,12 @@ package netname
 import (
 	"fmt"
 	"math"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/victorinix/vic/internal/lazyregexp"
 )
 
 // skipVirtio leaves out the virtio bus: a PCI function, CCW device or the like
@@ -77,7 +78,7 @@ func pciSlot(d Device, s Scheme, nodes []Node, prefix, suffix string, n *Names) 
 	}
 }
 
-var pciAddress = regexp.MustCompile(`^([0-9a-fA-F]{1,8}):([0-9a-fA-F]{1,8}):([0-9a-fA-F]{1,8})\.([0-9]{1,8})`)
+var pciAddress = lazyregexp.New(`^([0-9a-fA-F]{1,8}):([0-9a-fA-F]{1,8}):([0-9a-fA-F]{1,8})\.([0-9]{1,8})`)
 
 // address takes a PCI address apart: P<domain> unless 0, p<bus>s<slot>, and
 // f<function> unless it is the only one.
@@ -105,7 +106,7 @@ func address(node Node, s Scheme) (domain, place, function string, err error) {
 	return domain, fmt.Sprintf("p%ds%d", num[1], num[2]), function, nil
 }
 
-var representor = regexp.MustCompile(`^pf[0-9]+vf([0-9]{1,9})`)
+var representor = lazyregexp.New(`^pf[0-9]+vf([0-9]{1,9})`)
 
 // portSpec tells ports of one PCI function apart: by the name that the driver
 // has for them, else by number. Not ok: the name cannot be part of a name.

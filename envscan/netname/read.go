@@ -8,10 +8,10 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"github.com/victorinix/vic/disk/sysfs"
+	"github.com/victorinix/vic/internal/lazyregexp"
 )
 
 // Read reads what Of needs of an interface. Attributes that are not there are
@@ -184,7 +184,7 @@ func (r reader) multifunction(dir string) (bool, error) {
 	return header[headerType]&0x80 != 0, nil
 }
 
-var virtfn = regexp.MustCompile(`^virtfn([0-9]+)$`)
+var virtfn = lazyregexp.New(`^virtfn([0-9]+)$`)
 
 // virtual finds the physical function of a virtual one, and which of its
 // virtual ones it is.

@@ -17,10 +17,10 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
-	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/victorinix/vic/internal/lazyregexp"
 	"github.com/victorinix/vic/internal/nearest"
 )
 
@@ -91,9 +91,9 @@ func (o Options) Encode() ([]byte, error) {
 }
 
 var (
-	country  = regexp.MustCompile(`^([A-Z]{2}|00)$`)
-	hostname = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
-	server   = regexp.MustCompile(`^[A-Za-z0-9.:-]{1,253}$`)
+	country  = lazyregexp.New(`^([A-Z]{2}|00)$`)
+	hostname = lazyregexp.New(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+	server   = lazyregexp.New(`^[A-Za-z0-9.:-]{1,253}$`)
 )
 
 // Validate says what is wrong.
@@ -187,7 +187,7 @@ func (s Secrets) Validate(security string) error {
 	return errors.Join(errs...)
 }
 
-var rawPSK = regexp.MustCompile(`^[0-9a-fA-F]{64}$`)
+var rawPSK = lazyregexp.New(`^[0-9a-fA-F]{64}$`)
 
 // checkPSK checks a password, or a key of 64 hexadecimal digits (IEEE 802.11-2020
 // §J.4.1). SAE has passwords of any length, and no keys.

@@ -15,9 +15,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"strings"
 
+	"github.com/victorinix/vic/internal/lazyregexp"
 	"github.com/victorinix/vic/internal/netconf"
 )
 
@@ -94,7 +94,7 @@ func Decode(r io.Reader) (Handover, error) {
 	return h, h.Validate()
 }
 
-var key = regexp.MustCompile(`^[^\n\r\x00]+$`)
+var key = lazyregexp.New(`^[^\n\r\x00]+$`)
 
 // Validate reports everything that is wrong, joined.
 func (h Handover) Validate() error {

@@ -4,10 +4,11 @@ import (
 	"cmp"
 	"fmt"
 	"net/netip"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/victorinix/vic/internal/lazyregexp"
 )
 
 // section is the link in whose file a route is: the first of its ways, network
@@ -152,7 +153,7 @@ func (r Rule) write(u *unit) {
 
 // kernelName is what the kernel numbers by itself: a card that is to have such a
 // name may find it taken.
-var kernelName = regexp.MustCompile(`^(eth|usb|wlan|wwan|ib)([0-9]+)$`)
+var kernelName = lazyregexp.New(`^(eth|usb|wlan|wwan|ib)([0-9]+)$`)
 
 // Named are the names, by those in the document, that network cards must have in
 // the installed system, since a rule or a route with several ways calls them by

@@ -5,17 +5,18 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/victorinix/vic/internal/lazyregexp"
 )
 
 // Names are those that a file of systemd-networkd can have, without what is a
 // pattern there.
 var (
-	linkName   = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.+@#=~-]{0,14}$`)
-	busPath    = regexp.MustCompile(`^[A-Za-z0-9:._@+-]+$`)
-	driverName = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+	linkName   = lazyregexp.New(`^[A-Za-z0-9_][A-Za-z0-9_.+@#=~-]{0,14}$`)
+	busPath    = lazyregexp.New(`^[A-Za-z0-9:._@+-]+$`)
+	driverName = lazyregexp.New(`^[A-Za-z0-9_-]+$`)
 )
 
 const maxNumber = 1<<32 - 1

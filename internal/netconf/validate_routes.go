@@ -2,10 +2,11 @@ package netconf
 
 import (
 	"net/netip"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/victorinix/vic/internal/lazyregexp"
 )
 
 // The values of Family, and the destination of a default route.
@@ -21,7 +22,7 @@ const (
 	tableLocal = 255
 )
 
-var domain = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?$`)
+var domain = lazyregexp.New(`^[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?$`)
 
 func familyOf(a netip.Addr) string {
 	if a.Is4() {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/victorinix/vic/internal/lazyregexp"
 	"github.com/victorinix/vic/internal/template"
 )
 
@@ -107,7 +108,7 @@ const UnitDir = "/etc/systemd/system"
 func (u Unit) Path() string { return path.Join(UnitDir, u.Name) }
 
 // What systemd.unit(5) takes for a name.
-var unitName = regexp.MustCompile(`^[A-Za-z0-9:_.\\-]+(@[A-Za-z0-9:_.\\-]*)?\.(service|socket|device|mount|automount|swap|target|path|timer|slice|scope)$`)
+var unitName = lazyregexp.New(`^[A-Za-z0-9:_.\\-]+(@[A-Za-z0-9:_.\\-]*)?\.(service|socket|device|mount|automount|swap|target|path|timer|slice|scope)$`)
 
 // CheckUnitName refuses what systemd does not take for the name of a unit.
 func CheckUnitName(name string) error {
@@ -126,7 +127,7 @@ func CheckPath(name string) error {
 }
 
 // account is a name of passwd(5) or group(5), or a number.
-var account = regexp.MustCompile(`^([a-z_][a-z0-9_-]{0,31}|[0-9]{1,9})$`)
+var account = lazyregexp.New(`^([a-z_][a-z0-9_-]{0,31}|[0-9]{1,9})$`)
 
 // CheckAccount refuses what is neither the name nor the number of an account.
 func CheckAccount(name string) error {

@@ -4,8 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"regexp"
 	"strings"
+
+	"github.com/victorinix/vic/internal/lazyregexp"
 )
 
 // NICName is a name that a network interface is to have for good, and which one
@@ -74,13 +75,13 @@ func (n *NICName) set(which string) error {
 }
 
 var (
-	nicName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.-]{0,14}$`)
+	nicName = lazyregexp.New(`^[A-Za-z][A-Za-z0-9_.-]{0,14}$`)
 	// What the kernel numbers by itself (eth0, usb0, bond0), and what udev
 	// names: ethernet, InfiniBand, SLIP, wireless.
-	kernelName = regexp.MustCompile(`^(lo|(eth|usb|bond|team|dummy|ifb|tun|tap|ppp|can|vcan|sit|gre|erspan|ip6tnl|tunl|nlmon|veth|macvlan|macvtap|ipvlan|vlan|ra|hwsim|docker|virbr)[0-9]*)$`)
-	udevName   = regexp.MustCompile(`^(en|ib|sl|wl|ww)`)
-	busPath    = regexp.MustCompile(`^[A-Za-z0-9:._@+-]+$`)
-	driverName = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+	kernelName = lazyregexp.New(`^(lo|(eth|usb|bond|team|dummy|ifb|tun|tap|ppp|can|vcan|sit|gre|erspan|ip6tnl|tunl|nlmon|veth|macvlan|macvtap|ipvlan|vlan|ra|hwsim|docker|virbr)[0-9]*)$`)
+	udevName   = lazyregexp.New(`^(en|ib|sl|wl|ww)`)
+	busPath    = lazyregexp.New(`^[A-Za-z0-9:._@+-]+$`)
+	driverName = lazyregexp.New(`^[A-Za-z0-9_-]+$`)
 )
 
 // validateNICs refuses names that something else could own: of two interfaces

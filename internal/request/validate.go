@@ -8,10 +8,10 @@ import (
 	"io"
 	"maps"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/victorinix/vic/internal/lazyregexp"
 	"github.com/victorinix/vic/internal/template"
 )
 
@@ -97,8 +97,8 @@ func check(ok bool, field string, value any, why string) error {
 }
 
 var (
-	hexHash = regexp.MustCompile(`^[0-9a-f]{64}$`)
-	release = regexp.MustCompile(`^[0-9][0-9A-Za-z.+~_-]*$`)
+	hexHash = lazyregexp.New(`^[0-9a-f]{64}$`)
+	release = lazyregexp.New(`^[0-9][0-9A-Za-z.+~_-]*$`)
 )
 
 func (p Payload) validate() error {
@@ -124,16 +124,16 @@ func (p Payload) validate() error {
 
 // What goes into files of the target, unquoted.
 var (
-	hostname  = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$`)
-	username  = regexp.MustCompile(`^[a-z_][a-z0-9_-]{0,31}$`)
-	zone      = regexp.MustCompile(`^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$`)
-	word      = regexp.MustCompile(`^[A-Za-z0-9_.@-]+$`)
-	machineID = regexp.MustCompile(`^[0-9a-f]{32}$`)
-	suite     = regexp.MustCompile(`^[a-z][a-z0-9.-]*$`)
-	archive   = regexp.MustCompile(`^https?://[\x21-\x7e]+$`)
-	sshKey    = regexp.MustCompile(`^[^\n\r\x00]+$`)
+	hostname  = lazyregexp.New(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$`)
+	username  = lazyregexp.New(`^[a-z_][a-z0-9_-]{0,31}$`)
+	zone      = lazyregexp.New(`^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$`)
+	word      = lazyregexp.New(`^[A-Za-z0-9_.@-]+$`)
+	machineID = lazyregexp.New(`^[0-9a-f]{32}$`)
+	suite     = lazyregexp.New(`^[a-z][a-z0-9.-]*$`)
+	archive   = lazyregexp.New(`^https?://[\x21-\x7e]+$`)
+	sshKey    = lazyregexp.New(`^[^\n\r\x00]+$`)
 	// A parameter stands in a shell file and in a loader entry.
-	parameter = regexp.MustCompile(`^[\x21\x23-\x26\x28-\x5b\x5d-\x5f\x61-\x7e]+$`)
+	parameter = lazyregexp.New(`^[\x21\x23-\x26\x28-\x5b\x5d-\x5f\x61-\x7e]+$`)
 )
 
 // Check reports everything that is wrong with a system, as far as it is known

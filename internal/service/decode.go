@@ -8,12 +8,12 @@ import (
 	"io"
 	"net"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/victorinix/vic/internal/lazyregexp"
 	"github.com/victorinix/vic/internal/nearest"
 )
 
@@ -69,8 +69,8 @@ func meant(err error, doc []byte, offset int) error {
 
 // Names become names of folders and of control groups.
 var (
-	namePattern = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,39}$`)
-	keyPattern  = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{0,39}$`)
+	namePattern = lazyregexp.New(`^[a-z0-9][a-z0-9-]{0,39}$`)
+	keyPattern  = lazyregexp.New(`^[a-z0-9][a-z0-9.-]{0,39}$`)
 )
 
 // Validate says what is wrong with a graph: names, references, cycles.

@@ -3,9 +3,10 @@ package service
 import (
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/victorinix/vic/internal/lazyregexp"
 )
 
 // Order lists the names of the services, each after all that it needs or comes
@@ -61,7 +62,7 @@ func (s Service) dependencies() []string {
 	return names
 }
 
-var placeholder = regexp.MustCompile(`\$\{([^}]*)\}`)
+var placeholder = lazyregexp.New(`\$\{([^}]*)\}`)
 
 // placeholders are the outputs that it mentions.
 func (s Service) placeholders() []string {

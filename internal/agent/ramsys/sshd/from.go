@@ -4,8 +4,9 @@ import (
 	"fmt"
 	"net/netip"
 	"path"
-	"regexp"
 	"strings"
+
+	"github.com/victorinix/vic/internal/lazyregexp"
 )
 
 // addrPatterns are those of from=: addresses, networks (192.0.2.0/24) and
@@ -20,7 +21,7 @@ type addrPattern struct {
 
 // wildcard is a pattern that only addresses match. Names would have to be looked
 // up, in what may be nobody's DNS: they are refused.
-var wildcard = regexp.MustCompile(`^([0-9.*?]*[*?][0-9.*?]*|[0-9a-f:*?]*:[0-9a-f:*?.]*)$`)
+var wildcard = lazyregexp.New(`^([0-9.*?]*[*?][0-9.*?]*|[0-9a-f:*?]*:[0-9a-f:*?.]*)$`)
 
 func parseAddrPatterns(value string) (addrPatterns, error) {
 	var list addrPatterns

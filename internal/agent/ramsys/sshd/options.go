@@ -4,10 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/victorinix/vic/internal/lazyregexp"
 )
 
 // internalSFTP is the command that stands for the sftp server of this process.
@@ -84,7 +85,7 @@ func (k *authorizedKey) applyValue(o option) (err error) {
 	return err
 }
 
-var envVar = regexp.MustCompile(`^[A-Za-z0-9_]+=`)
+var envVar = lazyregexp.New(`^[A-Za-z0-9_]+=`)
 
 func (k *authorizedKey) setCommand(command string) error {
 	if strings.TrimSpace(command) == "" {
