@@ -1,12 +1,8 @@
 package smart
 
 import (
-	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
-
-	library "github.com/anatol/smart.go"
 )
 
 // Of ACS-3: commands (§7), SMART's features and the signature in LBA that goes
@@ -62,7 +58,7 @@ func ataReport(dev device) (Report, error) {
 	if a.identify, err = decodeIdentify(page); err != nil {
 		return Report{}, err
 	}
-	if !hasSMART(a.identify) {
+	if !a.identify.hasSMART() {
 		return Report{}, ErrUnsupported
 	}
 	status, err := ataNoData(dev, ataCommand{command: ataSMART, feature: smartReturnStatus, lba: smartSignature})
@@ -80,7 +76,7 @@ func ataReport(dev device) (Report, error) {
 	if silent && (a.data == nil || a.thresholds == nil) {
 		return Report{}, ErrUnsupported
 	}
-	if hasLogs(a.identify) {
+	if a.identify.hasLogs() {
 		a.statistics = ataStatistics(dev)
 	}
 	return a.report()
@@ -183,21 +179,11 @@ func decodeRegisters(sense []byte) (registers, bool) {
 	return registers{}, false
 }
 
-func decodeIdentify(page []byte) (id library.AtaIdentifyDevice, err error) {
-	if err = binary.Read(bytes.NewReader(page), binary.LittleEndian, &id); err != nil {
-		err = fmt.Errorf("decode identification of %d bytes: %w", len(page), err)
+func decodeIdentify(page []byte) (identification, error) {
+	if len(page) < ataSector {
+		return identification{}, fmt.Errorf("decode identification of %d bytes", len(page))
 	}
-	return id, err
-}
-
-// hasSMART: words 82 and 85, which count when bits 15 and 14 of 83 and 87 are 01.
-func hasSMART(id library.AtaIdentifyDevice) bool {
-	return id.CommandsSupported2>>14 == 1 && id.CommandsSupported1&1 != 0 && id.CommandsEnabled3>>14 == 1 && id.CommandsEnabled1&1 != 0
-}
-
-// hasLogs: READ LOG EXT, in word 84.
-func hasLogs(id library.AtaIdentifyDevice) bool {
-	return id.CommandsSupported3>>14 == 1 && id.CommandsSupported3>>5&1 != 0
+	return identification(page), nil
 }
 
 // IdentifyFirmware is the revision in an ATA information page (SAT-4 §12.4.2),
@@ -207,9 +193,5 @@ func IdentifyFirmware(page []byte) string {
 	if len(page) < identifyAt+ataSector || page[1] != 0x89 {
 		return ""
 	}
-	id, err := decodeIdentify(page[identifyAt : identifyAt+ataSector])
-	if err != nil {
-		return ""
-	}
-	return id.FirmwareRevision()
+	return (*identification)(page[identifyAt:]).firmware()
 }

@@ -1,16 +1,13 @@
 package smart
 
 import (
-	"bytes"
 	"encoding/binary"
 	"fmt"
-
-	library "github.com/anatol/smart.go"
 )
 
 // ataAnswers are what a disk has answered; nil is what it does not have.
 type ataAnswers struct {
-	identify         library.AtaIdentifyDevice
+	identify         identification
 	exceeded         bool
 	data, thresholds []byte
 	statistics       map[uint8][]byte // pages of the device statistics log
@@ -40,7 +37,7 @@ func (a ataAnswers) report() (Report, error) {
 	if a.exceeded {
 		j.fail("it says that it is about to fail")
 	}
-	ssd := a.identify.RotationRate == 1
+	ssd := a.identify.ssd()
 	attrs, err := a.attributes(&j)
 	if err != nil {
 		return Report{}, err
@@ -59,64 +56,56 @@ func (a ataAnswers) report() (Report, error) {
 // attributes decodes the attributes, and judges them by the thresholds that the
 // maker has set: of an attribute that foretells a failure, at or below it means
 // failing; of one of age, that the disk is worn.
-func (a ataAnswers) attributes(j *judgement) (map[uint8]library.AtaSmartAttrRaw, error) {
-	attrs, limits := map[uint8]library.AtaSmartAttrRaw{}, map[uint8]uint8{}
+func (a ataAnswers) attributes(j *judgement) (map[uint8]ataAttribute, error) {
+	attrs, least := map[uint8]ataAttribute{}, map[uint8]uint8{}
 	if a.data == nil {
 		return attrs, nil
 	}
-	var page library.AtaSmartPageRaw
-	if err := binary.Read(bytes.NewReader(a.data), binary.LittleEndian, &page); err != nil {
-		return nil, fmt.Errorf("decode SMART data of %d bytes: %w", len(a.data), err)
+	for what, page := range map[string][]byte{"data": a.data, "thresholds": a.thresholds} {
+		if page != nil && len(page) < ataSector {
+			return nil, fmt.Errorf("decode SMART %s of %d bytes", what, len(page))
+		}
 	}
 	if a.thresholds != nil {
-		var table library.AtaSmartThresholdsPageRaw
-		if err := binary.Read(bytes.NewReader(a.thresholds), binary.LittleEndian, &table); err != nil {
-			return nil, fmt.Errorf("decode SMART thresholds of %d bytes: %w", len(a.thresholds), err)
-		}
-		for _, e := range table.ThresholdEntries {
-			limits[e.Id] = e.Threshold
-		}
+		least = limits((*[ataSector]byte)(a.thresholds))
 	}
-	for _, attr := range page.Attrs {
-		if attr.Id == 0 {
-			continue
-		}
-		attrs[attr.Id] = attr
-		j.attribute(attr, limits[attr.Id])
+	for _, attr := range attributes((*[ataSector]byte)(a.data)) {
+		attrs[attr.id] = attr
+		j.attribute(attr, least[attr.id])
 	}
 	return attrs, nil
 }
 
 // attribute judges one. A threshold of 0 is never reached, and values of 0, 254
 // and 255 are none.
-func (j *judgement) attribute(attr library.AtaSmartAttrRaw, limit uint8) {
+func (j *judgement) attribute(attr ataAttribute, limit uint8) {
 	valid := func(v uint8) bool { return v > 0 && v < 0xfe }
-	name := attrNames[attr.Id]
+	name := attrNames[attr.id]
 	if name == "" {
 		name = "see its maker"
 	}
-	foretells := attr.Flags&library.AtaAttributeFlagPrefailure != 0
+	foretells := attr.flags&prefailure != 0
 	switch {
-	case limit == 0 || !valid(attr.Current):
-	case attr.Current <= limit && foretells:
-		j.fail("attribute %d (%s): %d, its threshold is %d", attr.Id, name, attr.Current, limit)
-	case attr.Current <= limit:
-		j.warn("attribute %d (%s): %d, worn out at %d", attr.Id, name, attr.Current, limit)
-	case valid(attr.Worst) && attr.Worst <= limit && foretells:
-		j.warn("attribute %d (%s): it was %d once, its threshold is %d", attr.Id, name, attr.Worst, limit)
+	case limit == 0 || !valid(attr.current):
+	case attr.current <= limit && foretells:
+		j.fail("attribute %d (%s): %d, its threshold is %d", attr.id, name, attr.current, limit)
+	case attr.current <= limit:
+		j.warn("attribute %d (%s): %d, worn out at %d", attr.id, name, attr.current, limit)
+	case valid(attr.worst) && attr.worst <= limit && foretells:
+		j.warn("attribute %d (%s): it was %d once, its threshold is %d", attr.id, name, attr.worst, limit)
 	}
 }
 
 // attributeCounters takes counters from raw values: six bytes, of which makers
 // use the upper ones for other things.
-func attributeCounters(attrs map[uint8]library.AtaSmartAttrRaw) Counters {
+func attributeCounters(attrs map[uint8]ataAttribute) Counters {
 	raw := func(id uint8, bytes int) *int64 {
 		a, ok := attrs[id]
 		if !ok {
 			return nil
 		}
 		var b [8]byte
-		copy(b[:bytes], a.VendorBytes[:])
+		copy(b[:bytes], a.raw[:])
 		return number(binary.LittleEndian.Uint64(b[:]))
 	}
 	c := Counters{
@@ -128,7 +117,7 @@ func attributeCounters(attrs map[uint8]library.AtaSmartAttrRaw) Counters {
 	}
 	for _, id := range []uint8{attrTemperature, attrAirflow} {
 		if a, ok := attrs[id]; ok && c.Temperature == nil {
-			t := int64(int8(a.VendorBytes[0]))
+			t := int64(int8(a.raw[0]))
 			c.Temperature = &t
 		}
 	}
@@ -142,12 +131,7 @@ var wantedPage = map[uint8]bool{1: true, 3: true, 4: true, 5: true, 7: true}
 // counters are those of the device statistics, which mean the same on all disks
 // that have them.
 func (a ataAnswers) counters(c *Counters) {
-	sector := uint64(ataSector)
-	if a.identify.LogicalPerPhisicalSectors>>12 == 0b0101 || a.identify.LogicalPerPhisicalSectors>>12 == 0b0111 { // word 106: 117 and 118 count
-		if words := uint64(a.identify.LogicalSectorSize[1])<<16 | uint64(a.identify.LogicalSectorSize[0]); words > 0 {
-			sector = 2 * words
-		}
-	}
+	sector := a.identify.sector()
 	for _, s := range []struct {
 		page   uint8
 		at     int

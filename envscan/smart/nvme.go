@@ -1,11 +1,7 @@
 package smart
 
 import (
-	"bytes"
-	"encoding/binary"
 	"fmt"
-
-	library "github.com/anatol/smart.go"
 )
 
 // Of NVM Express Base Specification 2.0: admin commands (§5), log pages (§5.16).
@@ -29,45 +25,37 @@ func nvmeReport(dev device) (Report, error) {
 const kelvin0 = 273
 
 func decodeNVMe(page []byte) (Report, error) {
-	var log library.NvmeSMARTLog
-	if err := binary.Read(bytes.NewReader(page), binary.LittleEndian, &log); err != nil {
-		return Report{}, fmt.Errorf("decode health log of %d bytes: %w", len(page), err)
+	if len(page) < nvmeHealthLength {
+		return Report{}, fmt.Errorf("decode health log of %d bytes", len(page))
 	}
+	log := (*nvmeHealth)(page)
 	c := Counters{
-		PowerOnHours: wide(log.PowerOnHours, 1), PowerCycles: wide(log.PowerCycles, 1), Used: number(uint64(log.PercentUsed)),
+		PowerOnHours: log.powerOnHours().times(1), PowerCycles: log.powerCycles().times(1), Used: number(uint64(log.used())),
 		// In thousands of 512 bytes, whatever the sector size.
-		Written: wide(log.DataUnitsWritten, 512000), Read: wide(log.DataUnitsRead, 512000),
-		MediaErrors: wide(log.MediaErrors, 1), UnsafeCutOffs: wide(log.UnsafeShutdowns, 1),
+		Written: log.unitsWritten().times(512000), Read: log.unitsRead().times(512000),
+		MediaErrors: log.mediaErrors().times(1), UnsafeCutOffs: log.unsafeCutOffs().times(1),
 	}
-	if log.Temperature != 0 {
-		t := int64(log.Temperature) - kelvin0
+	if log.kelvin() != 0 {
+		t := int64(log.kelvin()) - kelvin0
 		c.Temperature = &t
 	}
 	var j judgement
 	for bit, say := range []func(){
-		func() { j.fail("spare blocks: %d %%, below its threshold of %d %%", log.AvailSpare, log.SpareThresh) },
-		func() { j.warn("temperature beyond its limits: %d °C", int64(log.Temperature)-kelvin0) },
+		func() { j.fail("spare blocks: %d %%, below its threshold of %d %%", log.spare(), log.spareLimit()) },
+		func() { j.warn("temperature beyond its limits: %d °C", int64(log.kelvin())-kelvin0) },
 		func() { j.fail("it says that it is no longer reliable") },
 		func() { j.fail("it has become read-only") },
 		func() { j.fail("the backup of its volatile memory has failed") },
 		func() { j.warn("its persistent memory region has become read-only") },
 	} {
-		if log.CritWarning>>bit&1 != 0 {
+		if log.warnings()>>bit&1 != 0 {
 			say()
 		}
 	}
-	if rest := log.CritWarning >> 6; rest != 0 {
+	if rest := log.warnings() >> 6; rest != 0 {
 		j.warn("it warns of something unknown: bits %#x", rest<<6)
 	}
 	j.wear(c.Used)
 	j.count("media errors", c.MediaErrors)
 	return j.report(NVMe, c), nil
-}
-
-// wide is a counter of 128 bits.
-func wide(n library.Uint128, factor uint64) *int64 {
-	if n.Val[1] != 0 {
-		return times(1<<63, factor)
-	}
-	return times(n.Val[0], factor)
 }

@@ -3,10 +3,11 @@
 //
 //	Open ──> Asleep ──no──> Report: counters + verdict + reasons
 //
-// The structures are those of github.com/anatol/smart.go. Its commands are not
-// used: it opens disks for writing (udev then takes them for changed), cannot
-// say whether one sleeps, does not ask an ATA disk for its verdict, and takes
-// the status that an NVMe disk refuses a command with for success.
+// The tests compare what is read with what github.com/anatol/smart.go reads. It is
+// not used itself: it opens disks for writing (udev then takes them for changed),
+// cannot say whether one sleeps, does not ask an ATA disk for its verdict, takes the
+// status that an NVMe disk refuses a command with for success, and brings a table of
+// all disks that are known, which is built at each start of a program.
 //
 // Everything that a disk answers is decoded by functions without effects, which
 // do not trust it.
