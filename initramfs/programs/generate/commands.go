@@ -10,14 +10,17 @@ var rescue = []string{
 	"free", "gosh", "grep", "head", "hexdump", "hostname", "insmod", "ip",
 	"kill", "ln", "ls", "lsmod", "mkdir", "mount", "mv", "ping", "ps",
 	"rm", "rmmod", "shasum", "shutdown", "sleep", "sync", "tail", "umount",
-	"uname", "wc", "wget",
+	"uname", "wc",
 }
+
+// own are rescue commands that are written here.
+var own = []string{"github.com/victorinix/vic/initramfs/programs/wget"}
 
 const coreCommands = "github.com/u-root/u-root/cmds/core/"
 
 // packages returns the import paths of all commands of the busybox.
 func packages(initPkg string) []string {
-	paths := []string{initPkg}
+	paths := append([]string{initPkg}, own...)
 	for _, name := range rescue {
 		paths = append(paths, coreCommands+name)
 	}
