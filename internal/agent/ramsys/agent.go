@@ -37,6 +37,7 @@ func runAgent(cfg Config) error {
 	rep := newReporter(os.NewFile(reportFd, "reports"))
 	o, err := agent(ctx, cfg, rep, newLine(rep, os.NewFile(answerFd, "answers")))
 	if err != nil { // before Run
+		setPriority(calm)
 		o = outcome{Error: err.Error(), Exit: exitUntouched}
 	}
 	if err := rep.send(report{Outcome: &o}); err != nil {
@@ -76,6 +77,7 @@ func agent(ctx context.Context, cfg Config, sink event.Sink, init *line) (outcom
 			return outcome{}, err
 		}
 	}
+	setPriority(calm)
 	sink.Emit(event.Event{Phase: event.Enter, State: event.Done, Message: fmt.Sprintf(
 		"agent ready %s after the kernel started, %s of memory available", seconds(uptime()), size(memory("MemAvailable")))})
 	if trial {

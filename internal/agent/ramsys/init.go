@@ -35,6 +35,7 @@ func runInit(cfg Config) {
 	defer lastResort()
 	began := uptime()
 	problem := errors.Join(mountAll(early()), prepareTree())
+	setPriority(hurried)                       // until the agent is started, which it goes over to
 	cpuinfo, _ := os.ReadFile("/proc/cpuinfo") // without it, a real one
 	problem = errors.Join(problem, steadyAddresses(cpuinfo))
 	s, err := start()

@@ -39,8 +39,10 @@ func (s system) live() string {
 	if s.onProbation {
 		l.begin()
 	}
+	l.agent, err = s.startAgent(l.sink)
+	setPriority(calm)
 	guard(func() { s.serveSSH(l.sink) })
-	if l.agent, err = s.startAgent(l.sink); err != nil {
+	if err != nil {
 		return s.refuse(err.Error())
 	}
 	return l.run()
