@@ -169,6 +169,7 @@ func TestInstallerKey(t *testing.T) {
 		"modules":  func(b *installerBuild) { b.spec.Modules = nil },
 		"programs": func(b *installerBuild) { b.spec.Programs = []string{"mkfs.ext4"} },
 		"arch":     func(b *installerBuild) { b.spec.Arch = "arm64" },
+		"version":  func(b *installerBuild) { b.spec.Vic = "v1" },
 		"time":     func(b *installerBuild) { b.env.Time = b.env.Time.AddDate(1, 0, 0) },
 		"hash":     func(b *installerBuild) { b.packages[0].SHA256 = "b" },
 	} {

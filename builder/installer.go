@@ -1,6 +1,7 @@
 package builder
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -40,6 +41,8 @@ type InstallerSpec struct {
 	// Hardware is of the machine that it is for: its modules are taken in place
 	// of Modules, which are for any machine. Nil: any machine.
 	Hardware *Hardware
+	// Vic is the version of vic that builds it: what it shows on its consoles.
+	Vic string `json:",omitempty"`
 	// Quick saves time rather than size: the bundle goes nowhere.
 	Quick bool `json:",omitempty"`
 
@@ -52,7 +55,7 @@ const earlyModules = "early"
 
 // bundleRecipe changes whenever the same packages give another bundle, so that
 // a cached one of an older vic is not taken for a new one.
-const bundleRecipe = 8
+const bundleRecipe = 9
 
 // bundleCmdline is what every bundle needs: erofs can be mounted straight from
 // a file on ramfs, not from one on tmpfs (fs/erofs/super.c, read_folio).
@@ -283,7 +286,7 @@ func (b *installerBuild) initramfs(ctx context.Context) error {
 	}
 	own := initramfs.Config{
 		Modules: b.kernel.modules(), Release: b.kernel.Release, Sets: b.chosen.early, Time: b.env.Time,
-		Files:     append(systemLinks(), initramfs.Regular("vic/system.json", 0o644, append(ref, '\n'))),
+		Files:     append(systemLinks(), initramfs.Regular("vic/system.json", 0o644, append(ref, '\n')), versionFile(b.spec.Vic)),
 		Continues: true, Compress: zstd.pack,
 	}
 	var weights []Part
@@ -305,6 +308,11 @@ func (b *installerBuild) initramfs(ctx context.Context) error {
 		return err
 	}
 	return b.described(InitramfsFile, weights)
+}
+
+// versionFile is where vic-init, which is compiled without one, finds its version.
+func versionFile(version string) initramfs.File {
+	return initramfs.Regular("vic/version", 0o644, []byte(cmp.Or(version, "(development)")+"\n"))
 }
 
 // systemLinks make the programs of the system image, which is mounted on /usr,

@@ -33,7 +33,7 @@ func applianceSpec(c *config.Config) (builder.ApplianceSpec, error) {
 		InstallerSpec: builder.InstallerSpec{
 			Item: c.Item().Name, Suite: installerSuite, Arch: c.String("arch"),
 			Kernel: c.Select("kernel"), Packages: c.Select("packages"), Programs: c.Select("programs"), Files: c.Select("files"),
-			Modules: c.Select("modules"), Firmware: c.Select("firmware"),
+			Modules: c.Select("modules"), Firmware: c.Select("firmware"), Vic: buildInfo().Version,
 		},
 		Services:  graph,
 		Documents: map[string][]byte{path.Base(accesspoint.OptionsPath): options},

@@ -108,6 +108,7 @@ func installerSpec(c *config.Config) (builder.InstallerSpec, error) {
 		Early:    c.List("initramfs-modules"),
 		Firmware: c.Select("firmware"),
 		Features: features,
+		Vic:      buildInfo().Version,
 	}, err
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/ed25519"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -23,10 +24,31 @@ import (
 	"github.com/victorinix/vic/qemu-tests/remote/oldsystem"
 )
 
-// panicked has the kernel panic in RAM before a client has it verify: the old system
-// comes back, and the client says so. It stands still meanwhile: to verify takes no
-// longer than to ask for a panic.
+// panicked has the kernel panic in RAM: it starts the machine again by itself.
 func panicked(ctx context.Context, t *testing.T, old *oldsystem.System) {
+	goesByItself(ctx, t, old, func() error {
+		ctx, cancel := context.WithTimeout(ctx, time.Minute)
+		defer cancel()
+		if _, err := old.SSH(ctx, "root", "echo c >/proc/sysrq-trigger", ""); err == nil {
+			return errors.New("the kernel lives on")
+		}
+		return nil
+	})
+	if log := old.Console(); !strings.Contains(log, "Kernel panic - not syncing") || !strings.Contains(log, "Rebooting in 10 seconds") {
+		t.Errorf("the kernel did not panic:\n%s", old.ConsoleTail(40))
+	}
+}
+
+// restarted has the machine start again in RAM, without the system there having a say.
+func restarted(ctx context.Context, t *testing.T, old *oldsystem.System) {
+	goesByItself(ctx, t, old, func() error { return old.Reset(ctx) })
+}
+
+// goesByItself has the machine leave the RAM system before a client has it verify:
+// the old system comes back, and the client says so. It stands still meanwhile: to
+// verify takes no longer than to ask for an end.
+func goesByItself(ctx context.Context, t *testing.T, old *oldsystem.System, end func() error) {
+	t.Helper()
 	c := vic(ctx, t, old, "install", "debian", "-o", "kernel=cloud", "--on", old.Name, "--disk", "match:serial="+old.Serial,
 		"--phases", "scan,build,enter,verify", "--yes", "--json")
 	c.entered(t, old, event.Done)
@@ -34,10 +56,8 @@ func panicked(ctx context.Context, t *testing.T, old *oldsystem.System) {
 		t.Fatal(err)
 	}
 	writes := inRAM(ctx, t, old)
-	crash, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	if _, err := old.SSH(crash, "root", "echo c >/proc/sysrq-trigger", ""); err == nil {
-		t.Error("the kernel lives on")
+	if err := end(); err != nil {
+		t.Error(err)
 	}
 	if err := c.cmd.Process.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
@@ -47,9 +67,6 @@ func panicked(ctx context.Context, t *testing.T, old *oldsystem.System) {
 		t.Errorf("exit code %d\n%s", exit, said)
 	}
 	back(ctx, t, old, writes)
-	if log := old.Console(); !strings.Contains(log, "Kernel panic - not syncing") || !strings.Contains(log, "Rebooting in 10 seconds") {
-		t.Errorf("the kernel did not panic:\n%s", old.ConsoleTail(40))
-	}
 }
 
 // entered waits for an event of kexec.

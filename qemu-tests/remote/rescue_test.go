@@ -15,9 +15,9 @@ import (
 )
 
 // TestRescue has one machine that is looked at, refused for all kinds of reasons,
-// taken into RAM, and given back; that panics there; and that is left in the middle,
-// by a client that vanishes, and by one that is shown another host key. Not a byte
-// is written to its disk by any of it.
+// taken into RAM, and given back; that panics there, and that starts again by itself;
+// and that is left in the middle, by a client that vanishes, and by one that is shown
+// another host key. Not a byte is written to its disk by any of it.
 func TestRescue(t *testing.T) {
 	if !matrix() {
 		t.Skip("TestInstall begins with what matters most of it: VIC_TEST_MATRIX=1 has all")
@@ -30,7 +30,7 @@ func TestRescue(t *testing.T) {
 		t.Fatal(err)
 	}
 	refused(ctx, t, old)
-	for _, f := range []func(context.Context, *testing.T, *oldsystem.System){panicked, enterAndLeave, vanish, intruded, locked} {
+	for _, f := range []func(context.Context, *testing.T, *oldsystem.System){panicked, restarted, enterAndLeave, vanish, intruded, locked} {
 		if began := time.Now(); !t.Failed() {
 			f(ctx, t, old)
 			t.Logf("%.0f s", time.Since(began).Seconds())

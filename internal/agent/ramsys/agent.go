@@ -81,7 +81,7 @@ func agent(ctx context.Context, cfg Config, sink event.Sink, init *line) (outcom
 	sink.Emit(event.Event{Phase: event.Enter, State: event.Done, Message: fmt.Sprintf(
 		"agent ready %s after the kernel started, %s of memory available", seconds(uptime()), size(memory("MemAvailable")))})
 	if trial {
-		calls := control.Config{Sink: sink, Version: cfg.Version, Hooks: hooks(init, sink)}
+		calls := control.Config{Sink: sink, Version: version(versionPath), Hooks: hooks(init, sink)}
 		return serveRequests(ctx, cfg, env, calls, settled)
 	}
 	if !absent(servicesProgram) {

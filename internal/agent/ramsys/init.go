@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -31,7 +32,7 @@ type system struct {
 }
 
 // runInit is the life of PID 1.
-func runInit(cfg Config) {
+func runInit() {
 	defer lastResort()
 	began := uptime()
 	problem := errors.Join(mountAll(early()), prepareTree())
@@ -41,7 +42,7 @@ func runInit(cfg Config) {
 	s, err := start()
 	problem = errors.Join(problem, err)
 	s.began = began
-	s.print("\n%s\n%s\n\n", title(cfg.Version), machine("/sys"))
+	s.print("\n%s\n%s\n\n", title(version(versionPath)), machine("/sys"))
 	if s.cmdline.Debug {
 		s.print("init: started %s after the kernel, ready to start the agent at %s\n", seconds(began), seconds(uptime()))
 	}
@@ -91,11 +92,17 @@ func quiet(debug bool) {
 
 func (s system) print(format string, args ...any) { printAll(s.consoles, format, args...) }
 
-func title(version string) string {
-	if version == "" {
-		version = "(development)"
+func title(version string) string { return "vic " + version + ", RAM system" }
+
+// versionPath has the version of the vic that made this system.
+const versionPath = "/vic/version"
+
+func version(path string) string {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return "(unknown version)"
 	}
-	return "vic " + version + ", RAM system"
+	return strings.TrimSpace(string(b))
 }
 
 // howOf is what a signal to PID 1 asks for.

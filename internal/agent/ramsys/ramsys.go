@@ -34,6 +34,7 @@
 //	/usr/lib/modules/RELEASE/      modules.dep, .alias, .softdep, .builtin; erofs, overlay, loop
 //	/system.erofs                  the system (or vic.system=), and
 //	/vic/system.json               its {"sha256": "...", "size": bytes}
+//	/vic/version                   of the vic that made it
 //	/vic/request.json              what to do; absent: help and a shell
 //	/vic/stage.json                in its place: a reinstall, see package stage
 //	/vic/handover.json             of the system before; absent: there was none
@@ -65,8 +66,6 @@ import (
 
 // Config is what the RAM system is made of.
 type Config struct {
-	// Version is shown on the consoles.
-	Version string
 	// Run executes a request, in the agent, and returns what to do next:
 	// request.FinishPoweroff, FinishReboot or FinishStay. An error may have a
 	// method ExitCode() int (see the design; without it: 1). When Run returns
@@ -109,7 +108,7 @@ const agentArg = "agent"
 // being it, it is the agent, or one of the commands below.
 func Main(cfg Config) error {
 	if os.Getpid() == 1 {
-		runInit(cfg)
+		runInit()
 	}
 	command, args := "", []string(nil)
 	if len(os.Args) > 1 {
