@@ -13,6 +13,7 @@ import (
 
 	"github.com/victorinix/vic/internal/event"
 	"github.com/victorinix/vic/internal/plan"
+	"github.com/victorinix/vic/internal/request"
 )
 
 // onFlags say which other machines are installed, and how they are entered.
@@ -22,6 +23,8 @@ type onFlags struct {
 	enter     enterFlags
 	network   string
 	anew      bool
+	// payloadURL is where a machine has the payload's image from; empty: from here.
+	payloadURL string
 }
 
 // enterFlags say how a machine is taken into RAM.
@@ -44,6 +47,7 @@ func (f *onFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.inventory, "inventory", "", "install the machines that a `FILE` lists, each with its own options (docs/remote.md)")
 	flags.StringVar(&f.network, "network", networkKeep, "with --on, and onto the disk that this system runs from: keep the network configuration of the system before, or dhcp")
 	flags.BoolVar(&f.anew, "new-identity", false, "with --on, and onto the disk that this system runs from: new SSH host keys and machine-id; without it the machine keeps those that it has")
+	flags.StringVar(&f.payloadURL, "payload-url", "", "with --on: `URL` (http or https) that the machine downloads the payload's payload.erofs from by itself, in place of over SSH; size and hash have to be those of the payload here")
 	f.enter.add(cmd)
 }
 
@@ -61,12 +65,17 @@ func (f *onFlags) asked() bool { return len(f.hosts) > 0 || f.inventory != "" }
 // check refuses flags that contradict each other.
 func (f *onFlags) check(all *installFlags) error {
 	switch {
+	case !f.asked() && f.payloadURL != "":
+		return usage("", "--payload-url is for another machine: with --on")
 	case !f.asked():
 		return nil
 	case all.vm:
 		return usage("", "--vm and --on: choose one")
 	case f.network != networkKeep && f.network != networkDHCP:
 		return usage("", "--network: expected keep or dhcp, got %q", f.network)
+	}
+	if err := (request.Source{URL: f.payloadURL}).ValidateURL(); err != nil {
+		return usage("give one such as http://192.0.2.1:8000/payload.erofs", "--payload-url: %v", err)
 	}
 	return f.enter.check()
 }

@@ -83,9 +83,11 @@ func TestOnFlags(t *testing.T) {
 		t.Error(err)
 	}
 	for want, change := range map[string]func(*onFlags, *installFlags){
-		"--vm and --on":      func(_ *onFlags, all *installFlags) { all.vm = true },
-		"expected keep":      func(f *onFlags, _ *installFlags) { f.network = "static" },
-		"needs at least 30s": func(f *onFlags, _ *installFlags) { f.enter.probation = 1 },
+		"--vm and --on":          func(_ *onFlags, all *installFlags) { all.vm = true },
+		"expected keep":          func(f *onFlags, _ *installFlags) { f.network = "static" },
+		"an http or https URL":   func(f *onFlags, _ *installFlags) { f.payloadURL = "/srv/payload.erofs" },
+		"is for another machine": func(f *onFlags, _ *installFlags) { f.hosts, f.payloadURL = nil, "http://x/y" },
+		"needs at least 30s":     func(f *onFlags, _ *installFlags) { f.enter.probation = 1 },
 	} {
 		f, all := good, installFlags{}
 		change(&f, &all)

@@ -191,7 +191,7 @@ func (v *visitor) build(ctx context.Context) (err error) {
 
 // request is what the RAM system is asked to do.
 func (v *visitor) request(disks map[string]request.DiskSelector) (request.Request, error) {
-	r, err := v.installJob.request(v.payloadImage, request.Source{Stream: true}, disks, request.FinishReboot)
+	r, err := v.installJob.request(v.payloadImage, v.from(), disks, request.FinishReboot)
 	if err != nil {
 		return r, err
 	}
@@ -205,6 +205,14 @@ func (v *visitor) request(disks map[string]request.DiskSelector) (request.Reques
 		r.System.Users, v.login = keepLogin(r.System.Users, v.there.look.User, v.there.before.AuthorizedKeys)
 	}
 	return r, fail(exitRefused, r.Validate(), "nothing was changed")
+}
+
+// from is where the image comes from, as the machine sees it.
+func (v *visitor) from() request.Source {
+	if url := v.flags.on.payloadURL; url != "" {
+		return request.Source{URL: url}
+	}
+	return request.Source{Stream: true}
 }
 
 // keepLogin lets those log in to the new system who could before: as the user of

@@ -177,7 +177,7 @@ func (t target) checkDisk() error {
 func (t target) need() (n int64, why string) {
 	p := t.req.Payload
 	n = p.TreeSize + rootHeadroom
-	if !p.Source.Stream {
+	if !p.Source.Arrives() {
 		return n, ""
 	}
 	return n + p.Size, fmt.Sprintf(": %s installed, and %s for itself as it is received", Bytes(n), Bytes(p.Size))

@@ -72,6 +72,11 @@ type (
 		Payload request.Payload `json:"payload"`
 		Path    string          `json:"path,omitempty"`
 	}
+	// CheckDownload refuses when there is no file of that size at URL.
+	CheckDownload struct {
+		URL  string `json:"url"`
+		Size int64  `json:"size"` // bytes
+	}
 	// CheckMemory refuses when less than Need bytes are available.
 	CheckMemory struct {
 		Need int64 `json:"need"`
@@ -97,13 +102,19 @@ type (
 		Path string `json:"path"` // see WriteFile
 		Size int64  `json:"size"` // bytes
 	}
+	// DownloadPayload fetches the payload from URL into a file like ReceivePayload's.
+	DownloadPayload struct {
+		Path string `json:"path"`
+		URL  string `json:"url"`
+		Size int64  `json:"size"` // bytes
+	}
 	// CopyPayload mounts the payload read-only and copies its tree to Root. With a
 	// Path, it is a file of the target.
 	CopyPayload struct {
 		Payload request.Payload `json:"payload"`
 		Path    string          `json:"path,omitempty"`
 	}
-	// RemovePayload removes what ReceivePayload has received.
+	// RemovePayload removes what has arrived.
 	RemovePayload struct {
 		Path string `json:"path"`
 	}
@@ -202,27 +213,29 @@ type (
 )
 
 // Kind implements Action.
-func (CheckPayload) Kind() string   { return "check-payload" }
-func (CheckMemory) Kind() string    { return "check-memory" }
-func (CheckSecrets) Kind() string   { return "check-secrets" }
-func (CheckTools) Kind() string     { return "check-tools" }
-func (CheckHostKeys) Kind() string  { return "check-host-keys" }
-func (ReceivePayload) Kind() string { return "receive-payload" }
-func (CopyPayload) Kind() string    { return "copy-payload" }
-func (RemovePayload) Kind() string  { return "remove-payload" }
-func (WriteFile) Kind() string      { return "write-file" }
-func (Symlink) Kind() string        { return "symlink" }
-func (AddUser) Kind() string        { return "add-user" }
-func (WriteSecret) Kind() string    { return "write-secret" }
-func (PutFile) Kind() string        { return "put-file" }
-func (EnableUnit) Kind() string     { return "enable-unit" }
-func (HostKeys) Kind() string       { return "host-keys" }
-func (Locale) Kind() string         { return "locale" }
-func (SystemdBoot) Kind() string    { return "systemd-boot" }
-func (Initramfs) Kind() string      { return "initramfs" }
-func (GRUB) Kind() string           { return "grub" }
-func (CheckBoot) Kind() string      { return "check-boot" }
-func (BootEntry) Kind() string      { return "boot-entry" }
+func (CheckPayload) Kind() string    { return "check-payload" }
+func (CheckMemory) Kind() string     { return "check-memory" }
+func (CheckSecrets) Kind() string    { return "check-secrets" }
+func (CheckTools) Kind() string      { return "check-tools" }
+func (CheckHostKeys) Kind() string   { return "check-host-keys" }
+func (ReceivePayload) Kind() string  { return "receive-payload" }
+func (CheckDownload) Kind() string   { return "check-download" }
+func (DownloadPayload) Kind() string { return "download-payload" }
+func (CopyPayload) Kind() string     { return "copy-payload" }
+func (RemovePayload) Kind() string   { return "remove-payload" }
+func (WriteFile) Kind() string       { return "write-file" }
+func (Symlink) Kind() string         { return "symlink" }
+func (AddUser) Kind() string         { return "add-user" }
+func (WriteSecret) Kind() string     { return "write-secret" }
+func (PutFile) Kind() string         { return "put-file" }
+func (EnableUnit) Kind() string      { return "enable-unit" }
+func (HostKeys) Kind() string        { return "host-keys" }
+func (Locale) Kind() string          { return "locale" }
+func (SystemdBoot) Kind() string     { return "systemd-boot" }
+func (Initramfs) Kind() string       { return "initramfs" }
+func (GRUB) Kind() string            { return "grub" }
+func (CheckBoot) Kind() string       { return "check-boot" }
+func (BootEntry) Kind() string       { return "boot-entry" }
 
 // rootID derives the seed of a plan's identifiers: the same request on the
 // same disks gives the same GUIDs, other disks give others.

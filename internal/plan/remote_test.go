@@ -202,3 +202,25 @@ func TestCardOfBeforeIsNotThere(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 }
+
+// A payload that the target downloads is looked for before anything is written.
+func TestDownloadedPayload(t *testing.T) {
+	req, facts := remote(t)
+	req.Payload.Source = request.Source{URL: "http://192.0.2.1/payload.erofs"}
+	p, err := plan.New(req, facts, []string{"password"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	looked, _ := find[plan.CheckDownload](p, event.Verify)
+	fetched, _ := find[plan.DownloadPayload](p, event.Copy)
+	check, _ := find[plan.CheckPayload](p, event.Copy)
+	if want := (plan.CheckDownload{URL: req.Payload.Source.URL, Size: req.Payload.Size}); looked != want {
+		t.Errorf("got %+v, want %+v", looked, want)
+	}
+	if fetched.URL != looked.URL || fetched.Size != looked.Size || check.Path != fetched.Path || fetched.Path == "" {
+		t.Errorf("got %+v, then %+v", fetched, check)
+	}
+	if _, ok := find[plan.ReceivePayload](p, event.Copy); ok {
+		t.Error("somebody else has to send it too")
+	}
+}

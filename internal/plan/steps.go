@@ -56,22 +56,29 @@ func (t target) verify() []named {
 	if t.oldHostKeys() {
 		s = append(s, named{"SSH host keys", CheckHostKeys{}})
 	}
-	if t.req.Payload.Source.Stream {
-		return s // it comes when there is a place for it
+	if p := t.req.Payload; p.Source.URL != "" {
+		s = append(s, named{"payload at " + p.Source.URL, CheckDownload{p.Source.URL, p.Size}})
+	}
+	if t.req.Payload.Source.Arrives() {
+		return s // when there is a place for it
 	}
 	return append(s, named{"payload", CheckPayload{Payload: t.req.Payload}})
 }
 
-// payloadFile is where a payload is that the client sends: on the disk, for the
-// machine may have less memory than the payload has bytes.
+// payloadFile is where a payload is that arrives: on the disk, for the machine may
+// have less memory than the payload has bytes.
 const payloadFile = "/.vic-payload"
 
 // copy fills the target with the payload's tree.
 func (t target) copy() []named {
 	p := t.req.Payload
-	if p.Source.Stream {
+	if p.Source.Arrives() {
+		arrival := named{"receive " + Bytes(p.Size) + " into " + payloadFile, ReceivePayload{payloadFile, p.Size}}
+		if p.Source.URL != "" {
+			arrival = named{"download " + Bytes(p.Size) + " into " + payloadFile, DownloadPayload{payloadFile, p.Source.URL, p.Size}}
+		}
 		return []named{
-			{"receive " + Bytes(p.Size) + " into " + payloadFile, ReceivePayload{payloadFile, p.Size}},
+			arrival,
 			{"verify " + payloadFile, CheckPayload{p, payloadFile}},
 			{"payload", CopyPayload{p, payloadFile}},
 			{"remove " + payloadFile, RemovePayload{payloadFile}},

@@ -78,7 +78,14 @@ type Source struct {
 	// Stream: the client sends it once the target's file systems are mounted. It
 	// is kept there as a file until it is verified and copied, never in memory.
 	Stream bool `json:"stream,omitempty"`
+	// URL (http or https) that the target fetches it from, then. It is kept alike.
+	// Nothing in it is secret.
+	URL string `json:"url,omitempty"`
 }
+
+// Arrives says whether the image is not there before the target's file systems
+// are mounted.
+func (s Source) Arrives() bool { return s.Stream || s.URL != "" }
 
 // DiskSelector chooses one disk; every field that is set has to match. None or
 // several matches is an error that lists the candidates.

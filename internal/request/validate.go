@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net/url"
 	"path"
 	"slices"
 	"strings"
@@ -103,7 +104,7 @@ var (
 
 func (p Payload) validate() error {
 	set := 0
-	for _, s := range []string{p.Source.Serial, p.Source.Path, p.Source.PartLabel} {
+	for _, s := range []string{p.Source.Serial, p.Source.Path, p.Source.PartLabel, p.Source.URL} {
 		if s != "" {
 			set++
 		}
@@ -118,8 +119,20 @@ func (p Payload) validate() error {
 		check(hexHash.MatchString(p.SHA256), "payload.sha256", p.SHA256, "must be 64 lower-case hex digits"),
 		check(p.Arch == "amd64" || p.Arch == "arm64", "payload.arch", p.Arch, "must be amd64 or arm64"),
 		check(release.MatchString(p.Kernel), "payload.kernel", p.Kernel, "must be a kernel release"),
-		check(set == 1, "payload.source", fmt.Sprintf("%+v", p.Source), "must have exactly one of serial, path, partLabel, stream"),
+		check(set == 1, "payload.source", fmt.Sprintf("%+v", p.Source), "must have exactly one of serial, path, partLabel, stream, url"),
+		p.Source.ValidateURL(),
 	)
+}
+
+// ValidateURL refuses a URL that cannot be downloaded from, or holds a secret.
+func (s Source) ValidateURL() error {
+	if s.URL == "" {
+		return nil
+	}
+	u, err := url.Parse(s.URL)
+	return errors.Join(
+		check(err == nil && archive.MatchString(s.URL) && u.Host != "", "payload.source.url", s.URL, "must be an http or https URL"),
+		check(err != nil || u.User == nil, "payload.source.url", "", "must have no user and no password: a request holds no secrets"))
 }
 
 // What goes into files of the target, unquoted.

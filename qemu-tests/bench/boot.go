@@ -28,7 +28,7 @@ type BootTimes struct {
 }
 
 // Boot boots the RAM system and the least init in turns. The machines are the
-// same: 256 MiB, two processors, a network card, a port for events.
+// same: 256 MiB, one processor, a network card, a port for events.
 func Boot(ctx context.Context, b *builder.Bundle, hello, dir string, rounds int) (t BootTimes, err error) {
 	full, bare := filepath.Join(dir, "initrd"), filepath.Join(dir, "hello.cpio")
 	if err := writeFile(full, b.Initrd); err != nil {

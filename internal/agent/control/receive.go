@@ -10,7 +10,7 @@ import (
 	"os"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/victorinix/vic/internal/agent/writeback"
 )
 
 // reception is a payload that is being received. Its fields are guarded by
@@ -150,12 +150,8 @@ func (s *Server) enter(offset int64, conn net.Conn) (*reception, *sender, error)
 	return in, me, nil
 }
 
-// The payload is read in pieces of this size, and written back to the disk in
-// windows of several, so that it does not fill the memory as page cache.
-const (
-	piece  = 256 << 10
-	window = 8 << 20
-)
+// piece is how much of the payload is read at a time.
+const piece = 256 << 10
 
 // fill writes what comes to the file, up to its size. It returns nil when the
 // client has no more, or everything is there.
@@ -199,9 +195,7 @@ func (s *Server) write(in *reception, b []byte, at int64) error {
 		return err
 	}
 	done := at + int64(len(b))
-	if at/window != done/window {
-		writeBack(in.f, at/window*window)
-	}
+	writeback.Advance(in.f, at, done)
 	s.mu.Lock()
 	s.received, in.last = done, time.Now()
 	tell := done == in.size || in.last.Sub(in.told) >= report
@@ -224,17 +218,6 @@ func (in *reception) end(err error) {
 	select {
 	case in.ended <- err:
 	default:
-	}
-}
-
-// writeBack begins to write a window to the disk, and drops the one before from
-// memory. It is advice: errors of the disk come from Sync.
-func writeBack(f *os.File, start int64) {
-	fd := int(f.Fd())
-	_ = unix.SyncFileRange(fd, start, window, unix.SYNC_FILE_RANGE_WRITE)
-	if before := start - window; before >= 0 {
-		_ = unix.SyncFileRange(fd, before, window, unix.SYNC_FILE_RANGE_WAIT_BEFORE|unix.SYNC_FILE_RANGE_WRITE|unix.SYNC_FILE_RANGE_WAIT_AFTER)
-		_ = unix.Fadvise(fd, before, window, unix.FADV_DONTNEED)
 	}
 }
 

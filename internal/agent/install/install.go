@@ -21,6 +21,7 @@ import (
 	"slices"
 
 	"github.com/victorinix/vic/efi"
+	"github.com/victorinix/vic/internal/agent/download"
 	"github.com/victorinix/vic/internal/agent/storage"
 	"github.com/victorinix/vic/internal/agent/within"
 	"github.com/victorinix/vic/internal/event"
@@ -130,7 +131,7 @@ func storageSteps(p plan.Plan) []plan.Step {
 func ours(a plan.Action) bool {
 	switch a.(type) {
 	case plan.CheckMemory, plan.CheckSecrets, plan.CheckTools, plan.CheckHostKeys, plan.CheckPayload,
-		plan.ReceivePayload, plan.CopyPayload, plan.RemovePayload,
+		plan.CheckDownload, plan.DownloadPayload, plan.ReceivePayload, plan.CopyPayload, plan.RemovePayload,
 		plan.WriteFile, plan.WriteSecret, plan.PutFile, plan.EnableUnit, plan.Symlink, plan.AddUser, plan.HostKeys, plan.Locale,
 		plan.SystemdBoot, plan.Initramfs, plan.GRUB, plan.CheckBoot, plan.BootEntry:
 		return true
@@ -269,6 +270,8 @@ func (r *run) do(ctx context.Context, s plan.Step) (note string, err error) {
 		return "", checkTools(a, r.Machine)
 	case plan.CheckHostKeys:
 		return "", checkHostKeys(r.HostKeys)
+	case plan.CheckDownload:
+		return "", download.Check(ctx, a.URL, a.Size)
 	case plan.CheckPayload:
 		return "", r.checkPayload(ctx, a, r.progress(s, a.Payload.Size))
 	}
@@ -290,6 +293,8 @@ func (r *run) fill(ctx context.Context, s plan.Step) (note string, err error) {
 	switch a := s.Action.(type) {
 	case plan.ReceivePayload:
 		return "", r.receivePayload(ctx, in, a, r.progress(s, a.Size))
+	case plan.DownloadPayload:
+		return "", in.downloadPayload(ctx, a, r.progress(s, a.Size))
 	case plan.CopyPayload:
 		return r.copyPayload(ctx, a, r.progress(s, a.Payload.TreeSize))
 	case plan.RemovePayload:

@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/victorinix/vic/internal/agent/download"
+	"github.com/victorinix/vic/internal/agent/writeback"
 	"github.com/victorinix/vic/internal/plan"
 )
 
@@ -20,6 +23,41 @@ func (r *run) receivePayload(ctx context.Context, in target, a plan.ReceivePaylo
 		return err
 	}
 	return errors.Join(r.Receive(ctx, f, a.Size, progress), f.Close())
+}
+
+// downloadPayload fetches the payload into such a file.
+func (t target) downloadPayload(ctx context.Context, a plan.DownloadPayload, progress func(int64)) error {
+	f, err := t.create(a.Path)
+	if err != nil {
+		return err
+	}
+	told := time.Now()
+	err = download.To(ctx, a.URL, &inOrder{f: f, size: a.Size}, func(done, _ int64) {
+		if now := time.Now(); done == a.Size || now.Sub(told) >= hashReport {
+			told = now
+			progress(done)
+		}
+	})
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
+}
+
+// inOrder writes a file in order, up to its size, and back to the disk as it goes.
+type inOrder struct {
+	f          *os.File
+	done, size int64
+}
+
+func (w *inOrder) Write(p []byte) (int, error) {
+	if w.done+int64(len(p)) > w.size {
+		return 0, fmt.Errorf("the payload has %d bytes, and more came", w.size)
+	}
+	n, err := w.f.Write(p)
+	writeback.Advance(w.f, w.done, w.done+int64(n))
+	w.done += int64(n)
+	return n, err
 }
 
 // create makes an empty file, with mode 0600, to be written and read. What has

@@ -6,11 +6,14 @@ import (
 	"crypto/ed25519"
 	"encoding/pem"
 	"errors"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -270,5 +273,66 @@ func TestHostKeysThatAreNone(t *testing.T) {
 		if len(s.m.effects) != 0 {
 			t.Errorf("%s: effects: %q", name, s.m.effects)
 		}
+	}
+}
+
+// downloaded makes the payload one that is downloaded from url.
+func downloaded(s *setup, url string) {
+	streamed(s, "")
+	s.Receive = nil
+	for i, step := range s.Plan.Steps {
+		if a, ok := step.Action.(plan.ReceivePayload); ok {
+			s.Plan.Steps[i].Action = plan.DownloadPayload{Path: a.Path, URL: url, Size: a.Size}
+		}
+	}
+	s.Plan.Steps = slices.Insert(s.Plan.Steps, 0, plan.Step{Phase: event.Verify, Name: "download", Action: plan.CheckDownload{URL: url, Size: 5}})
+}
+
+func TestDownloadedPayload(t *testing.T) {
+	for name, tt := range map[string]struct {
+		there string // when it is verified
+		later string // when it is downloaded
+		exit  int    // 0: it is installed
+		want  string
+	}{
+		"right":   {"hello", "hello", 0, ""},
+		"absent":  {"", "", storage.ExitIntact, "404 Not Found"},
+		"short":   {"hell", "hell", storage.ExitIntact, "it has 4 bytes, expected 5"},
+		"altered": {"hello", "jello", storage.ExitPartial, "it was altered or damaged"},
+		"longer":  {"hello", "hello!", storage.ExitPartial, "more came"},
+		"gone":    {"hello", "", storage.ExitPartial, "404 Not Found"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			asked := 0
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				content := tt.there
+				if asked++; asked > 1 {
+					content = tt.later
+				}
+				if content == "" {
+					http.NotFound(w, r)
+					return
+				}
+				http.ServeContent(w, r, "", time.Time{}, strings.NewReader(content))
+			}))
+			defer server.Close()
+			s := newSetup(t)
+			downloaded(s, server.URL)
+			_, err := install.Run(t.Context(), s.Config)
+			var e *install.Error
+			switch {
+			case tt.exit == 0 && err != nil:
+				t.Error(err)
+			case tt.exit != 0 && (!errors.As(err, &e) || e.Exit != tt.exit || !strings.Contains(err.Error(), tt.want)):
+				t.Errorf("got %v, want %q and exit code %d", err, tt.want, tt.exit)
+			}
+			if tt.exit == storage.ExitIntact && len(s.m.effects) > 0 {
+				t.Errorf("effects: %q", s.m.effects)
+			}
+			if tt.exit == 0 {
+				requireTarget(t, s.Root)
+				requireGone(t, filepath.Join(s.Root, ".vic-payload"))
+			}
+		})
 	}
 }

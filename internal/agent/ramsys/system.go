@@ -45,7 +45,7 @@ func findSystem(ctx context.Context, src Source, slot string, progress func(done
 	}
 	switch {
 	case src.URL != "":
-		path, err := download(ctx, src.URL, src.SHA256, progress)
+		path, err := fetchSystem(ctx, src.URL, src.SHA256, progress)
 		return image{path: path}, err
 	case src.PartLabel != "":
 		device, err := waitPartition(ctx, "/sys", src.PartLabel)
