@@ -47,7 +47,7 @@ func (f *onFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.inventory, "inventory", "", "install the machines that a `FILE` lists, each with its own options (docs/remote.md)")
 	flags.StringVar(&f.network, "network", networkKeep, "with --on, and onto the disk that this system runs from: keep the network configuration of the system before, or dhcp")
 	flags.BoolVar(&f.anew, "new-identity", false, "with --on, and onto the disk that this system runs from: new SSH host keys and machine-id; without it the machine keeps those that it has")
-	flags.StringVar(&f.payloadURL, "payload-url", "", "with --on: `URL` (http or https) that the machine downloads the payload's payload.erofs from by itself, in place of over SSH; size and hash have to be those of the payload here")
+	flags.StringVar(&f.payloadURL, "payload-url", "", "with --on: `URL` that the machine downloads the payload's payload.erofs from by itself, in place of over SSH: http, https, or oci://HOST/NAME for a registry; size and hash have to be those of the payload here")
 	f.enter.add(cmd)
 }
 
@@ -74,7 +74,7 @@ func (f *onFlags) check(all *installFlags) error {
 	case f.network != networkKeep && f.network != networkDHCP:
 		return usage("", "--network: expected keep or dhcp, got %q", f.network)
 	}
-	if err := (request.Source{URL: f.payloadURL}).ValidateURL(); err != nil {
+	if err := (request.Source{URL: blobURL(f.payloadURL, "0")}).ValidateURL(); err != nil {
 		return usage("give one such as http://192.0.2.1:8000/payload.erofs", "--payload-url: %v", err)
 	}
 	return f.enter.check()

@@ -97,6 +97,18 @@ func TestOnFlags(t *testing.T) {
 	}
 }
 
+func TestBlobURL(t *testing.T) {
+	for url, want := range map[string]string{
+		"http://web/payload.erofs":        "http://web/payload.erofs",
+		"oci://registry:5000/team/debian": "https://registry:5000/v2/team/debian/blobs/sha256:abc",
+		"":                                "",
+	} {
+		if got := blobURL(url, "abc"); got != want {
+			t.Errorf("blobURL(%q) = %q, want %q", url, got, want)
+		}
+	}
+}
+
 // Who could log in before can after, as the same user where there is one.
 func TestKeepLogin(t *testing.T) {
 	anna := request.User{Name: "anna", SSHKeys: []string{"k1"}}

@@ -191,9 +191,12 @@ func (v *visitor) build(ctx context.Context) (err error) {
 
 // request is what the RAM system is asked to do.
 func (v *visitor) request(disks map[string]request.DiskSelector) (request.Request, error) {
-	r, err := v.installJob.request(v.payloadImage, v.from(), disks, request.FinishReboot)
+	r, err := v.installJob.request(v.payloadImage, request.Source{Stream: true}, disks, request.FinishReboot)
 	if err != nil {
 		return r, err
+	}
+	if url := v.flags.on.payloadURL; url != "" {
+		r.Payload.Source = request.Source{URL: blobURL(url, r.Payload.SHA256)}
 	}
 	if v.flags.on.network == networkKeep {
 		network := v.there.before.Network
@@ -207,12 +210,16 @@ func (v *visitor) request(disks map[string]request.DiskSelector) (request.Reques
 	return r, fail(exitRefused, r.Validate(), "nothing was changed")
 }
 
-// from is where the image comes from, as the machine sees it.
-func (v *visitor) from() request.Source {
-	if url := v.flags.on.payloadURL; url != "" {
-		return request.Source{URL: url}
+// blobURL is where a registry has the file with a hash, when it is asked for by
+// oci://HOST/NAME (OCI Distribution Specification, "pulling blobs"). Another URL is
+// the file's own.
+func blobURL(url, sha256 string) string {
+	place, ok := strings.CutPrefix(url, "oci://")
+	host, name, _ := strings.Cut(place, "/")
+	if !ok {
+		return url
 	}
-	return request.Source{Stream: true}
+	return "https://" + host + "/v2/" + name + "/blobs/sha256:" + sha256
 }
 
 // keepLogin lets those log in to the new system who could before: as the user of

@@ -174,6 +174,14 @@ func get(ctx context.Context, url string, first int64, last string) (*http.Respo
 	client := http.Client{Transport: &http.Transport{
 		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true,
 	}}
+	resp, err := client.Do(req)
+	if err != nil || resp.StatusCode != http.StatusUnauthorized {
+		return resp, err
+	}
+	resp.Body.Close()
+	if req.Header["Authorization"], err = token(ctx, client, resp); err != nil {
+		return nil, err
+	}
 	return client.Do(req)
 }
 
