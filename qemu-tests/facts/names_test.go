@@ -193,21 +193,7 @@ func write(t *testing.T, name string, files []initramfs.File) {
 // packages unpacks packages of a suite and what they need.
 func packages(ctx context.Context, t *testing.T, suite string, want func(deb.Package) bool, names ...string) (*deb.Tree, []deb.Package) {
 	t.Helper()
-	mirror := os.Getenv("VIC_MIRROR")
-	if mirror == "" {
-		var err error
-		if mirror, err = deb.HostMirror("/"); err != nil {
-			t.Fatal(err)
-		}
-	}
-	cache, err := lab.CacheDir()
-	if err != nil {
-		t.Fatal(err)
-	}
-	archive, err := deb.Open(ctx, deb.Config{Mirror: mirror, Suite: suite, Arch: "amd64", CacheDir: cache})
-	if err != nil {
-		t.Fatal(err)
-	}
+	archive := lab.Archive(ctx, t, suite)
 	all, err := archive.Resolve(ctx, deb.Request{Packages: names})
 	if err != nil {
 		t.Fatal(err)

@@ -74,22 +74,7 @@ func push(t *testing.T, uploads string, blob []byte) {
 // registry runs a registry out of its Debian package until the test ends.
 func registry(t *testing.T) (url string) {
 	t.Helper()
-	mirror := os.Getenv("VIC_MIRROR")
-	if mirror == "" {
-		var err error
-		if mirror, err = deb.HostMirror("/"); err != nil {
-			t.Fatal(err)
-		}
-	}
-	cache, err := lab.CacheDir()
-	if err != nil {
-		t.Fatal(err)
-	}
-	archive, err := deb.Open(t.Context(), deb.Config{Mirror: mirror, Suite: "trixie", Arch: "amd64", CacheDir: cache})
-	if err != nil {
-		t.Fatal(err)
-	}
-	tools, err := deb.OpenTools(t.Context(), archive, "docker-registry")
+	tools, err := deb.OpenTools(t.Context(), lab.Archive(t.Context(), t, "trixie"), "docker-registry")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -168,6 +168,7 @@ func get(ctx context.Context, url string, first int64, last string) (*http.Respo
 	if err != nil {
 		return nil, final{err}
 	}
+	req.Header.Set("Accept-Encoding", "identity") // the bytes that the hash is of
 	if first > 0 || last != "" {
 		req.Header.Set("Range", fmt.Sprintf("bytes=%d-%s", first, last))
 	}
