@@ -46,13 +46,30 @@ func With(t testing.TB, dev Device, use func(path string)) {
 	use(path)
 }
 
+// Mount shows a device as the file at path, which is there, until the test ends: as a
+// disk or a variable store for a virtual machine. It needs root and FUSE.
+func Mount(t testing.TB, dev Device, path string) {
+	t.Helper()
+	needFUSE(t)
+	wait, err := mountFile(dev, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unmount(path); err != nil {
+			t.Error(err)
+		}
+		if err := wait(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func attach(t testing.TB, dev Device) (path string, detach func() error) {
 	t.Helper()
-	tooltest.Root(t)
-	for _, node := range []string{"/dev/fuse", "/dev/loop-control"} {
-		if _, err := os.Stat(node); err != nil {
-			tooltest.Missing(t, "the kernel has no "+node)
-		}
+	needFUSE(t)
+	if _, err := os.Stat("/dev/loop-control"); err != nil {
+		tooltest.Missing(t, "the kernel has no /dev/loop-control")
 	}
 	file := filepath.Join(t.TempDir(), "disk")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
@@ -68,6 +85,14 @@ func attach(t testing.TB, dev Device) (path string, detach func() error) {
 	}
 	return loop, func() error {
 		return errors.Join(closeLoop(loop), unmount(file), wait())
+	}
+}
+
+func needFUSE(t testing.TB) {
+	t.Helper()
+	tooltest.Root(t)
+	if _, err := os.Stat("/dev/fuse"); err != nil {
+		tooltest.Missing(t, "the kernel has no /dev/fuse")
 	}
 }
 

@@ -131,25 +131,33 @@ func (s scenario) run(t *testing.T) {
 	if _, err := old.Answered(ctx); err != nil {
 		t.Fatal(err)
 	}
-	ssh := func(command string) string {
-		t.Helper()
-		out, err := old.SSH(ctx, "root", command, "")
-		if err != nil {
-			t.Fatalf("%v\n%s\nconsole ends:\n%s", err, out, old.ConsoleTail(40))
-		}
-		return out
-	}
-	ssh("mkdir -p /mnt && mount -o ro /dev/disk/by-id/virtio-MEDIUM /mnt; " + s.before)
-	install := "/mnt/vic install /mnt/debian --bundle /mnt/installer --disk /dev/disk/by-id/virtio-" + old.Serial + " " + strings.Join(s.args, " ")
-	s.checkPlan(t, ssh(install+" --dry-run --json"))
 	began := time.Now()
+	s.leave(ctx, t, old)
+	t.Logf("staged in %.0f s", time.Since(began).Seconds())
+	s.checkNew(t, await(ctx, t, old, askNew, func(out string) bool { return isNew(out, old.MachineID) }))
+	t.Logf("installed and proven in %.0f s", time.Since(began).Seconds())
+}
+
+// leave has the old system replace itself, up to where it ends.
+func (s scenario) leave(ctx context.Context, t *testing.T, old *oldsystem.System) {
+	t.Helper()
+	said(ctx, t, old, "mkdir -p /mnt && mount -o ro /dev/disk/by-id/virtio-MEDIUM /mnt; "+s.before)
+	install := "/mnt/vic install /mnt/debian --bundle /mnt/installer --disk /dev/disk/by-id/virtio-" + old.Serial + " " + strings.Join(s.args, " ")
+	s.checkPlan(t, said(ctx, t, old, install+" --dry-run --json"))
 	out, err := old.SSH(ctx, "root", install+" --yes 2>&1", "")
 	if err != nil && !strings.Contains(out, "this system ends now") {
 		t.Fatalf("%v\n%s\nconsole ends:\n%s", err, out, old.ConsoleTail(40))
 	}
-	t.Logf("staged in %.0f s", time.Since(began).Seconds())
-	s.checkNew(t, s.await(ctx, t, old))
-	t.Logf("installed and proven in %.0f s", time.Since(began).Seconds())
+}
+
+// said is what a command in a system prints.
+func said(ctx context.Context, t *testing.T, on *oldsystem.System, command string) string {
+	t.Helper()
+	out, err := on.SSH(ctx, "root", command, "")
+	if err != nil {
+		t.Fatalf("%v\n%s\nconsole ends:\n%s", err, out, on.ConsoleTail(40))
+	}
+	return out
 }
 
 func (s scenario) checkPlan(t *testing.T, text string) {
@@ -166,24 +174,31 @@ func (s scenario) checkPlan(t *testing.T, text string) {
 	}
 }
 
-// await asks until the new system answers, with the host key of the old one: it has
-// no folder that the old system had, and the mark that the RAM system has not.
-func (s scenario) await(ctx context.Context, t *testing.T, old *oldsystem.System) string {
+// askNew is answered by the new system alone: it has no folder that the old system had,
+// and the mark that the RAM system has not.
+const askNew = "test ! -e /home/admin && test -e /var/lib/vic/installed.json && systemctl is-system-running --wait; hostname; cat /etc/machine-id; " +
+	"cat /var/lib/vic/installed.json; lsblk -bno NAME,SIZE,MOUNTPOINT,PARTLABEL; uname -r; test ! -e /home/admin && echo whole"
+
+func isNew(out, machineID string) bool {
+	return strings.Contains(out, "whole") && strings.Contains(out, machineID) && strings.Contains(out, `"finished"`)
+}
+
+// await asks until somebody gives the answer that is expected, with the host key of the
+// old system.
+func await(ctx context.Context, t *testing.T, m *oldsystem.System, ask string, expected func(out string) bool) string {
 	t.Helper()
-	const ask = "test ! -e /home/admin && test -e /var/lib/vic/installed.json && systemctl is-system-running --wait; hostname; cat /etc/machine-id; " +
-		"cat /var/lib/vic/installed.json; lsblk -bno NAME,SIZE,MOUNTPOINT,PARTLABEL; uname -r; test ! -e /home/admin && echo whole"
 	for {
 		one, cancel := context.WithTimeout(ctx, time.Minute)
-		out, err := old.SSH(one, "root", ask, "")
+		out, err := m.SSH(one, "root", ask, "")
 		cancel()
-		if err == nil && strings.Contains(out, "whole") && strings.Contains(out, old.MachineID) && strings.Contains(out, `"finished"`) {
+		if err == nil && expected(out) {
 			return out
 		}
 		select {
 		case <-ctx.Done():
-			t.Fatalf("the new system does not answer: %v\n%s\nconsole ends:\n%s", err, out, old.ConsoleTail(60))
-		case <-old.Done():
-			t.Fatalf("the machine has ended: %v\nconsole ends:\n%s", old.Wait(ctx), old.ConsoleTail(60))
+			t.Fatalf("no system answers as it should: %v\n%s\nconsole ends:\n%s", err, out, m.ConsoleTail(60))
+		case <-m.Done():
+			t.Fatalf("the machine has ended: %v\nconsole ends:\n%s", m.Wait(ctx), m.ConsoleTail(60))
 		case <-time.After(3 * time.Second):
 		}
 	}

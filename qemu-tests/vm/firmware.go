@@ -90,6 +90,15 @@ func isFile(path string) bool {
 	return err == nil && st.Mode().IsRegular()
 }
 
+// NewVars makes a variable store for Config.Vars, of which nobody has made anything yet.
+func NewVars(arch, path string) error {
+	f, err := host{}.firmware(arch)
+	if err != nil {
+		return err
+	}
+	return makeVars(path, f.vars)
+}
+
 // makeVars copies the template of a variable store to path, unless path is
 // there. A store of another size belongs to another firmware: QEMU would place
 // it wrongly and the firmware would not start.

@@ -43,6 +43,7 @@ type Config struct {
 	MemoryMiB int    // default 512
 	DiskMiB   int64  // default (and least) 3072; what is more is not partitioned
 	Serial    string // of the disk; default "OLD0001"
+	Cache     string // of the disk, as vm.Disk has it; default "unsafe"
 	Disks     []vm.Disk
 	Watchdog  string // as vm.Config has it
 
@@ -76,7 +77,7 @@ type System struct {
 }
 
 func (c Config) withDefaults() Config {
-	for p, v := range map[*string]string{&c.Name: "old", &c.Release: "bookworm", &c.Firmware: "bios", &c.FS: "ext4", &c.Serial: "OLD0001"} {
+	for p, v := range map[*string]string{&c.Name: "old", &c.Release: "bookworm", &c.Firmware: "bios", &c.FS: "ext4", &c.Serial: "OLD0001", &c.Cache: "unsafe"} {
 		if *p == "" {
 			*p = v
 		}
@@ -115,20 +116,37 @@ func Start(t *testing.T, c Config) *System {
 	if c.Prepare != nil {
 		c.Prepare(t, s.Disk)
 	}
-	cards, err := c.Network.NICs()
+	s.switchOn(t)
+	return s
+}
+
+// Again is the same machine with another disk, another variable store (as vm.Config
+// has it) and no further disks: what is left of it after a power cut, say.
+func (s *System) Again(t *testing.T, image, vars string) *System {
+	t.Helper()
+	next := *s
+	next.Disk, next.Vars, next.Disks = image, vars, nil
+	next.SSHConfig = filepath.Join(t.TempDir(), "ssh_config")
+	next.switchOn(t)
+	return &next
+}
+
+// switchOn starts the machine.
+func (s *System) switchOn(t *testing.T) {
+	t.Helper()
+	cards, err := s.Network.NICs()
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.Began = time.Now()
 	s.Machine = vm.Start(t, vm.Config{
-		Name: c.Name, Firmware: c.Firmware, MemoryMiB: c.MemoryMiB, Watchdog: c.Watchdog, Vars: c.Vars,
-		Disks: append([]vm.Disk{{Path: s.Disk, Format: "raw", Serial: c.Serial, Cache: "unsafe"}}, c.Disks...),
+		Name: s.Name, Firmware: s.Firmware, MemoryMiB: s.MemoryMiB, Watchdog: s.Watchdog, Vars: s.Vars,
+		Disks: append([]vm.Disk{{Path: s.Disk, Format: "raw", Serial: s.Serial, Cache: s.Cache}}, s.Disks...),
 		NICs:  cards, Dir: filepath.Join(t.TempDir(), "run"),
 	})
 	if err := s.writeSSHConfig(); err != nil {
 		t.Fatal(err)
 	}
-	return s
 }
 
 // Digest is the SHA-256 of the disk's content, seen from outside while the machine
