@@ -167,7 +167,7 @@ func (j *diskJob) disks(ctx context.Context, l layout.Layout, given map[string]s
 	if err != nil {
 		return nil, err
 	}
-	facts, err := envscan.Scan(ctx, envscan.Config{Root: "/", Wake: true, Timeout: plan.ScanPatience})
+	facts, err := envscan.Scan(ctx, envscan.Config{Root: "/", Only: []string{"hw.disk"}, Wake: true, Timeout: plan.ScanPatience})
 	if err != nil {
 		return nil, err
 	}
