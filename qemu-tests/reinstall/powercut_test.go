@@ -23,7 +23,9 @@ import (
 // The power of a machine that replaces its own system is cut. What is left is its
 // disk, with what was flushed and any part of what was not, and its UEFI variables of
 // that moment. Whatever starts then, without help: the old system has to come up with
-// all its files, or the new one.
+// all its files, or the new one. In the old one `vic undo --all` takes back what there
+// is: the tables of the disk, its file system's size and the boot entries are the
+// original ones.
 //
 // VIC_TEST_CUTS says how many cuts of each of three machines, two of them at a time;
 // see scripts/reinstall-power-cuts. Without it there are two, of one.
@@ -61,10 +63,20 @@ type recorded struct {
 	log    *logwrites.Log
 	vars   *logwrites.Flash // nil with BIOS
 	digest string           // of the old system's files
+	shape  string           // of its disk and its firmware
 }
 
 // digest is printed for the files of an old system that nobody has a reason to change.
 const digest = "find /usr/bin /usr/sbin /usr/lib/systemd /usr/lib/modules /home /srv /etc/ssh /etc/passwd /etc/fstab -xdev -type f -print0 | sort -z | xargs -0 sha256sum | sha256sum"
+
+// shape is printed for what vic undo has to leave as it was.
+const shape = "for end in 'head -c 32K' 'tail -c 32K'; do $end /dev/vda | sha256sum; done; stat -f -c '%b blocks of %s' /; " +
+	"cd /sys/firmware/efi/efivars 2>/dev/null && sha256sum Boot0* BootOrder* BootNext*; " +
+	"test \"$(blkid -p -o value -s TYPE /dev/vda2)\" != swap || head -c 4096 /dev/vda2 | sha256sum; " +
+	"cd /; find boot var/lib/vic -type f ! -path 'var/lib/vic/registrations/*' | sort"
+
+// undo has the old system take back what is registered.
+const undo = "mkdir -p /mnt && mount -o ro /dev/disk/by-id/virtio-MEDIUM /mnt && /mnt/vic undo --all 2>&1 && umount /mnt"
 
 // record runs a scenario to its end.
 func record(t *testing.T, s scenario) *recorded {
@@ -91,6 +103,7 @@ func record(t *testing.T, s scenario) *recorded {
 		t.Fatal(err)
 	}
 	r.digest = said(ctx, t, r.old, "head -c 8M /dev/urandom >/srv/keep; sync; systemctl is-system-running --wait >&2; "+digest)
+	r.shape = said(ctx, t, r.old, shape)
 	disk.Mark(markStaging)
 	s.leave(ctx, t, r.old)
 	disk.Mark(markLeft)
@@ -238,6 +251,10 @@ func (r *recorded) after(t *testing.T, c logwrites.Cut, o *logwrites.Overlay) (w
 	t.Logf("%v: the old system, after %v", c, took)
 	if !strings.HasPrefix(out, r.digest) {
 		t.Errorf("%v: the files of the old system are not what they were: %s, before %s", c, out, r.digest)
+	}
+	undone := said(ctx, t, m, undo)
+	if now := said(ctx, t, m, shape); now != r.shape {
+		t.Errorf("%v: undone, the machine is\n%s\nbefore it was\n%s\nvic undo says\n%s", c, now, r.shape, undone)
 	}
 	return "the old system"
 }

@@ -68,7 +68,7 @@ lvm-bios)
 	start=1 size=2900
 	;;
 *-uefi)
-	printf 'start=1MiB, size=128MiB, type=uefi\nstart=129MiB, size=2900MiB, type=linux\n' | sfdisk --quiet --label gpt "$image"
+	printf 'start=1MiB, size=100MiB, type=uefi\nstart=129MiB, size=2900MiB, type=linux\n' | sfdisk --quiet --label gpt "$image"
 	start=129 size=2900
 	;;
 esac
@@ -195,7 +195,7 @@ bios-grub)
 	;;
 *)
 	esp=$image@@1M
-	mformat -i "$esp" -T $((128 * 2048)) -F -v ESP ::
+	mformat -i "$esp" -T $((100 * 2048)) -F -v ESP ::
 	mmd -i "$esp" ::/EFI ::/EFI/BOOT
 	echo 'LABEL=ESP /boot/efi vfat umask=0077 0 1' >>"$mnt/etc/fstab"
 	mkdir -p "$mnt/boot/efi"

@@ -120,12 +120,12 @@ func Start(t *testing.T, c Config) *System {
 	return s
 }
 
-// Again is the same machine with another disk, another variable store (as vm.Config
-// has it) and no further disks: what is left of it after a power cut, say.
+// Again is the same machine with another disk and another variable store (as vm.Config
+// has it): what is left of them after a power cut, say.
 func (s *System) Again(t *testing.T, image, vars string) *System {
 	t.Helper()
 	next := *s
-	next.Disk, next.Vars, next.Disks = image, vars, nil
+	next.Disk, next.Vars = image, vars
 	next.SSHConfig = filepath.Join(t.TempDir(), "ssh_config")
 	next.switchOn(t)
 	return &next
