@@ -36,6 +36,7 @@ func (s Suite) Parts() []Part {
 	return []Part{
 		{"build", "Sizes and builds", "", s.builds},
 		{"payload", "The payload", "", s.payload},
+		{"images", "Disk images", imagesNote, s.images},
 		{"boot", "The RAM system's start", bootNote, s.boots},
 		{"format", "Formatting a disk", formatNote, s.formats},
 		{"copy", "Copying the payload", copyNote, s.copies},
@@ -71,6 +72,7 @@ func (s Suite) Fill(ctx context.Context) error {
 		{"build", "installer", "-o", "kernel=cloud"},
 		{"build", "installer", "-o", "kernel=generic"},
 		{"build", "debian", "-o", "kernel=cloud"},
+		{"build", accessPoint, "--format", "disk"},
 	} {
 		if _, err := s.Vic.run(ctx, append(args, "--json", "--cache", s.Vic.Cache, "--out", dir)...); err != nil {
 			return fmt.Errorf("fill the cache: %w", err)
@@ -254,6 +256,10 @@ func (r Report) Write(w io.Writer) error {
 	_, err = io.WriteString(w, given)
 	return err
 }
+
+// mkosi is how many seconds mkosi 25.3 takes for a bootable Debian 13 disk (cloud
+// kernel, systemd, openssh-server) on 2 processors.
+const mkosi = 93
 
 // given are figures of others, for comparison: not measured here.
 const given = `
