@@ -108,8 +108,12 @@ func TestSecrets(t *testing.T) {
 	lab.Say(t, "e2fsck", "-fn", state)
 }
 
-// stateOffset is where the state begins: after 4 MiB and a slot of 112.
-const stateOffset = 116 * mib
+// slotSize is that of each slot; stateOffset is where the state begins, after 4 MiB and
+// slot A.
+const (
+	slotSize    = 112 * mib
+	stateOffset = 4*mib + slotSize
+)
 
 // flashed is a card that vic flash has written, of the size of a small one.
 func flashed(t *testing.T, args ...string) string {
