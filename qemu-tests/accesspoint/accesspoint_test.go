@@ -11,26 +11,11 @@ import (
 	"time"
 
 	"github.com/victorinix/vic/internal/tool/tooltest"
+	"github.com/victorinix/vic/qemu-tests/accesspoint/appliance"
 	"github.com/victorinix/vic/qemu-tests/lab"
 )
 
 func TestMain(m *testing.M) { lab.Main(m) }
-
-// item is the appliance with what the simulated world needs.
-const item = `
-from: reverse-wifi-access-point
-options:
-  arch: amd64
-  hostname: attic
-  wifi-firmware: false
-lists:
-  packages:
-    - names: [hostapd, iproute2]
-  programs:
-    - names: [hostapd, ip]
-  modules:
-    - names: [mac80211_hwsim]
-`
 
 // TestAccessPoint is the appliance from power-on to a client that gets out, and what
 // can happen to its wireless side.
@@ -40,17 +25,23 @@ func TestAccessPoint(t *testing.T) {
 		t.Skip("boots an appliance for several minutes; VIC_TEST_MATRIX=1 has it run")
 	}
 	tooltest.Root(t)
-	tooltest.Need(t, "ip", "dhclient", "curl", "ssh")
+	tooltest.Need(t, "ip", "dhclient", "curl", "ssh", "qemu-system-aarch64")
+	for _, arch := range []string{"amd64", "arm64"} {
+		t.Run(arch, func(t *testing.T) { works(t, arch) })
+	}
+}
+
+func works(t *testing.T, arch string) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
-	a := newAppliance(t)
+	a := accessPoint{appliance.New(t, arch)}
 	began := time.Now()
-	a.plug(t)
-	a.eventually(t, "a page", func() error { return a.page("http://203.0.113.1/") })
+	a.Plug(t)
+	a.Eventually(t, "a page", func() error { return a.Page("http://203.0.113.1/") })
 	t.Logf("serving %.1f s after the machine was started", time.Since(began).Seconds())
 	for _, family := range []string{"-4", "-6"} {
 		t.Run("by name "+family, func(t *testing.T) {
-			a.eventually(t, "a page", func() error { return a.page("http://internet.test/", family) })
+			a.Eventually(t, "a page", func() error { return a.Page("http://internet.test/", family) })
 		})
 	}
 	t.Run("nothing gets in", a.nothingGetsIn)
@@ -59,15 +50,18 @@ func TestAccessPoint(t *testing.T) {
 	t.Run("the cable is pulled", func(t *testing.T) { a.cablePulled(ctx, t) })
 }
 
+// accessPoint is one that tests look at.
+type accessPoint struct{ *appliance.Appliance }
+
 // state is what the appliance says about its wireless side.
-func (a *appliance) state() (string, error) {
-	out, err := a.ssh("cat /run/vic/services/wifi/outputs/state /run/vic/services/wifi/outputs/why")
+func (a accessPoint) state() (string, error) {
+	out, err := a.SSH("cat /run/vic/services/wifi/outputs/state /run/vic/services/wifi/outputs/why")
 	return strings.TrimSpace(out), err
 }
 
-func (a *appliance) awaitState(t *testing.T, want string) {
+func (a accessPoint) awaitState(t *testing.T, want string) {
 	t.Helper()
-	a.eventually(t, "state "+want, func() error {
+	a.Eventually(t, "state "+want, func() error {
 		got, err := a.state()
 		if err == nil && !strings.HasPrefix(got, want) {
 			err = fmt.Errorf("it is %q", got)
@@ -76,9 +70,9 @@ func (a *appliance) awaitState(t *testing.T, want string) {
 	})
 }
 
-func (a *appliance) must(t *testing.T, command string) string {
+func (a accessPoint) must(t *testing.T, command string) string {
 	t.Helper()
-	out, err := a.ssh(command)
+	out, err := a.SSH(command)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +80,7 @@ func (a *appliance) must(t *testing.T, command string) string {
 }
 
 // nothingGetsIn: from the air neither the appliance nor who is behind it is reached.
-func (a *appliance) nothingGetsIn(t *testing.T) {
+func (a accessPoint) nothingGetsIn(t *testing.T) {
 	address, _, _ := strings.Cut(a.must(t, "cat /run/vic/services/uplink/outputs/address"), "/")
 	a.must(t, "ip netns exec air ip route replace 192.168.77.0/24 via "+address)
 	for _, target := range []string{address + " 22", address + " 53", address + " 80", "192.168.77.1 22", "192.168.77.1 53", "192.168.77.1 80"} {
@@ -99,38 +93,38 @@ func (a *appliance) nothingGetsIn(t *testing.T) {
 	}
 }
 
-func (a *appliance) goes(t *testing.T) {
+func (a accessPoint) goes(t *testing.T) {
 	a.must(t, "echo x > /run/radio/off")
 	a.awaitState(t, "not-found\nthe network is gone")
-	page, err := a.client("curl", "-sS", "--max-time", "5", "http://192.168.77.1/")
+	page, err := a.Client("curl", "-sS", "--max-time", "5", "http://192.168.77.1/")
 	if err != nil || !strings.Contains(page, "the network is gone") {
 		t.Errorf("the status page: %v\n%s", err, page)
 	}
 	a.must(t, "rm /run/radio/off")
 	a.awaitState(t, "connected")
-	a.eventually(t, "a page", func() error { return a.page("http://203.0.113.1/") })
+	a.Eventually(t, "a page", func() error { return a.Page("http://203.0.113.1/") })
 }
 
-func (a *appliance) wrongPassword(t *testing.T) {
+func (a accessPoint) wrongPassword(t *testing.T) {
 	a.must(t, "echo another password > /run/radio/key")
 	a.awaitState(t, "wrong-key\nthe password is wrong")
-	if page, err := a.client("curl", "-sS", "--max-time", "5", "http://192.168.77.1/"); err != nil || !strings.Contains(page, "the password is wrong") {
+	if page, err := a.Client("curl", "-sS", "--max-time", "5", "http://192.168.77.1/"); err != nil || !strings.Contains(page, "the password is wrong") {
 		t.Errorf("the status page: %v\n%s", err, page)
 	}
 	a.must(t, "rm /run/radio/key")
 	a.awaitState(t, "connected")
-	a.eventually(t, "a page", func() error { return a.page("http://203.0.113.1/") })
+	a.Eventually(t, "a page", func() error { return a.Page("http://203.0.113.1/") })
 }
 
-func (a *appliance) cablePulled(ctx context.Context, t *testing.T) {
-	if err := a.machine.SetLink(ctx, 0, false); err != nil {
+func (a accessPoint) cablePulled(ctx context.Context, t *testing.T) {
+	if err := a.SetLink(ctx, 0, false); err != nil {
 		t.Fatal(err)
 	}
-	if err := a.page("http://203.0.113.1/"); err == nil {
+	if err := a.Page("http://203.0.113.1/"); err == nil {
 		t.Error("a pulled cable carries")
 	}
-	if err := a.machine.SetLink(ctx, 0, true); err != nil {
+	if err := a.SetLink(ctx, 0, true); err != nil {
 		t.Fatal(err)
 	}
-	a.eventually(t, "a page", func() error { return a.page("http://203.0.113.1/") })
+	a.Eventually(t, "a page", func() error { return a.Page("http://203.0.113.1/") })
 }

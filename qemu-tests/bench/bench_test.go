@@ -12,7 +12,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/victorinix/vic/builder"
 	"github.com/victorinix/vic/internal/event"
+	"github.com/victorinix/vic/qemu-tests/accesspoint/appliance"
 	"github.com/victorinix/vic/qemu-tests/remote/oldsystem"
 	"github.com/victorinix/vic/qemu-tests/vm"
 )
@@ -56,6 +58,15 @@ func TestBench(t *testing.T) {
 	all := parts[0] == "1"
 	s := Suite{Vic: vic(t), Dir: scratchDir(t), Hello: program(t, "hello"), Guest: program(t, "guest"), Rounds: 3}
 	s.Old = func() *oldsystem.System { return oldsystem.Start(t, oldsystem.Config{MemoryMiB: 256}) }
+	s.AccessPoint = func(told func(*builder.Bundle, float64)) {
+		t.Run("access point", func(t *testing.T) { // its end takes everything away
+			a := appliance.New(t, "amd64")
+			a.Plug(t)
+			seconds := a.Serving(t)
+			a.Kill()
+			told(a.Bundle, seconds)
+		})
+	}
 	if err := s.Fill(t.Context()); err != nil {
 		t.Fatal(err)
 	}

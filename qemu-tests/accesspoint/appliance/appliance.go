@@ -1,4 +1,7 @@
-package accesspoint
+// Package appliance is the reverse Wi-Fi access point in a virtual machine, with
+// simulated radios in it (../radio), and a client on its Ethernet side: a tap in a
+// network namespace.
+package appliance
 
 import (
 	"bytes"
@@ -28,26 +31,52 @@ import (
 	"github.com/victorinix/vic/qemu-tests/vm"
 )
 
-// appliance is a machine, and a client on its Ethernet side.
-type appliance struct {
-	dir     string
-	key     string // the file of the key that may log in
-	machine *vm.Machine
-	ns      string
+// item is the appliance, for an architecture, with what the simulated world needs.
+const item = `
+from: reverse-wifi-access-point
+options:
+  arch: %s
+  hostname: attic
+  wifi-firmware: false
+lists:
+  packages:
+    - names: [hostapd, iproute2]
+  programs:
+    - names: [hostapd, ip]
+  modules:
+    - names: [mac80211_hwsim]
+`
+
+// Appliance is a machine, and a client on its Ethernet side.
+type Appliance struct {
+	*vm.Machine
+	Bundle *builder.Bundle // that it was started from
+	arch   string
+	dir    string
+	key    string // the file of the key that may log in
+	ns     string
 }
 
-func newAppliance(t *testing.T) *appliance {
+// consoles are what the kernel of an architecture calls the machine's serial port.
+var consoles = map[string]string{"amd64": "ttyS0", "arm64": "ttyAMA0"}
+
+// New starts an appliance of an architecture. It ends with the test.
+func New(t *testing.T, arch string) *Appliance {
 	t.Helper()
-	a := &appliance{dir: t.TempDir(), ns: fmt.Sprintf("vicap%d", os.Getpid())}
-	b := a.build(t)
+	a := &Appliance{arch: arch, dir: t.TempDir(), ns: fmt.Sprintf("vicap%d", os.Getpid())}
+	a.Bundle = a.build(t)
 	cable := a.cable(t)
-	a.machine = vm.Start(t, vm.Config{
-		Name: "access-point", MemoryMiB: 640, Kernel: b.Path(builder.KernelFile), Initrd: []string{a.initrd(t, b)},
-		Cmdline: b.Cmdline + " console=ttyS0 quiet vic.net=no", NICs: []vm.NIC{{Cable: cable}},
-	})
+	config := vm.Config{
+		Name: "access-point", Arch: arch, MemoryMiB: 640, Kernel: a.Bundle.Path(builder.KernelFile), Initrd: []string{a.initrd(t)},
+		Cmdline: a.Bundle.Cmdline + " console=" + consoles[arch] + " quiet vic.net=no", NICs: []vm.NIC{{Cable: cable}},
+	}
+	if arch == "arm64" {
+		config.Firmware = "none" // QEMU starts the kernel
+	}
+	a.Machine = vm.Start(t, config)
 	t.Cleanup(func() {
 		if t.Failed() {
-			if out, err := a.ssh("/usr/bin/vic-init services; /usr/bin/vic-init services log wifi; /usr/bin/vic-init services log radio"); err == nil {
+			if out, err := a.SSH("/usr/bin/vic-init services; /usr/bin/vic-init services log wifi; /usr/bin/vic-init services log radio"); err == nil {
 				t.Log(out)
 			}
 		}
@@ -57,11 +86,15 @@ func newAppliance(t *testing.T) *appliance {
 
 // build builds the appliance. Who tries again and again may have it in the folder
 // $VIC_TEST_ACCESS_POINT: what is there is not built again.
-func (a *appliance) build(t *testing.T) *builder.Bundle {
+func (a *Appliance) build(t *testing.T) *builder.Bundle {
 	t.Helper()
 	dir := os.Getenv("VIC_TEST_ACCESS_POINT")
 	if dir == "" {
 		dir = t.TempDir()
+	}
+	dir = filepath.Join(dir, a.arch)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
 	}
 	a.key = filepath.Join(dir, "key")
 	out := filepath.Join(dir, "bundle")
@@ -70,7 +103,7 @@ func (a *appliance) build(t *testing.T) *builder.Bundle {
 	}
 	makeKey(t, a.key)
 	path := filepath.Join(dir, "item.yaml")
-	if err := os.WriteFile(path, []byte(item), 0o644); err != nil {
+	if err := os.WriteFile(path, fmt.Appendf(nil, item, a.arch), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	lab.MustVic(t, "build", path, "-o", "sshkey=@"+a.key+".pub", "--out", out)
@@ -102,11 +135,11 @@ func makeKey(t *testing.T, path string) {
 }
 
 // initrd is the bundle's, with the simulated world, and a graph that has it.
-func (a *appliance) initrd(t *testing.T, b *builder.Bundle) string {
+func (a *Appliance) initrd(t *testing.T) string {
 	t.Helper()
 	program := filepath.Join(a.dir, "radio")
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", program, "./radio")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", program, "github.com/victorinix/vic/qemu-tests/accesspoint/radio")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOARCH="+a.arch)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
@@ -121,7 +154,7 @@ func (a *appliance) initrd(t *testing.T, b *builder.Bundle) string {
 	}
 	defer f.Close()
 	files := []initramfs.File{initramfs.Regular("radio", 0o755, elf), initramfs.Regular("etc/vic/services.json", 0o644, graph(t))}
-	if err := errors.Join(b.Initrd(f), initramfs.WriteSegment(f, files, builder.DefaultTime)); err != nil {
+	if err := errors.Join(a.Bundle.Initrd(f), initramfs.WriteSegment(f, files, builder.DefaultTime)); err != nil {
 		t.Fatal(err)
 	}
 	return path
@@ -155,7 +188,7 @@ func graph(t *testing.T) []byte {
 }
 
 // cable is one end of a cable to a client: a tap in a network namespace.
-func (a *appliance) cable(t *testing.T) *os.File {
+func (a *Appliance) cable(t *testing.T) *os.File {
 	t.Helper()
 	lab.Say(t, "ip", "netns", "add", a.ns)
 	t.Cleanup(func() { // the test's context has ended by then
@@ -228,8 +261,8 @@ func openTap(t *testing.T) *os.File {
 	return os.NewFile(uintptr(fd), "tap")
 }
 
-// client runs a program where the cable ends.
-func (a *appliance) client(argv ...string) (string, error) {
+// Client runs a program where the cable ends.
+func (a *Appliance) Client(argv ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 40*time.Second)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, "ip", append([]string{"netns", "exec", a.ns}, argv...)...).CombinedOutput()
@@ -239,17 +272,19 @@ func (a *appliance) client(argv ...string) (string, error) {
 	return string(out), err
 }
 
-func (a *appliance) ssh(command string) (string, error) {
-	return a.client("ssh", "-F", "none", "-i", a.key, "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile="+a.dir+"/known",
+// SSH runs a shell command on the appliance, and returns what it printed.
+func (a *Appliance) SSH(command string) (string, error) {
+	return a.Client("ssh", "-F", "none", "-i", a.key, "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile="+a.dir+"/known",
 		"-o", "LogLevel=ERROR", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "root@192.168.77.1", command)
 }
 
-func (a *appliance) eventually(t *testing.T, what string, f func() error) {
+// Eventually repeats f for minutes, until it succeeds.
+func (a *Appliance) Eventually(t *testing.T, what string, f func() error) {
 	t.Helper()
 	var err error
 	for end := time.Now().Add(3 * time.Minute); time.Now().Before(end); time.Sleep(500 * time.Millisecond) {
 		select {
-		case <-a.machine.Done():
+		case <-a.Done():
 			t.Fatalf("%s: the machine ended", what)
 		default:
 		}
@@ -257,11 +292,11 @@ func (a *appliance) eventually(t *testing.T, what string, f func() error) {
 			return
 		}
 	}
-	t.Fatalf("%s: %v\n%s", what, err, a.machine.ConsoleTail(60))
+	t.Fatalf("%s: %v\n%s", what, err, a.ConsoleTail(60))
 }
 
-// plug asks for an address until there is one.
-func (a *appliance) plug(t *testing.T) {
+// Plug asks for an address until there is one.
+func (a *Appliance) Plug(t *testing.T) {
 	t.Helper()
 	script := filepath.Join(a.dir, "dhclient-script")
 	text := "#!/bin/sh\n[ -n \"$new_ip_address\" ] || exit 0\nip addr replace $new_ip_address/$new_subnet_mask dev " + tapName + "\nip route replace default via $new_routers\n"
@@ -269,22 +304,48 @@ func (a *appliance) plug(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, command := range []string{"ip link set lo up", "ip link set " + tapName + " up"} {
-		if _, err := a.client(strings.Fields(command)...); err != nil {
+		if _, err := a.Client(strings.Fields(command)...); err != nil {
 			t.Fatal(err)
 		}
 	}
-	a.eventually(t, "a lease", func() error {
-		_, err := a.client("timeout", "20", "dhclient", "-1", "-sf", script, "-lf", a.dir+"/leases", "-pf", a.dir+"/pid", tapName)
+	a.Eventually(t, "a lease", func() error {
+		_, err := a.Client("timeout", "20", "dhclient", "-1", "-sf", script, "-lf", a.dir+"/leases", "-pf", a.dir+"/pid", tapName)
 		_ = exec.Command("pkill", "-F", a.dir+"/pid").Run() // it stays to renew the lease
 		_ = os.Remove(a.dir + "/leases")
 		return err
 	})
 }
 
-func (a *appliance) page(url string, options ...string) error {
-	page, err := a.client(append([]string{"curl", "-sS", "--max-time", "5", url}, options...)...)
+// Page fetches a page of the simulated internet, with options of curl.
+func (a *Appliance) Page(url string, options ...string) error {
+	page, err := a.Client(append([]string{"curl", "-sS", "--max-time", "5", url}, options...)...)
 	if err == nil && page != "the internet\n" {
 		err = fmt.Errorf("got %q", page)
 	}
 	return err
+}
+
+// Serving waits until all services are ready, and returns how many seconds after the
+// start of its kernel the last one was.
+func (a *Appliance) Serving(t *testing.T) (last float64) {
+	t.Helper()
+	a.Eventually(t, "services", func() error {
+		text, err := a.SSH("/usr/bin/vic-init services --json")
+		if err != nil {
+			return err
+		}
+		var status service.Status
+		if err := json.Unmarshal([]byte(text), &status); err != nil {
+			return err
+		}
+		last = 0
+		for _, s := range status.Services {
+			if s.State != service.Running && s.State != service.Done {
+				return fmt.Errorf("%s is %s: %s", s.Name, s.State, s.Reason)
+			}
+			last = max(last, s.Since)
+		}
+		return nil
+	})
+	return last
 }
