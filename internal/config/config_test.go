@@ -83,6 +83,17 @@ func TestLaterLayersWin(t *testing.T) {
 	}
 }
 
+// What an item says of the machine that it is for is not what this machine is.
+func TestItemsWinOverTheMachine(t *testing.T) {
+	dir := write(t, map[string]string{"pi.yaml": "from: debian\noptions: {arch: arm64}\n", "here.yaml": "from: debian\n"})
+	for file, want := range map[string]string{"pi.yaml": "arm64", "here.yaml": "amd64"} {
+		c := load(t, filepath.Join(dir, file), config.Layers{Host: map[string]string{"arch": "amd64"}})
+		if got := c.String("arch"); got != want {
+			t.Errorf("%s: got %s, want %s (%s)", file, got, want, c.Source("arch"))
+		}
+	}
+}
+
 func TestOptionWithoutValue(t *testing.T) {
 	c := load(t, "installer", config.Layers{Options: []string{"linux-firmware"}})
 	if !c.Bool("linux-firmware") {

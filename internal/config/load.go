@@ -17,7 +17,7 @@ import (
 // over earlier ones.
 type Layers struct {
 	// Host is what vic found out about this machine, such as arch. Options
-	// that the item does not have are left out.
+	// that the item does not have, or sets itself, are left out.
 	Host map[string]string
 	// UserEnv is the path of the user's settings for all items
 	// (~/.config/vic/env.yaml). It may be missing, and may set options that
@@ -116,7 +116,7 @@ func (l *loader) fail(err error) {
 func (l *loader) host(values map[string]string) {
 	for key, text := range values {
 		o, ok := l.item.option(key)
-		if !ok {
+		if _, set := l.item.defaults[key]; !ok || set {
 			continue
 		}
 		v, err := o.fromText(document{name: "this machine: " + key}, text, noFiles)
