@@ -40,6 +40,12 @@ type Config struct {
 	Time     time.Time // of all files; FAT knows 1980 to 2107, earlier is 1980
 	Hidden   uint32    // sectors before the file system: where its partition starts
 	Files    []File    // stored in this order
+	// Anchored is how many of the first Files, which are in the root directory, are
+	// stored right behind its first cluster, and named first in it: where they are
+	// depends on the size of the file system and theirs, and on nothing else. So a
+	// file system can be replaced by another one sector after the other, in any
+	// order, and these files are there all the time.
+	Anchored int
 }
 
 // ErrTooSmall is wrapped when the files do not fit Config.Size.
@@ -64,6 +70,7 @@ type Volume struct {
 	geo  geometry
 	root *dir
 	dirs []*dir // root first
+	rest uint32 // second cluster of the root directory, behind what is anchored; 0: it has none
 }
 
 // geometry is where things are, in sectors.
@@ -110,7 +117,7 @@ func New(c Config) (*Volume, error) {
 	}
 	v.cfg.Time = t
 	var err error
-	if v.root, v.dirs, err = buildTree(c.Files, c.Label != ""); err != nil {
+	if v.root, v.dirs, err = buildTree(c); err != nil {
 		return nil, fmt.Errorf("lay out FAT32: %w", err)
 	}
 	if v.geo, err = v.chooseGeometry(); err != nil {
@@ -186,7 +193,8 @@ func (v *Volume) needed(g geometry) int64 {
 	return n
 }
 
-// allocate gives every directory and file its first cluster, in one piece.
+// allocate gives every directory and file its first cluster, in one piece but for
+// the root directory, where files are anchored.
 func (v *Volume) allocate() {
 	next := uint32(2)
 	take := func(bytes int64) uint32 {
@@ -194,20 +202,76 @@ func (v *Volume) allocate() {
 		next += uint32(v.geo.need(bytes))
 		return first
 	}
-	byIndex := make([]*entry, len(v.cfg.Files))
-	for _, d := range v.dirs {
-		d.cluster = take(d.size())
-		for _, e := range d.entries {
-			if e.sub == nil {
-				byIndex[e.index] = e
-			}
-		}
+	v.root.cluster = take(v.firstOfRoot())
+	files := v.inOrder()
+	for _, e := range files[:v.cfg.Anchored] {
+		e.cluster = take(e.file.Source.Size())
 	}
-	for _, e := range byIndex {
+	if left := v.root.size() - v.firstOfRoot(); left > 0 {
+		v.rest = take(left)
+	}
+	for _, d := range v.dirs[1:] {
+		d.cluster = take(d.size())
+	}
+	for _, e := range files[v.cfg.Anchored:] {
 		if e.file.Source.Size() > 0 { // an empty file has no cluster
 			e.cluster = take(e.file.Source.Size())
 		}
 	}
+}
+
+// firstOfRoot is how many bytes of the root directory come before what is anchored,
+// or are all of it.
+func (v *Volume) firstOfRoot() int64 {
+	if v.cfg.Anchored == 0 {
+		return v.root.size()
+	}
+	return min(v.root.size(), v.geo.clusterBytes())
+}
+
+// inOrder are the files as in Config.Files.
+func (v *Volume) inOrder() []*entry {
+	list := make([]*entry, len(v.cfg.Files))
+	for _, d := range v.dirs {
+		for _, e := range d.entries {
+			if e.sub == nil {
+				list[e.index] = e
+			}
+		}
+	}
+	return list
+}
+
+// Piece is what is written in one piece.
+type Piece struct {
+	Path         string // of a file; empty: boot sectors, allocation tables, directories
+	Offset, Size int64  // bytes from the start of the file system
+}
+
+// Pieces are all that the file system has, but for free space: first what belongs
+// to no file, then the files that are not empty, in the order of Config.Files.
+func (v *Volume) Pieces() []Piece {
+	first := v.geo.offset(2) + v.geo.need(v.firstOfRoot())*v.geo.clusterBytes()
+	list := []Piece{{Size: first}}
+	at, end := v.rest, int64(0)
+	if v.rest != 0 {
+		end = v.geo.offset(v.rest) + v.geo.need(v.root.size()-v.firstOfRoot())*v.geo.clusterBytes()
+	}
+	for _, d := range v.dirs[1:] {
+		if at == 0 {
+			at = d.cluster
+		}
+		end = v.geo.offset(d.cluster) + v.geo.need(d.size())*v.geo.clusterBytes()
+	}
+	if at != 0 {
+		list = append(list, Piece{Offset: v.geo.offset(at), Size: end - v.geo.offset(at)})
+	}
+	for _, e := range v.inOrder() {
+		if e.cluster != 0 {
+			list = append(list, Piece{e.file.Path, v.geo.offset(e.cluster), e.file.Source.Size()})
+		}
+	}
+	return list
 }
 
 // Size is the size of the file system in bytes.

@@ -257,3 +257,62 @@ func FuzzNames(f *testing.F) {
 		}
 	})
 }
+
+// anchoredSample is a file system whose root directory has several clusters.
+func anchoredSample(rest int) Config {
+	c := Config{Size: 64 << 20, Label: "A", Time: time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC), Anchored: 2, Files: []File{
+		{"zeroth.bin", strings.NewReader(pattern(3000))}, {"chosen.txt", strings.NewReader("one\n")}, {"dir/file", strings.NewReader("two\n")},
+	}}
+	for i := range rest {
+		c.Files = append(c.Files, File{fmt.Sprintf("another-file-%03d.txt", i), strings.NewReader(pattern(i))})
+	}
+	return c
+}
+
+// What is anchored is where it is whatever comes after it, and nobody else minds.
+func TestAnchored(t *testing.T) {
+	r := tooltest.Need(t, "fsck.vfat", "mdir", "mtype")
+	var where []int64
+	for _, rest := range []int{0, 1, 60, 200} {
+		file, v := write(t, anchoredSample(rest))
+		run(t, r, "fsck.vfat", "-n", file)
+		names := run(t, r, "mdir", "-b", "-i", file, "::/")
+		if lines := strings.Fields(names); len(lines) != 3+rest || lines[0] != "::/zeroth.bin" || lines[1] != "::/chosen.txt" {
+			t.Errorf("%d files: the root has\n%s", rest, names)
+		}
+		for path, want := range map[string]string{"zeroth.bin": pattern(3000), "chosen.txt": "one\n", "dir/file": "two\n"} {
+			if got := run(t, r, "mtype", "-i", file, "::/"+path); got != want {
+				t.Errorf("%d files: %s has %.20q", rest, path, got)
+			}
+		}
+		a, _, _ := v.Extent("zeroth.bin")
+		b, _, _ := v.Extent("chosen.txt")
+		if where = append(where, a, b); where[0] != a || where[1] != b {
+			t.Errorf("%d files: anchored at %v", rest, where)
+		}
+		if all, err := os.ReadFile(file); err != nil || !bytes.Equal(onlyPieces(v, all), all) {
+			t.Errorf("%d files: something is in no piece: %v", rest, err)
+		}
+	}
+}
+
+// onlyPieces leaves out what is in no piece.
+func onlyPieces(v *Volume, all []byte) []byte {
+	got := make([]byte, len(all))
+	for _, p := range v.Pieces() {
+		copy(got[p.Offset:p.Offset+p.Size], all[p.Offset:])
+	}
+	return got
+}
+
+func TestAnchoredRefuses(t *testing.T) {
+	for _, c := range []Config{
+		{Anchored: 1},
+		{Anchored: 1, Files: []File{{"a/b", strings.NewReader("x")}}},
+		{Anchored: 1, Files: []File{{"a", strings.NewReader("")}}},
+	} {
+		if _, err := New(c); err == nil {
+			t.Errorf("%+v: no error", c)
+		}
+	}
+}

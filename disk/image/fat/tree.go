@@ -1,6 +1,7 @@
 package fat
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -10,12 +11,14 @@ import (
 	"unicode/utf8"
 )
 
-// dir is a directory. Its entries are sorted by name.
+// dir is a directory. Its entries are sorted by name, after those that are anchored.
 type dir struct {
 	parent  *dir // nil for the root
 	entries []*entry
 	label   bool // the root has an entry for the label
 	cluster uint32
+	// anchored: the files with these first indexes come first.
+	anchored int
 }
 
 // entry is a file or a directory in a directory.
@@ -70,9 +73,15 @@ func (d *dir) find(path string) *entry {
 }
 
 // buildTree makes the directories for the files: the root and all of them.
-func buildTree(files []File, label bool) (root *dir, all []*dir, err error) {
-	root = &dir{label: label}
-	for i, f := range files {
+func buildTree(c Config) (root *dir, all []*dir, err error) {
+	root = &dir{label: c.Label != "", anchored: c.Anchored}
+	if c.Anchored < 0 || c.Anchored > len(c.Files) {
+		return nil, nil, fmt.Errorf("%d of %d files are to be anchored", c.Anchored, len(c.Files))
+	}
+	for i, f := range c.Files {
+		if i < c.Anchored && (strings.Contains(f.Path, "/") || f.Source == nil || f.Source.Size() == 0) {
+			return nil, nil, fmt.Errorf("file %q: it is empty or not in the root directory, and cannot be anchored", f.Path)
+		}
 		if f.Source == nil {
 			return nil, nil, fmt.Errorf("file %q: has no source", f.Path)
 		}
@@ -114,7 +123,9 @@ func (d *dir) add(f File, index int, path string) error {
 // name, and appends the directories to all.
 func (d *dir) finish(all []*dir) ([]*dir, error) {
 	all = append(all, d)
-	slices.SortFunc(d.entries, func(a, b *entry) int { return strings.Compare(a.name, b.name) })
+	slices.SortFunc(d.entries, func(a, b *entry) int {
+		return cmp.Or(cmp.Compare(d.rank(a), d.rank(b)), strings.Compare(a.name, b.name))
+	})
 	taken := map[[11]byte]bool{}
 	for _, e := range d.entries {
 		if s, ok := exactShort(e.name); ok {
@@ -142,6 +153,14 @@ func (d *dir) finish(all []*dir) ([]*dir, error) {
 		}
 	}
 	return all, nil
+}
+
+// rank has what is anchored sorted before all else.
+func (d *dir) rank(e *entry) int {
+	if e.sub == nil && e.index < d.anchored {
+		return e.index
+	}
+	return d.anchored
 }
 
 func checkName(s string) error {

@@ -29,7 +29,15 @@ func (v *Volume) WriteAt(w io.WriterAt, offset int64) error {
 		}
 	}
 	for _, d := range v.dirs {
-		if err := put(v.encodeDir(d), v.geo.offset(d.cluster), "directory"); err != nil {
+		b := v.encodeDir(d)
+		if d == v.root && v.rest != 0 {
+			n := v.geo.clusterBytes()
+			if err := put(b[n:], v.geo.offset(v.rest), "directory"); err != nil {
+				return err
+			}
+			b = b[:n]
+		}
+		if err := put(b, v.geo.offset(d.cluster), "directory"); err != nil {
 			return err
 		}
 		for _, e := range d.entries {
@@ -71,7 +79,12 @@ func (v *Volume) table() (fat []byte, next uint32) {
 		next = max(next, last+1)
 	}
 	for _, d := range v.dirs {
-		chain(d.cluster, d.size())
+		if d == v.root && v.rest != 0 {
+			le.PutUint32(fat[4*d.cluster:], v.rest)
+			chain(v.rest, d.size()-v.firstOfRoot())
+		} else {
+			chain(d.cluster, d.size())
+		}
 		for _, e := range d.entries {
 			if e.sub == nil && e.cluster != 0 {
 				chain(e.cluster, e.file.Source.Size())
