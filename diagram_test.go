@@ -14,7 +14,7 @@ const module = "github.com/victorinix/vic/"
 
 // leaves may be imported by everybody: contracts and seams without effects of
 // their own.
-var leaves = []string{"internal/event", "internal/nearest", "internal/lazyregexp", "internal/keyring", "internal/tool", "internal/request", "internal/template", "internal/netconf", "internal/handover", "internal/enter/order", "internal/stage", "disk/layout", "images", "internal/service", "internal/accesspoint"}
+var leaves = []string{"internal/event", "internal/nearest", "internal/lazyregexp", "internal/keyring", "internal/tool", "internal/request", "internal/template", "internal/netconf", "internal/handover", "internal/enter/order", "internal/stage", "disk/layout", "images", "internal/service", "internal/accesspoint", "internal/slot"}
 
 // allowed says which packages of the module a package may reach, directly or
 // not. A folder stands for everything below it. What is not listed may import

@@ -21,6 +21,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -34,6 +35,7 @@ import (
 	"github.com/victorinix/vic/disk"
 	"github.com/victorinix/vic/disk/image/fat"
 	"github.com/victorinix/vic/disk/layout"
+	"github.com/victorinix/vic/internal/slot"
 )
 
 // Spec is what a card has beside its system.
@@ -67,11 +69,14 @@ type build struct {
 	bundle *builder.Bundle
 	spec   Spec
 	pieces []piece // of the packages
+	target Target
 
-	files  []fat.File
-	parts  []builder.Part
-	opened []*os.File
-	seed   [sha256.Size]byte
+	files []fat.File
+	// anchored is how many of the first files an update of slot A keeps.
+	anchored int
+	parts    []builder.Part
+	opened   []*os.File
+	seed     [sha256.Size]byte
 }
 
 func (b *build) close() {
@@ -80,8 +85,13 @@ func (b *build) close() {
 	}
 }
 
-// disk is the disk signature, never zero: what is content makes it.
-func (b *build) disk() uint32 { return binary.BigEndian.Uint32(b.seed[:4]) | 1 }
+// disk is the disk signature, never zero: what is content makes that of a new card.
+func (b *build) disk() uint32 {
+	if b.target.Disk != 0 {
+		return b.target.Disk
+	}
+	return binary.BigEndian.Uint32(b.seed[:4]) | 1
+}
 
 // add puts bytes into the slot.
 func (b *build) add(name, origin string, data []byte) {
@@ -107,30 +117,45 @@ func (b *build) addBundled(name, from string) error {
 }
 
 // prepare gathers all files of the slot, in the order in which they are on it: what
-// the board reads first, and what names a slot, come first.
+// the board reads first, and what names a slot, come first. What an update of slot A
+// keeps is anchored.
 func (b *build) prepare(ctx context.Context) error {
 	kernel, err := b.kernel()
 	if err != nil {
 		return err
 	}
 	h := sha256.New()
-	fmt.Fprintf(h, "vic card 1\n%q\n%x\n", []any{b.spec, b.env.Time.Unix(), b.bundle.Files}, sha256.Sum256(kernel))
+	fmt.Fprintf(h, "vic card 2\n%q\n%x\n", []any{b.spec, b.env.Time.Unix(), b.bundle.Files}, sha256.Sum256(kernel))
 	for _, p := range b.pieces {
 		fmt.Fprintf(h, "%s %x\n", p.name, sha256.Sum256(p.data))
 	}
+	system := hex.EncodeToString(h.Sum(nil))
+	fmt.Fprintf(h, "slot %08x-%02x\n", b.target.Disk, b.target.Number)
 	h.Sum(b.seed[:0])
 
-	const own = "vic:configuration"
-	b.add(b.pieces[0].name, b.pieces[0].origin, b.pieces[0].data) // bootcode.bin
-	b.add(autobootFile, own, []byte(autobootText()))
+	first := b.pieces[0] // bootcode.bin
+	if b.target.FirstStage != nil {
+		first = piece{first.name, own, b.target.FirstStage}
+	}
+	b.add(first.name, first.origin, first.data)
+	if b.anchored++; b.target.Number == slot.A {
+		b.add(slot.AutobootFile, own, b.target.choice())
+		b.anchored++
+	}
 	b.add(configFile, own, []byte(b.spec.configText()))
-	b.add(cmdlineFile, own, []byte(b.spec.cmdline(b.disk(), 1)))
+	b.add(cmdlineFile, own, []byte(b.spec.cmdline(b.disk(), b.target.Number)))
 	for _, p := range b.pieces[1:] {
 		b.add(p.name, p.origin, p.data)
 	}
 	b.add(kernelFile, "kernel:"+b.bundle.Kernel, kernel)
-	return errors.Join(b.addBundled(initramfsFile, builder.InitramfsFile), b.addBundled(systemFile, builder.SystemFile), ctx.Err())
+	if err := errors.Join(b.addBundled(initramfsFile, builder.InitramfsFile), b.addBundled(systemFile, builder.SystemFile), ctx.Err()); err != nil {
+		return err
+	}
+	return b.addManifest(system)
 }
+
+// own is the origin of what is made here.
+const own = "vic:configuration"
 
 // kernel is that of the bundle, compressed.
 func (b *build) kernel() ([]byte, error) {
@@ -165,14 +190,24 @@ func packKernel(path string) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// write writes the image, with a state: the table last.
-func (b *build) write(ctx context.Context, path string, state []byte) (err error) {
-	volume, err := fat.New(fat.Config{
-		Size: slotSize, Label: "VIC-A", VolumeID: binary.BigEndian.Uint32(b.seed[4:8]), Time: b.env.Time,
-		Hidden: slotStart / sectorSize, Files: b.files,
+// volume is the file system of the slot.
+func (b *build) volume() (*fat.Volume, error) {
+	name := slot.Name(b.target.Number)
+	v, err := fat.New(fat.Config{
+		Size: b.target.Size, Label: "VIC-" + name, VolumeID: binary.BigEndian.Uint32(b.seed[4:8]), Time: b.env.Time,
+		Hidden: uint32(b.target.Offset / sectorSize), Files: b.files, Anchored: b.anchored,
 	})
 	if err != nil {
-		return fmt.Errorf("slot A: %w", err)
+		return nil, fmt.Errorf("slot %s: %w", name, err)
+	}
+	return v, nil
+}
+
+// write writes the image, with a state: the table last.
+func (b *build) write(ctx context.Context, path string, state []byte) (err error) {
+	volume, err := b.volume()
+	if err != nil {
+		return err
 	}
 	f, err := os.Create(path)
 	if err != nil {

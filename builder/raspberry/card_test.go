@@ -20,6 +20,7 @@ import (
 	"github.com/victorinix/vic/builder/deb/debtest"
 	"github.com/victorinix/vic/disk/image/fat"
 	"github.com/victorinix/vic/internal/event"
+	"github.com/victorinix/vic/internal/slot"
 	"github.com/victorinix/vic/internal/tool/tooltest"
 )
 
@@ -142,7 +143,7 @@ func testBundle(t *testing.T, arch string) *builder.Bundle {
 func makeImage(t *testing.T, env builder.Env, spec Spec) (string, *build) {
 	t.Helper()
 	ctx := context.Background()
-	b := &build{env: env, bundle: testBundle(t, "arm64"), spec: spec}
+	b := &build{env: env, bundle: testBundle(t, "arm64"), spec: spec, target: Target{Number: slot.A, Offset: slotStart, Size: slotSize}}
 	t.Cleanup(b.close)
 	src, err := resolve(ctx, env, b.bundle)
 	if err != nil {
@@ -213,11 +214,11 @@ func slotOf(t *testing.T, path string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	slot := filepath.Join(t.TempDir(), "slot")
-	if err := os.WriteFile(slot, b[slotStart:slotStart+slotSize], 0o644); err != nil {
+	file := filepath.Join(t.TempDir(), "slot")
+	if err := os.WriteFile(file, b[slotStart:slotStart+slotSize], 0o644); err != nil {
 		t.Fatal(err)
 	}
-	return slot
+	return file
 }
 
 func say(t *testing.T, name string, args ...string) string {
@@ -247,15 +248,15 @@ func TestImageIsReproducible(t *testing.T) {
 
 // What chooses a slot is one sector, which an update overwrites as it is.
 func TestAutobootIsOneSector(t *testing.T) {
-	text := autobootText()
+	text := string(Target{}.choice())
 	v, err := fat.New(fat.Config{Size: slotSize, Files: []fat.File{
-		{Path: "bootcode.bin", Source: bytes.NewReader(make([]byte, 52476))}, {Path: autobootFile, Source: strings.NewReader(text)},
+		{Path: "bootcode.bin", Source: bytes.NewReader(make([]byte, 52476))}, {Path: slot.AutobootFile, Source: strings.NewReader(text)},
 	}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	at, size, ok := v.Extent(autobootFile)
-	if !ok || at/sectorSize != (at+size-1)/sectorSize || size != autobootSize {
+	at, size, ok := v.Extent(slot.AutobootFile)
+	if !ok || at/sectorSize != (at+size-1)/sectorSize || size != slot.AutobootSize {
 		t.Errorf("it has %d bytes at %d: %v", size, at, ok)
 	}
 	for line := range strings.Lines(text) {

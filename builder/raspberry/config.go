@@ -12,29 +12,8 @@ const (
 	initramfsFile = "initramfs.img"
 	cmdlineFile   = "cmdline.txt"
 	configFile    = "config.txt"
-	autobootFile  = "autoboot.txt"
 	systemFile    = "system.erofs"
 )
-
-// autobootSize is the size of autoboot.txt: less than a sector, so that a slot is
-// chosen by writing one. The firmware reads at most 512 bytes of it.
-const autobootSize = 256
-
-// autobootText is a file that says nothing yet: partition 1 is started, which is
-// what all firmware does without. To choose slot B is to overwrite it:
-//
-//	[all]
-//	tryboot_a_b=1
-//	boot_partition=2
-//	[tryboot]
-//	boot_partition=1
-//
-// An EEPROM from before October 2022 does not know [tryboot], so that it must be in
-// no card that was never updated.
-func autobootText() string {
-	text := "# Partition 1 is started. An update writes here which one is, and which one is\n# tried with tryboot; this file keeps its size.\n"
-	return text + strings.Repeat("\n", autobootSize-len(text))
-}
 
 // configText is config.txt.
 func (s Spec) configText() string {

@@ -15,6 +15,7 @@ import (
 	"github.com/victorinix/vic/builder"
 	"github.com/victorinix/vic/builder/deb"
 	"github.com/victorinix/vic/internal/event"
+	"github.com/victorinix/vic/internal/slot"
 )
 
 // ImageFile is the image of a card in a folder.
@@ -79,20 +80,9 @@ func write(ctx context.Context, env builder.Env, bundle *builder.Bundle, spec Sp
 	if err != nil {
 		return nil, err
 	}
-	b := build{env: env, bundle: bundle, spec: spec}
+	b := build{env: env, bundle: bundle, spec: spec, target: Target{Number: slot.A, Offset: slotStart, Size: slotSize}}
 	defer b.close()
-	for _, s := range []struct {
-		name string
-		run  func() error
-	}{
-		{"firmware and device trees", func() error {
-			c, err := src.read(ctx, env)
-			if err == nil {
-				b.pieces, err = src.pieces(c, spec)
-			}
-			return err
-		}},
-		{"files of the card", func() error { return b.prepare(ctx) }},
+	err = b.run(append(b.gather(ctx, src), []step{
 		{ImageFile, func() error {
 			state, err := makeState(ctx, env, b.stateUUID(), nil)
 			if err != nil {
@@ -101,15 +91,43 @@ func write(ctx context.Context, env builder.Env, bundle *builder.Bundle, spec Sp
 			return b.write(ctx, filepath.Join(dir, ImageFile), state)
 		}},
 		{builder.LockFile, func() error { return create(filepath.Join(dir, builder.LockFile), lock.Write) }},
-	} {
-		env.Sink.Emit(event.Event{Phase: event.Build, Step: s.name, State: event.Start})
-		if err := s.run(); err != nil {
-			return nil, err
-		}
-		env.Sink.Emit(event.Event{Phase: event.Build, Step: s.name, State: event.Done})
+	}...))
+	if err != nil {
+		return nil, err
 	}
 	card := b.card(nonFree(lock))
 	return card, b.describe(card, dir)
+}
+
+// step is a part of a build, for people.
+type step struct {
+	name string
+	run  func() error
+}
+
+// gather are the steps that all slots have in common.
+func (b *build) gather(ctx context.Context, src sources) []step {
+	return []step{
+		{"firmware and device trees", func() error {
+			c, err := src.read(ctx, b.env)
+			if err == nil {
+				b.pieces, err = src.pieces(c, b.spec)
+			}
+			return err
+		}},
+		{"files of the card", func() error { return b.prepare(ctx) }},
+	}
+}
+
+func (b *build) run(steps []step) error {
+	for _, s := range steps {
+		b.env.Sink.Emit(event.Event{Phase: event.Build, Step: s.name, State: event.Start})
+		if err := s.run(); err != nil {
+			return err
+		}
+		b.env.Sink.Emit(event.Event{Phase: event.Build, Step: s.name, State: event.Done})
+	}
+	return nil
 }
 
 // lock is that of the bundle with the packages of the card.
