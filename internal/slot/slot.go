@@ -97,9 +97,11 @@ type Status struct {
 	// Running is the number of the slot that runs, Default that of the one which
 	// starts when nothing else is asked for. A slot that runs and is not the default
 	// is on trial.
-	Running int    `json:"running"`
-	Default int    `json:"default"`
-	Slots   []Slot `json:"slots"` // A, and B where the card has room for it
+	Running int `json:"running"`
+	Default int `json:"default"`
+	// Autoboot is the file that says so.
+	Autoboot string `json:"autoboot"`
+	Slots    []Slot `json:"slots"` // A, and B where the card has room for it
 	// Refuses is why no slot can be tried on this board; empty: one can be.
 	Refuses string `json:"refuses,omitempty"`
 	// Warnings are what may be in the way.
@@ -108,6 +110,19 @@ type Status struct {
 
 // Trial says whether an update is on trial.
 func (s Status) Trial() bool { return s.Running != s.Default }
+
+// State says of a slot, for people, whether it runs and whether it starts.
+func (s Status) State(number int) string {
+	switch {
+	case number == s.Running && s.Trial():
+		return "runs, on trial"
+	case number == s.Running:
+		return "runs"
+	case number == s.Default:
+		return "starts next"
+	}
+	return ""
+}
 
 // Slot is the slot with a number.
 func (s Status) Slot(number int) (Slot, bool) {

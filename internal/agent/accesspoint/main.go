@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/victorinix/vic/internal/agent/slots"
 	"github.com/victorinix/vic/internal/agent/supervisor"
 	"github.com/victorinix/vic/internal/nearest"
 )
@@ -21,8 +22,10 @@ func Main(args []string) error {
 		return Step(args)
 	case "services":
 		return supervisor.Command(supervisor.Dir, args, os.Stdout)
+	case "slots":
+		return slots.Main(args)
 	}
-	if near := nearest.Name(verb, []string{"services", "supervise", "step"}); near != "" {
+	if near := nearest.Name(verb, []string{"services", "slots", "supervise", "step"}); near != "" {
 		return fmt.Errorf("unknown command %q; did you mean %q?", verb, near)
 	}
 	return fmt.Errorf("unknown command %q: vic-init services --help explains the one for people", verb)

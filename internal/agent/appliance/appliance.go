@@ -132,6 +132,9 @@ func await(ctx context.Context, sys string, id ID) (string, error) {
 	}
 }
 
+// Find is the disk with a slot: /dev/mmcblk0.
+func Find(id ID) (string, error) { return find("/sys", "/dev", id) }
+
 // find is the disk with a slot, of several the first by name: the card in the
 // board's own reader before a copy of it on USB. The error wraps fs.ErrNotExist
 // where there is none.

@@ -119,8 +119,8 @@ func Main(cfg Config) error {
 		return runAgent(cfg)
 	case command == sshdArg && os.Getppid() == 1:
 		return runSSHD()
-	case command == servicesCommand:
-		return showServices(args)
+	case command == servicesCommand, command == slotsCommand:
+		return ofAppliance(command, args)
 	case command == "vic" && cfg.Vic != nil:
 		return cfg.Vic(args)
 	case command == vicEnvCommand && cfg.VicEnv != nil:

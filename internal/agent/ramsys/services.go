@@ -20,13 +20,14 @@ const (
 	servicesProgram = "/usr/libexec/vic-appliance"
 	superviseArg    = "supervise"
 	servicesCommand = "services"
+	slotsCommand    = "slots"
 )
 
-// showServices is vic-init services.
-func showServices(args []string) error {
-	err := syscall.Exec(servicesProgram, append([]string{filepath.Base(servicesProgram), servicesCommand}, args...), os.Environ())
+// ofAppliance is vic-init services, and vic-init slots.
+func ofAppliance(command string, args []string) error {
+	err := syscall.Exec(servicesProgram, append([]string{filepath.Base(servicesProgram), command}, args...), os.Environ())
 	if errors.Is(err, fs.ErrNotExist) {
-		return errors.New("services: this machine is no appliance: it has none")
+		return fmt.Errorf("%s: this machine is no appliance: it has none", command)
 	}
 	return fmt.Errorf("run %s: %w", servicesProgram, err)
 }

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -36,12 +38,36 @@ func shutdown(how string, report func(format string, args ...any)) error {
 	unix.Sync()
 	command := unix.LINUX_REBOOT_CMD_POWER_OFF
 	if how == request.FinishReboot {
+		if err := rebootWith(RebootArgument); err != nil {
+			report("%v\n", err)
+		}
 		command = unix.LINUX_REBOOT_CMD_RESTART
 	}
 	if err := unix.Reboot(command); err != nil {
 		return fmt.Errorf("%s: %w", how, err)
 	}
 	return nil
+}
+
+// RebootArgument is a file with what the firmware is told at the next reboot:
+// LINUX_REBOOT_CMD_RESTART2 of reboot(2). It is in RAM.
+const RebootArgument = runDir + "/reboot-argument"
+
+// rebootWith reboots when there is an argument to do it with.
+func rebootWith(file string) error {
+	text, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	argument, err := unix.BytePtrFromString(string(text))
+	if err != nil {
+		return fmt.Errorf("reboot with %q: %w", text, err)
+	}
+	_, _, errno := unix.Syscall6(unix.SYS_REBOOT, unix.LINUX_REBOOT_MAGIC1, unix.LINUX_REBOOT_MAGIC2, unix.LINUX_REBOOT_CMD_RESTART2, uintptr(unsafe.Pointer(argument)), 0, 0)
+	return fmt.Errorf("reboot with %q: %w", text, errno)
 }
 
 // endProcesses sends TERM, waits, sends KILL, waits, and returns how many are
