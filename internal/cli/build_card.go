@@ -30,10 +30,7 @@ func (d *diskImage) card(ctx context.Context, env builder.Env, c *config.Config,
 	if err != nil {
 		return err
 	}
-	card, err := raspberry.Write(ctx, env, bundle, raspberry.Spec{
-		Serial: c.Bool("serial"), Config: c.List("config-txt"), Overlays: c.List("overlays"),
-		Cmdline: append([]string{"vic.net=no"}, c.List("kernel-params")...),
-	}, d.dir)
+	card, err := raspberry.Write(ctx, env, bundle, cardSpec(c), d.dir)
 	if err != nil {
 		return err
 	}
@@ -44,6 +41,14 @@ func (d *diskImage) card(ctx context.Context, env builder.Env, c *config.Config,
 	state, err := cardState(ctx, env, card, secrets)
 	d.overlays = []flash.Overlay{{Offset: state.Offset, Size: int64(len(state.Data)), Data: bytes.NewReader(state.Data)}}
 	return err
+}
+
+// cardSpec is what a card has beside its system.
+func cardSpec(c *config.Config) raspberry.Spec {
+	return raspberry.Spec{
+		Serial: c.Bool("serial"), Config: c.List("config-txt"), Overlays: c.List("overlays"),
+		Cmdline: append([]string{"vic.net=no"}, c.List("kernel-params")...),
+	}
 }
 
 // cardBundle is the system of a card: an appliance, with the boards' drivers.

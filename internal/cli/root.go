@@ -38,6 +38,7 @@ func newRoot(a *app) *cobra.Command {
 		newBuild(a),
 		newInstall(a),
 		newFlash(a),
+		newUpdate(a),
 		newRun(a),
 		newDisk(a),
 		newSize(a),

@@ -12,6 +12,7 @@ import (
 
 	"github.com/victorinix/vic/internal/event"
 	"github.com/victorinix/vic/internal/remote"
+	"github.com/victorinix/vic/internal/service"
 	"github.com/victorinix/vic/internal/slot"
 )
 
@@ -139,13 +140,13 @@ func (f *updateFlags) showStatus(ctx context.Context, a *app) (err error) {
 	return err
 }
 
-// update is one run.
-type update struct {
+// updateRun is one run.
+type updateRun struct {
 	*app
 	flags  *updateFlags
 	there  *slotted
 	before slot.Status
-	ready  []string // services that ran before
+	ran    service.Status // the services before
 	events *clock
 }
 
@@ -161,7 +162,7 @@ func (f *updateFlags) run(ctx context.Context, a *app, item string, events *cloc
 		return err
 	}
 	defer func() { err = errors.Join(err, m.session.Close()) }()
-	u := &update{app: a, flags: f, there: m, events: events}
+	u := &updateRun{app: a, flags: f, there: m, events: events}
 	if err := u.look(ctx); err != nil {
 		return err
 	}
@@ -175,12 +176,12 @@ func (f *updateFlags) run(ctx context.Context, a *app, item string, events *cloc
 }
 
 // look finds out how the appliance stands.
-func (u *update) look(ctx context.Context) (err error) {
+func (u *updateRun) look(ctx context.Context) (err error) {
 	u.phase(event.Scan, event.Start, "")
 	if u.before, err = u.there.look(ctx); err != nil {
 		return err
 	}
-	if u.ready, err = u.there.ready(ctx); err != nil {
+	if u.ran, err = u.there.services(ctx); err != nil {
 		return err
 	}
 	u.phase(event.Scan, event.Done, fmt.Sprintf("%s: slot %s runs", u.there.host, slot.Name(u.before.Running)))
@@ -190,12 +191,12 @@ func (u *update) look(ctx context.Context) (err error) {
 	return nil
 }
 
-func (u *update) phase(p event.Phase, s event.State, message string) {
+func (u *updateRun) phase(p event.Phase, s event.State, message string) {
 	u.events.Emit(event.Event{Phase: p, State: s, Message: message})
 }
 
 // install builds the item, writes it, and has it tried.
-func (u *update) install(ctx context.Context, source *updateSource) error {
+func (u *updateRun) install(ctx context.Context, source *updateSource) error {
 	if err := refuseUpdate(u.before, source.config); err != nil {
 		return fail(exitRefused, err, updateHint(err))
 	}
@@ -230,7 +231,7 @@ func (u *update) install(ctx context.Context, source *updateSource) error {
 }
 
 // goBack tries the system that is in the other slot.
-func (u *update) goBack(ctx context.Context) error {
+func (u *updateRun) goBack(ctx context.Context) error {
 	if err := refuseBack(u.before); err != nil {
 		return fail(exitRefused, err, updateHint(err))
 	}
@@ -245,7 +246,7 @@ func (u *update) goBack(ctx context.Context) error {
 }
 
 // confirmTrial keeps what runs on trial.
-func (u *update) confirmTrial(ctx context.Context) error {
+func (u *updateRun) confirmTrial(ctx context.Context) error {
 	running := slot.Name(u.before.Running)
 	if !u.before.Trial() {
 		return u.say("%s: slot %s runs, and is the default: there is nothing to keep\n", u.there.host, running)
@@ -260,7 +261,7 @@ func (u *update) confirmTrial(ctx context.Context) error {
 }
 
 // say tells people how it ended; programs have the events.
-func (u *update) say(format string, args ...any) error {
+func (u *updateRun) say(format string, args ...any) error {
 	if u.flags.json {
 		return nil
 	}

@@ -3,25 +3,25 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/victorinix/vic/builder/raspberry"
 	"github.com/victorinix/vic/internal/config"
+	"github.com/victorinix/vic/internal/service"
 	"github.com/victorinix/vic/internal/slot"
 )
 
-// hinted is a refusal with what can be done about it.
-type hinted struct {
+// refusal is a refusal with what can be done about it.
+type refusal struct {
 	error
 	hint string
 }
 
-func (h hinted) Unwrap() error { return h.error }
-func (h hinted) Hint() string  { return h.hint }
+func (h refusal) Unwrap() error { return h.error }
+func (h refusal) Hint() string  { return h.hint }
 
 func refuse(hint, format string, args ...any) error {
-	return hinted{fmt.Errorf(format, args...), hint}
+	return refusal{fmt.Errorf(format, args...), hint}
 }
 
 func updateHint(err error) string {
@@ -123,7 +123,19 @@ func describeUpdate(host string, s slot.Status, made *raspberry.Slot) string {
 	return b.String()
 }
 
-// missing are the services that ran before and do not now.
-func missing(before, now []string) []string {
-	return slices.DeleteFunc(slices.Clone(before), func(name string) bool { return slices.Contains(now, name) })
+// missing are the services that ran before, are still there, and do not run.
+func missing(before, now service.Status) []string {
+	ran := map[string]bool{}
+	for _, s := range before.Services {
+		ran[s.Name] = runs(s)
+	}
+	var names []string
+	for _, s := range now.Services {
+		if ran[s.Name] && !runs(s) {
+			names = append(names, fmt.Sprintf("%s (%s)", s.Name, s.State))
+		}
+	}
+	return names
 }
+
+func runs(s service.ServiceStatus) bool { return s.State == service.Running || s.State == service.Done }

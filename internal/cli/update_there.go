@@ -35,9 +35,9 @@ const (
 )
 
 var (
-	errNoSlots   = errors.New("its system is older than updates")
-	errNoSlot    = errors.New("it runs from no card of an appliance")
-	notAppliance = errors.New("it is no appliance of vic")
+	errNoSlots      = errors.New("its system is older than updates")
+	errNoSlot       = errors.New("it runs from no card of an appliance")
+	errNotAppliance = errors.New("it is no appliance of vic")
 )
 
 // look asks how the slots stand.
@@ -53,23 +53,13 @@ func (m *slotted) look(ctx context.Context) (slot.Status, error) {
 	return s, nil
 }
 
-// ready are the services that run, or are done.
-func (m *slotted) ready(ctx context.Context) ([]string, error) {
+// services asks how the services stand.
+func (m *slotted) services(ctx context.Context) (service.Status, error) {
 	var st service.Status
 	if err := m.ask(ctx, servicesCommand, &st); err != nil {
-		return nil, fmt.Errorf("look at the services of %s: %w", m.host, err)
+		return st, fmt.Errorf("look at the services of %s: %w", m.host, err)
 	}
-	return readyServices(st), nil
-}
-
-func readyServices(st service.Status) []string {
-	var names []string
-	for _, s := range st.Services {
-		if s.State == service.Running || s.State == service.Done {
-			names = append(names, s.Name)
-		}
-	}
-	return names
+	return st, nil
 }
 
 // ask runs a command whose answer is JSON.
@@ -92,7 +82,7 @@ func asked(err error) error {
 	}
 	switch text := failed.Stderr; {
 	case failed.Exit == 127 || strings.Contains(text, "no appliance") || strings.Contains(text, "not found"):
-		return fail(exitRefused, notAppliance, "vic update is for what `vic flash` made of an appliance; `vic install --on` installs any other machine")
+		return fail(exitRefused, errNotAppliance, "vic update is for what `vic flash` made of an appliance; `vic install --on` installs any other machine")
 	case strings.Contains(text, "runs from no slot"):
 		return fail(exitRefused, errNoSlot, "only a card that `vic flash` wrote has slots")
 	case strings.Contains(text, `unknown command "slots"`) || strings.Contains(text, "this is PID 1 of vic's RAM system"):

@@ -7,12 +7,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/victorinix/vic/builder"
 	"github.com/victorinix/vic/builder/raspberry"
 	"github.com/victorinix/vic/internal/config"
 	"github.com/victorinix/vic/internal/event"
 	"github.com/victorinix/vic/internal/remote"
 	"github.com/victorinix/vic/internal/slot"
-	"github.com/victorinix/vic/builder"
 )
 
 // updateSource is the item of an update.
@@ -53,7 +53,7 @@ func (s *updateSource) build(ctx context.Context, sink event.Sink, to raspberry.
 }
 
 // try restarts into the other slot, proves it, and keeps it.
-func (u *update) try(ctx context.Context, system string) error {
+func (u *updateRun) try(ctx context.Context, system string) error {
 	other := slot.Other(u.before.Running)
 	u.phase(event.Boot, event.Start, "slot "+slot.Name(other))
 	if err := u.there.change(ctx, "try", u.events); err != nil && !remote.IsLost(err) {
@@ -72,7 +72,7 @@ func (u *update) try(ctx context.Context, system string) error {
 }
 
 // afterFailure says what is to be done.
-func (u *update) afterFailure(now slot.Status) string {
+func (u *updateRun) afterFailure(now slot.Status) string {
 	old := slot.Name(u.before.Running)
 	switch now.Running {
 	case u.before.Running:
@@ -88,7 +88,7 @@ const pollPause = 2 * time.Second
 
 // prove waits until the appliance has started again, in a slot, with a system, and
 // with the services that ran before. Its error says how far it came.
-func (u *update) prove(ctx context.Context, number int, system string) (slot.Status, error) {
+func (u *updateRun) prove(ctx context.Context, number int, system string) (slot.Status, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, u.flags.wait, fmt.Errorf("waited %v", u.flags.wait))
 	defer cancel()
 	var now slot.Status
@@ -107,7 +107,7 @@ func (u *update) prove(ctx context.Context, number int, system string) (slot.Sta
 			if err := answered(s, number, system); err != nil {
 				return now, err
 			}
-			if last = u.services(ctx); last == nil {
+			if last = u.proveServices(ctx); last == nil {
 				return now, nil
 			}
 		}
@@ -136,13 +136,13 @@ func answered(s slot.Status, number int, system string) error {
 	return nil
 }
 
-// services is what the services lack that ran before.
-func (u *update) services(ctx context.Context) error {
-	now, err := u.there.ready(ctx)
+// proveServices refuses while services that ran before do not.
+func (u *updateRun) proveServices(ctx context.Context) error {
+	now, err := u.there.services(ctx)
 	if err != nil {
 		return err
 	}
-	if left := missing(u.ready, now); len(left) > 0 {
+	if left := missing(u.ran, now); len(left) > 0 {
 		return fmt.Errorf("services that ran before do not: %s", strings.Join(left, ", "))
 	}
 	return nil
