@@ -187,23 +187,30 @@ func life(t *testing.T, card string, boot int) string {
 	return key[1]
 }
 
-// start starts a card as the firmware of a Pi 3 would.
+// start starts a card as the firmware of a Pi 3 would that was never updated.
 func start(t *testing.T, card string, boot int) *vm.Machine {
+	t.Helper()
+	return startSlot(t, card, 4*mib, fmt.Sprintf("pi-%d", boot), vm.NIC{Restrict: true})
+}
+
+// startSlot starts the slot at an offset of a card, in bytes.
+func startSlot(t *testing.T, card string, offset int64, name string, nic vm.NIC) *vm.Machine {
 	t.Helper()
 	dir := t.TempDir()
 	for _, f := range []string{"kernel8.img", "initramfs.img", "cmdline.txt", "bcm2837-rpi-3-b.dtb"} {
-		lab.Say(t, "mcopy", "-n", "-i", fmt.Sprintf("%s@@%d", card, 4*mib), "::/"+f, filepath.Join(dir, f))
+		lab.Say(t, "mcopy", "-n", "-i", fmt.Sprintf("%s@@%d", card, offset), "::/"+f, filepath.Join(dir, f))
 	}
 	cmdline, err := os.ReadFile(filepath.Join(dir, "cmdline.txt"))
 	if err != nil {
 		t.Fatal(err)
 	}
+	nic.Model = "usb-net"
 	return vm.Start(t, vm.Config{
-		Name: fmt.Sprintf("pi-%d", boot), Dir: filepath.Join(dir, "run"), Arch: "arm64", Firmware: "none", Board: vm.RaspberryPi,
+		Name: name, Dir: filepath.Join(dir, "run"), Arch: "arm64", Firmware: "none", Board: vm.RaspberryPi,
 		Kernel: filepath.Join(dir, "kernel8.img"), Initrd: []string{filepath.Join(dir, "initramfs.img")},
 		DeviceTree: filepath.Join(dir, "bcm2837-rpi-3-b.dtb"), Cmdline: strings.TrimSpace(string(cmdline)),
 		Disks:    []vm.Disk{{Path: card, Format: "raw", Bus: "mmc"}},
-		NICs:     []vm.NIC{{Model: "usb-net", Restrict: true}},
+		NICs:     []vm.NIC{nic},
 		NoReboot: true,
 	})
 }

@@ -79,7 +79,7 @@ func TestCommandGolden(t *testing.T) {
 		"arm64":  {Arch: "arm64", Disks: []Disk{{Path: "/d/sata", Bus: "sata"}}},
 		"raspberry-pi": {
 			Arch: "arm64", Firmware: "none", Board: RaspberryPi, Kernel: "/k/kernel8.img", Initrd: []string{"/k/a"}, Cmdline: "quiet", DeviceTree: "/k/pi.dtb",
-			Disks: []Disk{{Path: "/d/card, a", Bus: "mmc", Cache: "unsafe"}}, NICs: []NIC{{Model: "usb-net", Forward: []int{22}}}, NoReboot: true,
+			Disks: []Disk{{Path: "/d/card, a", Bus: "mmc", Cache: "unsafe"}}, NICs: []NIC{{Model: "usb-net", Forward: []int{22}, Guest: "10.0.2.1"}}, NoReboot: true,
 		},
 		"arm64-plain": {Arch: "arm64", Firmware: "none", Kernel: "/k/Image", Initrd: []string{"/k/a"}},
 	} {

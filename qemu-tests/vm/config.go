@@ -3,6 +3,7 @@ package vm
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -134,6 +135,9 @@ type NIC struct {
 	// Forward lists guest TCP ports; each is reachable on a free port of the
 	// host's loopback address, see Machine.Addr.
 	Forward []int
+	// Guest is the address that the ports lead to, for a guest that does not ask for
+	// one by DHCP; empty: the first that DHCP gives.
+	Guest string
 	// Restrict cuts the guest off from the host and the world; forwarded
 	// ports still work.
 	Restrict bool
@@ -313,6 +317,9 @@ func (n NIC) validate() error {
 	}
 	if n.Cable != nil && (n.Restrict || len(n.Forward) > 0) {
 		return fmt.Errorf("ports are forwarded, and guests cut off, by the user-mode network, which one with a cable has not")
+	}
+	if _, err := netip.ParseAddr(n.Guest); n.Guest != "" && err != nil {
+		return fmt.Errorf("guest %q is no address: %w", n.Guest, err)
 	}
 	for _, p := range n.Forward {
 		if p < 1 || p > 65535 {

@@ -94,7 +94,7 @@ func (n NIC) userNetwork(i int, id string) string {
 		netdev = opts(netdev, "restrict", "on")
 	}
 	for _, port := range n.Forward {
-		netdev = opts(netdev, "hostfwd", fmt.Sprintf("tcp:127.0.0.1:0-:%d", port))
+		netdev = opts(netdev, "hostfwd", fmt.Sprintf("tcp:127.0.0.1:0-%s:%d", n.Guest, port))
 	}
 	return netdev
 }
