@@ -103,6 +103,8 @@ func (f *updateFlags) args(cmd *cobra.Command, given []string) error {
 		return usage("add --on root@ADDRESS: the appliance's, on its Ethernet side", "vic update needs --on")
 	case f.wait < minProbation:
 		return usage("", "--prove-timeout %v: an appliance needs at least %v to start", f.wait, minProbation)
+	case f.wait >= slot.TrialLimit:
+		return usage("", "--prove-timeout %v: an appliance goes back by itself after %v", f.wait, slot.TrialLimit)
 	}
 	if _, err := remote.Parse(f.on); err != nil {
 		return fail(exitUsage, fmt.Errorf("--on: %w", err), "")

@@ -18,6 +18,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 )
 
 // Version is that of Status, Manifest and Order.
@@ -42,6 +43,10 @@ const (
 
 // Name is what people call a slot.
 func Name(number int) string { return string(rune('A' + number - A)) }
+
+// TrialLimit is how long a slot runs on trial: then the machine restarts by itself,
+// into the default.
+const TrialLimit = 20 * time.Minute
 
 // Other is the other slot.
 func Other(number int) int { return A + B - number }

@@ -164,7 +164,7 @@ func (b *board) answers(hostname string, running, byDefault int) {
 	ctx, cancel := context.WithTimeout(b.Context(), bootLimit)
 	defer cancel()
 	for {
-		out, err := b.ssh(ctx, "cat /proc/sys/kernel/hostname /run/vic/services/*/outputs/hostname 2>/dev/null; vic-init slots --json")
+		out, err := b.ssh(ctx, "vic-init slots --json")
 		if err == nil {
 			want := []string{fmt.Sprintf(`"running": %d`, running), fmt.Sprintf(`"default": %d`, byDefault), `"board": "Raspberry Pi 3 Model B"`}
 			for _, w := range want {
@@ -172,7 +172,7 @@ func (b *board) answers(hostname string, running, byDefault int) {
 					b.Fatalf("the board does not say %s:\n%s", w, out)
 				}
 			}
-			if named := b.mustSSH("cat /etc/vic/accesspoint.json /etc/vic/*.json"); !strings.Contains(named, `"`+hostname+`"`) {
+			if named := b.mustSSH("cat /etc/vic/access-point.json"); !strings.Contains(named, `"`+hostname+`"`) {
 				b.Fatalf("the board is not %s:\n%s", hostname, named)
 			}
 			return

@@ -1,6 +1,7 @@
 package accesspoint
 
 import (
+	"context"
 	"fmt"
 	"os"
 
@@ -17,6 +18,7 @@ func Main(args []string) error {
 	}
 	switch verb {
 	case supervisor.ProgramArgs()[1]:
+		go slots.WatchTrial(context.Background())
 		return supervisor.Main()
 	case "step":
 		return Step(args)
