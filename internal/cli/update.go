@@ -26,6 +26,7 @@ type updateFlags struct {
 	status    bool
 	back      bool
 	keep      bool
+	noTryboot bool
 	dryRun    bool
 	yes       bool
 	json      bool
@@ -75,6 +76,7 @@ was interrupted while it was on trial. docs/raspberry-pi.md explains all of it.`
 	flags.BoolVar(&f.status, "status", false, "show the slots, and change nothing")
 	flags.BoolVar(&f.back, "back", false, "go back to the system in the other slot")
 	flags.BoolVar(&f.keep, "keep", false, "keep the system that runs on trial")
+	flags.BoolVar(&f.noTryboot, "no-tryboot", false, "for kernels that do not tell the firmware of tryboot: make the new slot the default before it is tried; one that does not start at all has to be flashed")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "look and build, and write nothing")
 	flags.BoolVar(&f.yes, "yes", false, "do not ask before the other slot is overwritten")
 	flags.BoolVar(&f.json, "json", false, "write events (with --status: the slots) as JSON on stdout")

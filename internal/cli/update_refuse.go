@@ -41,6 +41,9 @@ func refuseChange(s slot.Status) error {
 	if _, ok := s.Slot(slot.Other(s.Running)); !ok {
 		return refuse("flash a card of at least 512 MB", "the card has no slot %s: it is too small", other)
 	}
+	if s.Trial() && s.Back != 0 {
+		return refuse(fmt.Sprintf("`vic update --on HOST --keep` keeps it; it goes back by itself within %v", slot.TrialLimit), "an update is on trial: slot %s runs, and goes back to slot %s", running, slot.Name(s.Back))
+	}
 	if s.Trial() {
 		return refuse("`vic update --on HOST --keep` keeps it; a restart goes back to slot "+slot.Name(s.Default), "an update is on trial: slot %s runs, and slot %s is the default", running, slot.Name(s.Default))
 	}
@@ -119,7 +122,7 @@ func describeUpdate(host string, s slot.Status, made *raspberry.Slot) string {
 	if other, ok := s.Slot(number); ok && other.System != nil {
 		fmt.Fprintf(&b, "; in place of %.12s", other.System.System)
 	}
-	fmt.Fprintf(&b, "\n  try      restart into slot %s, once\n  keep     slot %s, when it answers with the services that run now\n", slot.Name(number), slot.Name(number))
+	fmt.Fprintf(&b, "\n  try      restart into slot %s\n  keep     slot %s, when it answers with the services that run now\n", slot.Name(number), slot.Name(number))
 	return b.String()
 }
 

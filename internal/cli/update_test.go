@@ -59,6 +59,7 @@ func TestRefuseUpdate(t *testing.T) {
 	for want, change := range map[string]func(s *slot.Status){
 		"the card has no slot B":                  func(s *slot.Status) { s.Slots = s.Slots[:1] },
 		"an update is on trial: slot B runs":      func(s *slot.Status) { s.Running = slot.B },
+		"slot A runs, and goes back to slot B":    func(s *slot.Status) { s.Back = slot.B },
 		"EEPROM is older":                         func(s *slot.Status) { s.Refuses = "its EEPROM is older than slots" },
 		"does not say what is in it":              func(s *slot.Status) { s.Slots[0].System = nil },
 		"the appliance is other, and not reverse": func(s *slot.Status) { s.Slots[0].System.Item = "other" },
@@ -145,7 +146,7 @@ func (p *pi) Stream(_ context.Context, command string, stdin io.Reader, stdout i
 		return err
 	case "write":
 		p.received, err = io.ReadAll(stdin)
-	case "try":
+	case "try", "try --no-tryboot":
 		if p.status = (slot.Status{}); p.tried != nil {
 			p.status = *p.tried
 		}
@@ -175,18 +176,21 @@ func TestTry(t *testing.T) {
 	for name, tt := range map[string]struct {
 		tried *slot.Status
 		down  bool // a service is
+		plain bool // without tryboot
 		want  string
 		hint  string
 	}{
 		"it answers":      {tried: next(func(*slot.Status) {})},
-		"the old slot":    {next(func(s *slot.Status) { s.Running = slot.A }), false, "slot A has started again", "nothing is lost"},
-		"another system":  {next(func(s *slot.Status) { s.Slots[1].System = slotManifest("c") }), false, "with another system", "on trial"},
-		"nobody answers":  {nil, false, "does not answer", "take the power away"},
-		"a service fails": {next(func(*slot.Status) {}), true, "services that ran before do not: lan (failed)", "on trial"},
-		"no restart":      {next(func(s *slot.Status) { s.Boot = "one" }), false, "has not restarted yet", "take the power away"},
+		"the old slot":    {next(func(s *slot.Status) { s.Running = slot.A }), false, false, "slot A has started again", "nothing is lost"},
+		"another system":  {next(func(s *slot.Status) { s.Slots[1].System = slotManifest("c") }), false, false, "with another system", "on trial"},
+		"nobody answers":  {nil, false, false, "does not answer", "take the power away"},
+		"a service fails": {next(func(*slot.Status) {}), true, false, "services that ran before do not: lan (failed)", "on trial"},
+		"no tryboot":      {next(func(s *slot.Status) { s.Default, s.Back = slot.B, slot.A }), true, true, "services that ran", "goes back to slot A by itself"},
+		"no restart":      {next(func(s *slot.Status) { s.Boot = "one" }), false, false, "has not restarted yet", "take the power away"},
 	} {
 		p := &pi{status: onCard(), services: ready, tried: tt.tried}
 		u := p.update(t)
+		u.flags.noTryboot = tt.plain
 		if tt.down {
 			p.services = service.Status{Services: []service.ServiceStatus{{Name: "lan", State: service.Failed}}}
 		}
@@ -201,6 +205,9 @@ func TestTry(t *testing.T) {
 		var exit *exitError
 		if !errors.As(err, &exit) || exit.Code != exitNoAnswer || !strings.Contains(err.Error(), tt.want) || !strings.Contains(exit.Hint, tt.hint) || kept {
 			t.Errorf("%s: got %v (%+v), kept: %v", name, err, exit, kept)
+		}
+		if strings.Contains(strings.Join(p.log, "\n"), "try --no-tryboot") != tt.plain {
+			t.Errorf("%s: commands were %v", name, p.log)
 		}
 	}
 }

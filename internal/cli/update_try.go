@@ -56,7 +56,11 @@ func (s *updateSource) build(ctx context.Context, sink event.Sink, to raspberry.
 func (u *updateRun) try(ctx context.Context, system string) error {
 	other := slot.Other(u.before.Running)
 	u.phase(event.Boot, event.Start, "slot "+slot.Name(other))
-	if err := u.there.change(ctx, "try", u.events); err != nil && !remote.IsLost(err) {
+	verb := "try"
+	if u.flags.noTryboot {
+		verb += " --no-tryboot"
+	}
+	if err := u.there.change(ctx, verb, u.events); err != nil && !remote.IsLost(err) {
 		return err
 	}
 	u.phase(event.Prove, event.Start, "")
@@ -74,6 +78,9 @@ func (u *updateRun) try(ctx context.Context, system string) error {
 // afterFailure says what is to be done.
 func (u *updateRun) afterFailure(now slot.Status) string {
 	old := slot.Name(u.before.Running)
+	if u.flags.noTryboot && now.Running != u.before.Running {
+		return fmt.Sprintf("it goes back to slot %s by itself within %v, when its services start; `vic update --on HOST --keep` keeps it all the same", old, slot.TrialLimit)
+	}
 	switch now.Running {
 	case u.before.Running:
 		return "nothing is lost: slot " + old + " runs, and is the default"

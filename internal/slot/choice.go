@@ -19,9 +19,15 @@ import (
 //
 // The file of a new card says nothing: slot A starts, as on firmware that does not
 // know the file.
+//
+// Where the kernel cannot tell the firmware of tryboot, a slot is the default already
+// while it is on trial. A comment says which slot it goes back to:
+//
+//	# vic: back=1
 type Choice struct {
 	Default int
 	Try     int // 0: nothing is said of trying
+	Back    int // the default is on trial, and this is where it goes back to; 0: it is not
 }
 
 // AutobootSize is the size of autoboot.txt. The firmware reads at most 512 bytes.
@@ -36,8 +42,14 @@ func (c Choice) Encode() []byte {
 	if c.Try != 0 {
 		text = fmt.Sprintf("[all]\ntryboot_a_b=1\nboot_partition=%d\n[tryboot]\nboot_partition=%d\n", c.Default, c.Try)
 	}
+	if c.Back != 0 {
+		text += fmt.Sprintf("%s%d\n", backMark, c.Back)
+	}
 	return []byte(text + strings.Repeat("\n", AutobootSize-len(text)))
 }
+
+// backMark begins the comment.
+const backMark = "# vic: back="
 
 // ParseChoice reads the file as the firmware does: of lines that set the same, the
 // last one counts whose section holds.
@@ -49,6 +61,9 @@ func ParseChoice(file []byte) (Choice, error) {
 		if name, ok := strings.CutPrefix(line, "["); ok {
 			section = strings.TrimSuffix(name, "]")
 			continue
+		}
+		if n, ok := strings.CutPrefix(line, backMark); ok && (n == "1" || n == "2") {
+			c.Back = int(n[0] - '0')
 		}
 		key, value, ok := strings.Cut(line, "=")
 		if !ok || strings.HasPrefix(line, "#") {

@@ -104,6 +104,9 @@ type Status struct {
 	// is on trial.
 	Running int `json:"running"`
 	Default int `json:"default"`
+	// Back is where the default goes back to by itself while it is on trial; 0: it is
+	// not.
+	Back int `json:"back,omitempty"`
 	// Autoboot is the file that says so.
 	Autoboot string `json:"autoboot"`
 	Slots    []Slot `json:"slots"` // A, and B where the card has room for it
@@ -114,7 +117,7 @@ type Status struct {
 }
 
 // Trial says whether an update is on trial.
-func (s Status) Trial() bool { return s.Running != s.Default }
+func (s Status) Trial() bool { return s.Running != s.Default || s.Back != 0 }
 
 // State says of a slot, for people, whether it runs and whether it starts.
 func (s Status) State(number int) string {

@@ -8,7 +8,7 @@ import (
 )
 
 func TestChoice(t *testing.T) {
-	for _, c := range []Choice{{A, 0}, {A, B}, {B, A}} {
+	for _, c := range []Choice{{A, 0, 0}, {A, B, 0}, {B, A, 0}, {B, A, A}, {A, B, B}} {
 		b := c.Encode()
 		if len(b) != AutobootSize {
 			t.Errorf("%+v: %d bytes", c, len(b))
@@ -18,13 +18,14 @@ func TestChoice(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]Choice{
-		"":                         {A, 0},
-		"boot_partition=2\n":       {B, 0},
-		"[all]\nboot_partition=2 ": {B, 0},
-		"[tryboot]\nboot_partition=2\n[all]\nboot_partition=1": {A, 0}, // not tried by partition
-		"tryboot_a_b=1\r\n[tryboot]\r\nboot_partition=2\r\n":   {A, B},
-		"[pi4]\nboot_partition=2\n":                            {A, 0},
-		"#boot_partition=2":                                    {A, 0},
+		"":                         {A, 0, 0},
+		"boot_partition=2\n":       {B, 0, 0},
+		"[all]\nboot_partition=2 ": {B, 0, 0},
+		"[tryboot]\nboot_partition=2\n[all]\nboot_partition=1": {A, 0, 0}, // not tried by partition
+		"tryboot_a_b=1\r\n[tryboot]\r\nboot_partition=2\r\n":   {A, B, 0},
+		"[pi4]\nboot_partition=2\n":                            {A, 0, 0},
+		"# vic: back=3\nboot_partition=2\n":                    {B, 0, 0},
+		"#boot_partition=2":                                    {A, 0, 0},
 	} {
 		if got, err := ParseChoice([]byte(text)); err != nil || got != want {
 			t.Errorf("%q: got %+v, %v", text, got, err)
@@ -103,7 +104,7 @@ func FuzzReadOrder(f *testing.F) {
 }
 
 func FuzzParseChoice(f *testing.F) {
-	f.Add(Choice{A, B}.Encode())
+	f.Add(Choice{A, B, B}.Encode())
 	f.Fuzz(func(t *testing.T, text []byte) {
 		if c, err := ParseChoice(text); err == nil && (c.Default != A && c.Default != B || c.Try < 0 || c.Try > B) {
 			t.Errorf("%q: %+v", text, c)

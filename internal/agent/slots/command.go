@@ -21,14 +21,15 @@ import (
 )
 
 const usage = `usage: vic-init slots [--json]
-       vic-init slots check | try | keep
+       vic-init slots check | try [--no-tryboot] | keep
 
 Show the two slots of the card: which one runs, which one starts by itself, and
 what is in each. "vic update" of another machine writes them.
 
   --json  the whole document; its shape is in docs/raspberry-pi.md
   check   compare the slot that does not run with the list of its files
-  try     reboot into it, once: the next start after that is from the other again
+  try     reboot into it, once: the next start after that is from the other again;
+          --no-tryboot: reboot into it from now on, until it goes back by itself
   keep    start the slot that runs from now on
 
 example: vic-init slots
@@ -69,7 +70,7 @@ func Command(args []string, stdin io.Reader, stdout io.Writer) error {
 			return err
 		})
 	case slices.Contains(verbs, verb):
-		return told(stdout, func(sink event.Sink) error { return change(ctx, verb, stdin, sink) })
+		return told(stdout, func(sink event.Sink) error { return change(ctx, verb, args[1:], stdin, sink) })
 	}
 	if near := nearest.Name(verb, append([]string{"--json", "--help"}, verbs...)); near != "" {
 		return fmt.Errorf("slots: unknown argument %q; did you mean %q?", verb, near)
@@ -114,7 +115,11 @@ type coded struct {
 
 func (c coded) Unwrap() error { return c.error }
 
-func change(ctx context.Context, verb string, stdin io.Reader, sink event.Sink) error {
+func change(ctx context.Context, verb string, flags []string, stdin io.Reader, sink event.Sink) error {
+	const noTryboot = "--no-tryboot"
+	if len(flags) > 0 && (verb != "try" || len(flags) > 1 || flags[0] != noTryboot) {
+		return fmt.Errorf("%s: unexpected argument %q", verb, flags[0])
+	}
 	c, err := openCard()
 	if err != nil {
 		return err
@@ -129,7 +134,7 @@ func change(ctx context.Context, verb string, stdin io.Reader, sink event.Sink) 
 		}
 		return err
 	case "try":
-		err = c.try()
+		err = c.try(len(flags) == 0)
 	case "keep":
 		err = c.keep()
 	}

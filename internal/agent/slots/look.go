@@ -36,7 +36,7 @@ func look() (slot.Status, error) {
 	}
 	s := slot.Status{
 		Version: slot.Version, Arch: runtime.GOARCH, Kernel: release(), Boot: strings.TrimSpace(string(boot)),
-		Disk: fmt.Sprintf("%08x", c.id.Disk), Device: c.path, Running: c.id.Partition, Default: choice.Default, Autoboot: string(text),
+		Disk: fmt.Sprintf("%08x", c.id.Disk), Device: c.path, Running: c.id.Partition, Default: choice.Default, Back: choice.Back, Autoboot: string(text),
 	}
 	for _, n := range c.numbers() {
 		s.Slots = append(s.Slots, slot.Slot{Number: n, Offset: c.slots[n].offset, Size: c.slots[n].size, System: c.system(n)})

@@ -118,7 +118,7 @@ func TestModelFindsLostFiles(t *testing.T) {
 func TestChoose(t *testing.T) {
 	a, b := aged(t)
 	for _, from := range []slot.Choice{{Default: slot.A}, {Default: slot.A, Try: slot.B}, {Default: slot.B, Try: slot.A}} {
-		for _, to := range []slot.Choice{{Default: slot.A, Try: slot.B}, {Default: slot.B, Try: slot.A}} {
+		for _, to := range []slot.Choice{{Default: slot.A, Try: slot.B}, {Default: slot.B, Try: slot.A}, {Default: slot.B, Try: slot.A, Back: slot.A}} {
 			d := newMemory(a.image)
 			if err := choose(d, from); err != nil {
 				t.Fatal(err)

@@ -17,6 +17,7 @@ type trial struct {
 	running int
 	choice  func() (slot.Choice, error)
 	after   func(time.Duration) <-chan time.Time
+	leave   func(to int) error // makes a slot the default again
 	restart func() error
 	say     func(format string, args ...any)
 }
@@ -28,7 +29,7 @@ func WatchTrial(ctx context.Context) {
 	if errors.Is(err, ErrNoAppliance) {
 		return
 	}
-	t := trial{running: c.id.Partition, choice: c.choice, after: time.After, say: log.Printf,
+	t := trial{running: c.id.Partition, choice: c.choice, leave: c.leave, after: time.After, say: log.Printf,
 		restart: func() error { return unix.Kill(1, unix.SIGINT) }}
 	if err == nil {
 		err = t.watch(ctx)
@@ -39,22 +40,37 @@ func WatchTrial(ctx context.Context) {
 }
 
 func (t trial) watch(ctx context.Context) error {
-	c, err := t.choice()
-	if err != nil || c.Default == t.running {
+	to, err := t.goesBack()
+	if err != nil || to == 0 {
 		return err
 	}
-	t.say("slots: slot %s is on trial: unless it is kept within %v, slot %s starts again", slot.Name(t.running), slot.TrialLimit, slot.Name(c.Default))
+	t.say("slots: slot %s is on trial: unless it is kept within %v, slot %s starts again", slot.Name(t.running), slot.TrialLimit, slot.Name(to))
 	select {
 	case <-t.after(slot.TrialLimit):
 	case <-ctx.Done():
 		return nil
 	}
-	if c, err = t.choice(); err != nil || c.Default == t.running {
+	if to, err = t.goesBack(); err != nil || to == 0 {
 		return err
 	}
 	t.say("slots: slot %s was not kept: restarting", slot.Name(t.running))
+	if err := t.leave(to); err != nil {
+		return err
+	}
 	if err := t.restart(); err != nil {
 		return fmt.Errorf("restart: %w", err)
 	}
 	return nil
+}
+
+// goesBack is the slot that the one on trial goes back to; 0: none is on trial.
+func (t trial) goesBack() (int, error) {
+	c, err := t.choice()
+	switch {
+	case err != nil:
+		return 0, err
+	case c.Default != t.running:
+		return c.Default, nil
+	}
+	return c.Back, nil
 }

@@ -12,6 +12,7 @@ import (
 // A slot that nobody keeps is left.
 func TestTrial(t *testing.T) {
 	trying, kept := slot.Choice{Default: slot.A, Try: slot.B}, slot.Choice{Default: slot.B, Try: slot.A}
+	chosen := slot.Choice{Default: slot.B, Try: slot.A, Back: slot.A}
 	broken := errors.New("broken")
 	for name, tt := range map[string]struct {
 		reads    []slot.Choice
@@ -22,13 +23,16 @@ func TestTrial(t *testing.T) {
 		"not on trial": {reads: []slot.Choice{kept}},
 		"kept":         {reads: []slot.Choice{trying, kept}},
 		"not kept":     {reads: []slot.Choice{trying, trying}, restarts: true},
+		"chosen, kept": {reads: []slot.Choice{chosen, kept}},
+		"chosen, lost": {reads: []slot.Choice{chosen, chosen}, restarts: true},
 		"ended":        {reads: []slot.Choice{trying}, end: true},
 		"unreadable":   {reads: []slot.Choice{trying}, err: broken},
 	} {
-		restarted := false
+		restarted, left := false, 0
 		ctx, cancel := context.WithCancel(t.Context())
 		tr := trial{
-			running: slot.B, say: t.Logf, restart: func() error { restarted = true; return nil },
+			running: slot.B, say: t.Logf, restart: func() error { restarted = left == slot.A; return nil },
+			leave: func(to int) error { left = to; return nil },
 			choice: func() (slot.Choice, error) {
 				if len(tt.reads) == 0 {
 					return slot.Choice{}, tt.err

@@ -25,8 +25,11 @@ func (c card) settled() error {
 	if err != nil {
 		return err
 	}
-	if choice.Default != c.id.Partition {
+	switch {
+	case choice.Default != c.id.Partition:
 		return fmt.Errorf("slot %s runs, and slot %s is the default: an update is on trial", slot.Name(c.id.Partition), slot.Name(choice.Default))
+	case choice.Back != 0:
+		return fmt.Errorf("slot %s was not kept yet: an update is on trial", slot.Name(choice.Default))
 	}
 	return nil
 }
@@ -91,8 +94,15 @@ func prepareTrial(a device, running int) error {
 	return choose(a, slot.Choice{Default: running, Try: slot.Other(running)})
 }
 
-// try reboots into the other slot.
-func (c card) try() error {
+// prepareDefault has the firmware start the other slot, whatever it is told. That
+// slot goes back by itself, once its services run.
+func prepareDefault(a device, running int) error {
+	return choose(a, slot.Choice{Default: slot.Other(running), Try: running, Back: running})
+}
+
+// try reboots into the other slot; tryboot says whether the firmware is told to do
+// that once.
+func (c card) try(tryboot bool) error {
 	n, err := c.other()
 	if err != nil {
 		return err
@@ -113,10 +123,12 @@ func (c card) try() error {
 		return err
 	}
 	defer a.Close()
-	if err := prepareTrial(a, c.id.Partition); err != nil {
-		return err
+	if tryboot {
+		err = errors.Join(prepareTrial(a, c.id.Partition), os.WriteFile(ramsys.RebootArgument, []byte(tryArgument), 0o600))
+	} else {
+		err = prepareDefault(a, c.id.Partition)
 	}
-	if err := os.WriteFile(ramsys.RebootArgument, []byte(tryArgument), 0o600); err != nil {
+	if err != nil {
 		return err
 	}
 	if err := unix.Kill(1, unix.SIGINT); err != nil {
@@ -133,6 +145,16 @@ func (c card) keep() error {
 	}
 	defer a.Close()
 	return choose(a, slot.Choice{Default: c.id.Partition, Try: slot.Other(c.id.Partition)})
+}
+
+// leave makes the other slot the default again, where it is not.
+func (c card) leave(to int) error {
+	a, err := c.open(slot.A, os.O_RDWR)
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	return choose(a, slot.Choice{Default: to, Try: slot.Other(to)})
 }
 
 // firstStage is bootcode.bin of slot A.
