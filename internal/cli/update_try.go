@@ -99,7 +99,7 @@ func (u *updateRun) prove(ctx context.Context, number int, system string) (slot.
 	ctx, cancel := context.WithTimeoutCause(ctx, u.flags.wait, fmt.Errorf("waited %v", u.flags.wait))
 	defer cancel()
 	var now slot.Status
-	last := errors.New("it did not restart")
+	var last error
 	for {
 		s, err := u.there.look(ctx)
 		switch {
