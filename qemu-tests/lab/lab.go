@@ -181,6 +181,9 @@ func Built(t *testing.T, item, format string) string {
 	}
 	defer lockBuilds(t)()
 	args := []string{"build", item, "-o", "kernel=cloud", "--out", dir}
+	if item == "debian" {
+		args = append(args, "-o", "kernel-params=console=ttyS0") // a system that does not come up is heard
+	}
 	if format != "" {
 		args = append(args, "--format", format)
 	}
