@@ -11,8 +11,10 @@ import (
 
 // Swap is an area or a file that is swapped to, a line of /proc/swaps.
 type Swap struct {
-	Path string
-	Used int64 // bytes of it that hold memory of processes
+	Path     string
+	File     bool  // it is a file of a file system
+	Used     int64 // bytes of it that hold memory of processes
+	Priority int   // below 0: the kernel chose it
 }
 
 // Swaps lists what is swapped to; nothing on a kernel without swap.
@@ -27,16 +29,15 @@ func (r Root) Swaps() ([]Swap, error) {
 		if i == 0 || len(f) == 0 {
 			continue
 		}
-		s := Swap{Path: unescape(f[0])}
-		if len(f) < 4 {
+		if len(f) < 5 {
 			return nil, fmt.Errorf("read swaps: unexpected line %q", line)
 		}
 		kib, err := strconv.ParseInt(f[3], 10, 64)
-		if err != nil {
+		priority, err2 := strconv.Atoi(f[4])
+		if errors.Join(err, err2) != nil {
 			return nil, fmt.Errorf("read swaps: unexpected line %q", line)
 		}
-		s.Used = kib << 10
-		list = append(list, s)
+		list = append(list, Swap{Path: unescape(f[0]), File: f[1] == "file", Used: kib << 10, Priority: priority})
 	}
 	return list, nil
 }

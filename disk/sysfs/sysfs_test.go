@@ -136,14 +136,14 @@ func TestSwaps(t *testing.T) {
 	for text, want := range map[string][]Swap{
 		"":   nil,
 		head: nil,
-		head + "/dev/dm-1  partition\t999420\t\t3\t\t-2\n/swap\\040file  file\t1024\t\t0\t\t5\n": {{"/dev/dm-1", 3 << 10}, {"/swap file", 0}},
+		head + "/dev/dm-1  partition\t999420\t\t3\t\t-2\n/swap\\040file  file\t1024\t\t0\t\t5\n": {{"/dev/dm-1", false, 3 << 10, -2}, {"/swap file", true, 0, 5}},
 	} {
 		got, err := system(t, map[string]string{"proc/swaps": text}).Swaps()
 		if err != nil || !slices.Equal(got, want) {
 			t.Errorf("%q: %+v %v", text, got, err)
 		}
 	}
-	for _, line := range []string{"/dev/sda1\n", "/dev/sda1 partition 1 x -2\n"} {
+	for _, line := range []string{"/dev/sda1\n", "/dev/sda1 partition 1 x -2\n", "/swap file 1 0 x\n", "/swap file 1 0\n"} {
 		if got, err := system(t, map[string]string{"proc/swaps": head + line}).Swaps(); err == nil {
 			t.Errorf("%q: %+v", line, got)
 		}
