@@ -17,7 +17,7 @@ import (
 
 // Before is a file, or a symbolic link, that was there.
 type Before struct {
-	attributes
+	Attributes
 	Size   int64  `json:"size"`
 	SHA256 string `json:"sha256,omitempty"`
 	// Link is where a symbolic link leads; empty: it is a file.
@@ -26,8 +26,8 @@ type Before struct {
 	Beside bool `json:"beside,omitempty"`
 }
 
-// attributes of a file.
-type attributes struct {
+// Attributes are those of a file, beside its content.
+type Attributes struct {
 	Mode  fs.FileMode `json:"mode"` // with setuid, setgid and sticky, as Go has them
 	UID   int         `json:"uid"`
 	GID   int         `json:"gid"`
@@ -41,8 +41,9 @@ type xattr struct {
 	Value []byte `json:"value"`
 }
 
-func readAttributes(path string, st fs.FileInfo) (attributes, error) {
-	a := attributes{Mode: st.Mode() &^ fs.ModeType, Time: st.ModTime()}
+// ReadAttributes are those of what Lstat has found.
+func ReadAttributes(path string, st fs.FileInfo) (Attributes, error) {
+	a := Attributes{Mode: st.Mode() &^ fs.ModeType, Time: st.ModTime()}
 	if sys, ok := st.Sys().(*syscall.Stat_t); ok {
 		a.UID, a.GID = int(sys.Uid), int(sys.Gid)
 	}
@@ -65,9 +66,9 @@ func readAttributes(path string, st fs.FileInfo) (attributes, error) {
 	return a, nil
 }
 
-// set gives an open file the attributes. A FAT has the owner and mode of its
+// Set gives an open file the attributes. A FAT has the owner and mode of its
 // mount, and does not permit others.
-func (a attributes) set(f *os.File) error {
+func (a Attributes) Set(f *os.File) error {
 	st, err := f.Stat()
 	if err != nil {
 		return err
@@ -105,7 +106,7 @@ func (t target) readBefore() (*Before, error) {
 		return nil, err
 	}
 	b := &Before{Size: st.Size()}
-	if b.attributes, err = readAttributes(t.path, st); err != nil {
+	if b.Attributes, err = ReadAttributes(t.path, st); err != nil {
 		return nil, err
 	}
 	switch {
@@ -159,7 +160,7 @@ func (t target) setAside() error {
 	}
 	_, err = io.Copy(out, in)
 	if err == nil {
-		err = t.Before.set(out)
+		err = t.Before.Set(out)
 	}
 	if err == nil {
 		err = out.Sync()

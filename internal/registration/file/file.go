@@ -168,7 +168,7 @@ func (t target) apply() error {
 	if err != nil {
 		return err
 	}
-	err = t.write(content, attributes{Mode: t.Mode, UID: t.UID, GID: t.GID})
+	err = t.write(content, Attributes{Mode: t.Mode, UID: t.UID, GID: t.GID})
 	if err := errors.Join(err, content.Close()); err != nil {
 		return err
 	}
@@ -181,7 +181,7 @@ func (t target) apply() error {
 }
 
 // write makes the file beside its place.
-func (t target) write(content io.Reader, a attributes) error {
+func (t target) write(content io.Reader, a Attributes) error {
 	t.env.Note("write " + t.fresh())
 	out, err := os.OpenFile(t.fresh(), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
@@ -189,7 +189,7 @@ func (t target) write(content io.Reader, a attributes) error {
 	}
 	_, err = io.Copy(out, content)
 	if err == nil {
-		err = a.set(out)
+		err = a.Set(out)
 	}
 	if err == nil {
 		err = out.Sync()

@@ -93,7 +93,7 @@ func (t target) isBefore(st fs.FileInfo) (bool, error) {
 		return to == b.Link, err
 	}
 	if b.Size == t.Size && b.SHA256 == t.SHA256 { // then its other attributes tell
-		a, err := readAttributes(t.path, st)
+		a, err := ReadAttributes(t.path, st)
 		return a.Mode == b.Mode && a.UID == b.UID && a.GID == b.GID && a.Time.Equal(b.Time), err
 	}
 	return hasSum(t.path, st, b.Size, b.SHA256)
@@ -174,7 +174,7 @@ func (t target) restore() error {
 	if err != nil {
 		return err
 	}
-	err = t.write(kept, t.Before.attributes)
+	err = t.write(kept, t.Before.Attributes)
 	if err := errors.Join(err, kept.Close()); err != nil {
 		return err
 	}
