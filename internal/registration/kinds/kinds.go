@@ -18,5 +18,6 @@ func All() registration.Kinds {
 		storage.PartitionKind:  {Version: storage.Version, New: func() registration.Change { return new(storage.Partition) }},
 		storage.FilesystemKind: {Version: storage.Version, New: func() registration.Change { return new(storage.Filesystem) }},
 		storage.SwapKind:       {Version: storage.Version, New: func() registration.Change { return new(storage.Swap) }},
+		storage.SwapFileKind:   {Version: storage.Version, New: func() registration.Change { return new(storage.SwapFile) }},
 	}
 }

@@ -273,6 +273,7 @@ func FuzzRecord(f *testing.F) {
 		storage.PartitionKind:  `{"disk":{"device":"/none","table":"gpt","guid":"6c6f6f70-0000-4000-8000-000000000001"},"after":{"number":4},"pieces":[{"offset":1,"before":"","after":""}]}`,
 		storage.FilesystemKind: `{"volume":{"device":"/none","type":"ext4","uuid":"x"},"before":2,"after":1}`,
 		storage.SwapKind:       `{"area":{"device":"/none"},"header":"","uuid":"x"}`,
+		storage.SwapFileKind:   `{"place":{"host":"/x","volume":{"device":"","type":"","uuid":""}},"mode":384,"uid":0,"gid":0,"size":8192,"header":"","on":true,"priority":-2}`,
 	} {
 		f.Add([]byte(head + `"kind":"` + kind + `","change":` + change + `}`))
 	}

@@ -23,6 +23,7 @@ const (
 	PartitionKind  = "partition"
 	FilesystemKind = "file-system-size"
 	SwapKind       = "swap-area"
+	SwapFileKind   = "swap-file"
 
 	Version = 1
 )

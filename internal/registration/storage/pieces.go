@@ -1,5 +1,5 @@
 // Package storage has the kinds of changes to what is on disks: a partition in
-// a table, the size of a file system, a swap area that is given up.
+// a table, the size of a file system, a swap area or swap file that is given up.
 //
 //	undo:  remove the partition   the end of the one before   its file system
 //	       ────────────────────>  ──────────────────────────>  grows again

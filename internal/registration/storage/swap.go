@@ -170,6 +170,11 @@ func (s *Swap) wanted(env *registration.Env, device string) (bool, []string, err
 	if !s.On {
 		return false, nil, nil
 	}
+	return inFstab(env, func(spec string) bool { return s.named(spec, device) })
+}
+
+// inFstab looks for a line of swap in fstab, and returns its options.
+func inFstab(env *registration.Env, named func(spec string) bool) (bool, []string, error) {
 	text, err := os.ReadFile(env.Path("/etc/fstab"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil, nil // as in the RAM system
@@ -179,7 +184,7 @@ func (s *Swap) wanted(env *registration.Env, device string) (bool, []string, err
 	}
 	for line := range strings.Lines(string(text)) {
 		f := strings.Fields(line)
-		if len(f) >= 3 && f[2] == "swap" && s.named(f[0], device) {
+		if len(f) >= 3 && f[2] == "swap" && named(f[0]) {
 			return true, strings.Split(strings.Join(f[3:min(4, len(f))], ""), ","), nil
 		}
 	}
