@@ -32,6 +32,9 @@ func (p Plan) Describe() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "reinstall %s, the disk that this system runs from: attempt %s\n", p.Disk, p.ID)
 	fmt.Fprintf(&b, "\nroom for the stage: %s\n", p.room())
+	for _, f := range p.Room.SwapFiles {
+		fmt.Fprintf(&b, "  first the swap file %s (%s) is turned off and removed; what is swapped out to it (%s) goes into memory\n", f.Path, plan.Bytes(f.Size), plan.Bytes(f.Used))
+	}
 	for _, s := range p.Room.Passed {
 		fmt.Fprintf(&b, "  not %s\n", s)
 	}
@@ -117,6 +120,9 @@ func (p Plan) back() string {
 	if p.Enter.Way != Kexec {
 		undo += ", and the boot entry"
 	}
+	if len(p.Room.SwapFiles) > 0 {
+		undo += "; then it makes " + files(p.Room.SwapFiles) + " again (on, if /etc/fstab says so)"
+	}
 	return "`vic undo --all` " + undo
 }
 
@@ -126,6 +132,9 @@ func (p Plan) Loss() string {
 	fmt.Fprintf(&b, "This system ends, and %s is installed anew by itself. This will be lost:\n", p.Disk)
 	for _, l := range p.Lost {
 		fmt.Fprintf(&b, "  %s\n", l)
+	}
+	if len(p.Room.SwapFiles) > 0 {
+		fmt.Fprintf(&b, "Removed before that, for room: %s.\n", files(p.Room.SwapFiles))
 	}
 	for _, d := range p.Install.Storage.Disks {
 		if d.Disk.Device != p.Disk.Device {

@@ -10,6 +10,9 @@
 //	  files   in the root; the RAM      grub          next_entry in its environment
 //	          system shrinks ext4
 //
+// Where files have too little that is free, swap files of the root go first; before
+// a btrfs shrinks, in any case.
+//
 // Every way is one-shot: a machine that hangs starts the old system at the next
 // power cycle.
 package reinstall
@@ -98,11 +101,13 @@ type Running struct {
 	// VariableRoom is how many bytes are free for EFI variables; -1: the kernel
 	// does not tell.
 	VariableRoom int64
-	// Resume is the kernel name of the swap that the system wakes up from; empty:
-	// none.
+	// Resume is the kernel name of the swap that the system wakes up from, or of what
+	// a swap file is on; empty: none.
 	Resume string
 	// Swapped are the bytes in use of each swap, by kernel name.
 	Swapped map[string]int64
+	// SwapFiles are those that are swapped to, in whatever file system.
+	SwapFiles []SwapFile
 	// GRUB is what there is of it; nil: none.
 	GRUB *GRUBFound
 	// Attempt says of an earlier attempt that is still there; empty: none.
@@ -175,6 +180,9 @@ type RoomPlan struct {
 	Size       int64  `json:"size,omitempty"`
 	// Folder is where files are put, as the running system sees it.
 	Folder string `json:"folder,omitempty"`
+	// SwapFiles of the root are turned off and removed first, for the room that they
+	// take.
+	SwapFiles []SwapFile `json:"swapFiles,omitempty"`
 	// Passed are the rooms before it, each with why it does not serve.
 	Passed []string `json:"passed,omitempty"`
 }

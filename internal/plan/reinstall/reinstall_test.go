@@ -35,6 +35,9 @@ var machines = map[string]func(*testing.T) Config{
 		c.Way = GRUB // the ESP has no room for a UKI
 		return c
 	},
+	"bios-full-swapfile":  func(t *testing.T) Config { return tight(biosFull(t), swapFile("/swap.img", 1024)) },
+	"uefi-ext4-swapfiles": func(t *testing.T) Config { return tight(uefiGRUB(t), someSwapFiles()...) },
+	"uefi-btrfs-swapfile": func(t *testing.T) Config { return tight(uefiBtrfs(t), swapFile("/swap/swapfile", 2048)) },
 	"bios-grub": func(t *testing.T) Config {
 		c := noKexec(biosSwap(t))
 		c.Running.GRUB = &GRUBFound{Folder: "/boot/grub", Mountpoint: "/", OneShot: true}

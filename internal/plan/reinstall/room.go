@@ -28,9 +28,11 @@ func (t *target) in(r Room) (Plan, error) {
 	case Swap:
 		err = t.swap(&p)
 	case Btrfs:
-		err = t.btrfs(&p)
+		if err = t.makingFree(&p, (*target).btrfs); err == nil {
+			p.Room.SwapFiles = t.unpin(p.Room.SwapFiles)
+		}
 	case Files:
-		err = t.files(&p)
+		err = t.makingFree(&p, (*target).files)
 	default:
 		err = fmt.Errorf("there is no room %q", r)
 	}
@@ -93,13 +95,26 @@ func (t *target) swap(p *Plan) error {
 // spare is memory that has to stay available when swap goes.
 const spare = 64 * mib
 
+// swapsIn says whether memory has room for so much that is swapped out, beside the
+// RAM system, which is in memory by then if the running kernel is to start it.
+func (t *target) swapsIn(used int64) error {
+	available := t.Facts.State.MemoryAvailable - spare
+	if t.kexec == nil && (t.Way == "" || t.Way == Kexec) {
+		available -= t.Sizes.Kernel + t.Sizes.Initrd
+	}
+	if used <= available {
+		return nil
+	}
+	return fmt.Errorf("%s are swapped out, and memory has room for %s", plan.Bytes(used), plan.Bytes(max(0, available)))
+}
+
 func (t *target) replaceSwap(p *Plan, part envscan.Partition) error {
-	used := t.Running.Swapped[part.Name]
+	tight := t.swapsIn(t.Running.Swapped[part.Name])
 	switch {
 	case t.Running.Resume == part.Name:
 		return errors.New("the system wakes up from it (resume=): it is left alone")
-	case part.Swap && used+spare > t.Facts.State.MemoryAvailable:
-		return fmt.Errorf("%s are swapped out, and %s of memory are available", plan.Bytes(used), plan.Bytes(t.Facts.State.MemoryAvailable))
+	case part.Swap && tight != nil:
+		return tight
 	case len(part.Mounts) > 0 || len(part.Holders) > 0 || part.Name == "":
 		return errors.New("something else uses it too")
 	}
@@ -178,7 +193,7 @@ func shrunk(t layout.Table, number int, size int64) layout.Table {
 
 // btrfs makes room at the end of the partition with the root.
 func (t *target) btrfs(p *Plan) error {
-	part, size, err := t.shrinkRoot("btrfs")
+	part, size, err := t.shrinkRoot(0, "btrfs")
 	if err != nil {
 		return err
 	}
@@ -197,8 +212,8 @@ func (t *target) btrfs(p *Plan) error {
 }
 
 // shrinkRoot finds the size that the root's partition can be shrunk to, so that
-// there is room behind it.
-func (t *target) shrinkRoot(types ...string) (part envscan.Partition, size int64, err error) {
+// there is room behind it, when so many bytes are written to it also.
+func (t *target) shrinkRoot(also int64, types ...string) (part envscan.Partition, size int64, err error) {
 	if !slices.Contains(types, t.root.Type) {
 		return part, 0, fmt.Errorf("the root is %s, and not %s", or(t.root.Type, "of an unknown type"), strings.Join(types, " or "))
 	}
@@ -214,8 +229,12 @@ func (t *target) shrinkRoot(types ...string) (part envscan.Partition, size int64
 	if more <= 0 {
 		return part, 0, errors.New("there is room behind it already")
 	}
-	if t.root.Free < part.Size-size+keepFree {
-		return part, 0, fmt.Errorf("%s are free in it, and it would have to shrink by %s and keep %s", plan.Bytes(t.root.Free), plan.Bytes(part.Size-size), plan.Bytes(keepFree))
+	missing := part.Size - size + also + keepFree - t.root.Free
+	switch {
+	case missing > 0 && also > 0:
+		return part, 0, short{missing, fmt.Sprintf("%s are free in the root file system, and %s are needed: for the files, and to shrink it", plan.Bytes(t.root.Free), plan.Bytes(t.root.Free+missing))}
+	case missing > 0:
+		return part, 0, short{missing, fmt.Sprintf("%s are free in it, and it would have to shrink by %s and keep %s", plan.Bytes(t.root.Free), plan.Bytes(part.Size-size), plan.Bytes(keepFree))}
 	}
 	return part, size, nil
 }
@@ -225,13 +244,10 @@ func (t *target) files(p *Plan) error {
 	if t.root.Type == "xfs" {
 		return errors.New("the root is xfs, which cannot be shrunk")
 	}
-	part, size, err := t.shrinkRoot("ext2", "ext3", "ext4")
+	// The files are there twice for a while: in it, and behind it.
+	part, size, err := t.shrinkRoot(t.need, "ext2", "ext3", "ext4")
 	if err != nil {
 		return err
-	}
-	// The files are there twice for a while: in it, and behind it.
-	if more := part.Size - size + t.need + keepFree; t.root.Free < more {
-		return fmt.Errorf("%s are free in the root file system, and %s are needed: for the files, and to shrink it", plan.Bytes(t.root.Free), plan.Bytes(more))
 	}
 	found, ok := contentOf(part, "ext2", "ext3", "ext4")
 	if !ok {
