@@ -52,7 +52,11 @@ func swapCall(call uintptr, verb, area string, flags uintptr) error {
 	if err != nil {
 		return fmt.Errorf("%s %s: %w", verb, area, err)
 	}
-	if _, _, errno := unix.Syscall(call, uintptr(unsafe.Pointer(name)), flags, 0); errno != 0 {
+	_, _, errno := unix.Syscall(call, uintptr(unsafe.Pointer(name)), flags, 0)
+	switch {
+	case errno == unix.ENOMEM && call == unix.SYS_SWAPOFF:
+		return fmt.Errorf("%s %s: memory has no room for what is in it: %w", verb, area, errno)
+	case errno != 0:
 		return fmt.Errorf("%s %s: %w", verb, area, errno)
 	}
 	return nil
