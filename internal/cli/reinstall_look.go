@@ -20,6 +20,7 @@ import (
 	"github.com/victorinix/vic/envscan"
 	"github.com/victorinix/vic/internal/oneshot"
 	"github.com/victorinix/vic/internal/plan/reinstall"
+	"github.com/victorinix/vic/internal/registration/locate"
 )
 
 // runsFrom says whether the root file system of the running system is on a disk,
@@ -63,7 +64,11 @@ func lookAround(d envscan.Disk, facts envscan.Facts) (reinstall.Running, error) 
 		return r, err
 	}
 	for _, s := range swaps {
-		r.Swapped[sysfs.Root("/").KernelName(s.Path)] = s.Used
+		if s.File {
+			r.SwapFiles = append(r.SwapFiles, swapFile(s))
+		} else {
+			r.Swapped[sysfs.Root("/").KernelName(s.Path)] = s.Used
+		}
 	}
 	r.Resume = resumesFrom("/", facts.OS.Cmdline)
 	if facts.HW.Firmware.Type == "uefi" {
@@ -71,6 +76,26 @@ func lookAround(d envscan.Disk, facts envscan.Facts) (reinstall.Running, error) 
 	}
 	r.GRUB, err = findGRUB(d, facts, r.Filesystems)
 	return r, err
+}
+
+// swapFile looks at a file that is swapped to. One that cannot be looked at stays.
+func swapFile(s sysfs.Swap) reinstall.SwapFile {
+	f := reinstall.SwapFile{Path: s.Path, Used: s.Used}
+	var st unix.Stat_t
+	if err := unix.Lstat(s.Path, &st); err != nil {
+		f.Stays = "look at it: " + err.Error() // as of one that was removed
+		return f
+	}
+	f.Size = st.Blocks * 512
+	if st.Nlink != 1 {
+		f.Stays = fmt.Sprintf("it has %d names, and its room stays taken when one goes", st.Nlink)
+	}
+	at, err := locate.OfPath("/", s.Path)
+	if err != nil {
+		f.Stays = err.Error()
+	}
+	f.Device = sysfs.Root("/").KernelName(at.Volume.Device)
+	return f
 }
 
 // mountedFilesystems are those of a disk, each once: where its top is mounted, or

@@ -130,6 +130,11 @@ func (r *reinstallRun) make(ctx context.Context, do oneshot.Do, f *attemptFiles)
 func (r *reinstallRun) makeRoom(ctx context.Context, do oneshot.Do, f *attemptFiles) error {
 	p, room := r.plan, r.plan.Room
 	device := "/dev/" + room.Device
+	for _, f := range room.SwapFiles {
+		if _, err := do(ctx, storage.GiveUpFile(f.Path)); err != nil {
+			return err
+		}
+	}
 	var err error
 	switch room.Kind {
 	case reinstall.Files:

@@ -82,6 +82,16 @@ func attemptOn(t *testing.T, dev string) *reinstallRun {
 		{Number: 1, Name: name + "p1", Offset: 1 << 20, Size: 100 << 20, Content: []probe.Result{{Type: "ext4"}}, Use: envscan.Use{Mounts: []string{"/"}}},
 		{Number: 2, Name: name + "p2", Offset: 101 << 20, Size: 3900 << 20, Content: swap},
 	}
+	r, err := planFor(t, d, reinstall.Running{Filesystems: []reinstall.Filesystem{{Mountpoint: "/", Device: name + "p1", Type: "ext4"}}}, reinstall.Swap)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// planFor plans an attempt on the disk of a BIOS machine, with a kind of room.
+func planFor(t *testing.T, d envscan.Disk, running reinstall.Running, room reinstall.Room) (*reinstallRun, error) {
+	t.Helper()
 	facts := envscan.Facts{
 		Schema: envscan.Schema, State: envscan.State{MemoryAvailable: 1 << 30}, OS: envscan.OS{Kexec: envscan.Kexec{Allowed: true}},
 		HW: envscan.HW{Arch: "amd64", Firmware: envscan.Firmware{Type: "bios"}, Memory: envscan.Memory{Total: 2 << 30}, Disk: []envscan.Disk{d}},
@@ -103,14 +113,11 @@ func attemptOn(t *testing.T, dev string) *reinstallRun {
 	req.Payload.Source.Path = "/payload"
 	id := uuid.MustParse("a1b2c3d4-0000-4000-8000-000000000001")
 	p, err := reinstall.New(reinstall.Config{
-		ID: id, Facts: facts, Request: req, Disk: "main", Sizes: reinstall.Sizes{Payload: 3 << 20}, Room: reinstall.Swap,
-		Running: reinstall.Running{Filesystems: []reinstall.Filesystem{{Mountpoint: "/", Device: name + "p1", Type: "ext4"}}},
+		ID: id, Facts: facts, Request: req, Disk: "main", Sizes: reinstall.Sizes{Payload: 3 << 20},
+		Running: running, Room: room,
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	job := &installJob{app: &app{stdout: io.Discard, stderr: io.Discard}, flags: &installFlags{}, clock: newClock(event.Discard)}
-	return &reinstallRun{installJob: job, id: id, facts: facts, name: "main", disks: selectors, req: req, plan: p}
+	return &reinstallRun{installJob: job, id: id, facts: facts, name: "main", disks: selectors, req: req, plan: p}, err
 }
 
 // filesOf are small files in the place of large ones.

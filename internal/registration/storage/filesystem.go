@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/victorinix/vic/disk/resize"
 	"github.com/victorinix/vic/internal/registration"
@@ -94,6 +95,9 @@ func (f *Filesystem) set(ctx context.Context, env *registration.Env, device stri
 		return 0, err
 	}
 	if _, err := env.Run.Run(ctx, cmd); err != nil {
+		if f.Volume.Type == "btrfs" && strings.Contains(err.Error(), "Text file busy") {
+			err = fmt.Errorf("the kernel swaps to a file in what would be cut off, and does not move it: turn it off (swapoff): %w", err)
+		}
 		return 0, fmt.Errorf("resize %s on %s, which is mounted on %s: %w", f.Volume.Type, device, m[0], err)
 	}
 	if err := syncFilesystem(m[0]); err != nil {
