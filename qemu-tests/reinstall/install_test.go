@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -29,6 +30,8 @@ type scenario struct {
 	enter string
 	// before are commands in the old system.
 	before string
+	// gone are the swap files that the plan has to give up.
+	gone []string
 }
 
 func scenarios() []scenario {
@@ -49,6 +52,7 @@ func scenarios() []scenario {
 	return []scenario{
 		{name: "bios-swap-kexec", old: withSwap, room: "swap", enter: "kexec", before: "swapon /dev/vda2"},
 		{name: "bios-files-kexec", old: bios, room: "files", enter: "kexec"},
+		{name: "bios-swapfile-files-kexec", old: bios, room: "files", enter: "kexec", before: crowd, gone: []string{"/swap.img"}},
 		{name: "bios-free-grub", old: behind, args: []string{"--enter", "grub"}, room: "free", enter: "grub"},
 		{name: "bios-lvm-free-kexec", old: volume, room: "free", enter: "kexec"},
 		{name: "uefi-free-grub", old: grub, args: []string{"--enter", "grub"}, room: "free", enter: "grub"},
@@ -58,6 +62,10 @@ func scenarios() []scenario {
 		{name: "uefi-btrfs-kexec", old: full, room: "btrfs", enter: "kexec"},
 	}
 }
+
+// crowd fills the root with a swap file but for 250 MiB: the files alone would have room,
+// and there would be nothing to shrink it by.
+const crowd = "fallocate -l $(($(stat -f -c '%f * %S' /) - (250 << 20))) /swap.img && chmod 600 /swap.img && mkswap -q /swap.img && swapon /swap.img"
 
 // addSwap fills the disk behind the root with a swap partition.
 func addSwap(t *testing.T, image string) {
@@ -163,7 +171,10 @@ func said(ctx context.Context, t *testing.T, on *oldsystem.System, command strin
 func (s scenario) checkPlan(t *testing.T, text string) {
 	t.Helper()
 	var plan struct {
-		Room  struct{ Kind string }
+		Room struct {
+			Kind      string
+			SwapFiles []struct{ Path string }
+		}
 		Enter struct{ Way string }
 	}
 	if err := json.Unmarshal([]byte(text), &plan); err != nil {
@@ -171,6 +182,13 @@ func (s scenario) checkPlan(t *testing.T, text string) {
 	}
 	if plan.Room.Kind != s.room || plan.Enter.Way != s.enter {
 		t.Fatalf("the plan is %s and %s, expected %s and %s", plan.Room.Kind, plan.Enter.Way, s.room, s.enter)
+	}
+	var gone []string
+	for _, f := range plan.Room.SwapFiles {
+		gone = append(gone, f.Path)
+	}
+	if !slices.Equal(gone, s.gone) {
+		t.Fatalf("the swap files %q are given up, expected %q", gone, s.gone)
 	}
 }
 
