@@ -243,3 +243,33 @@ func TestSwapFileRefused(t *testing.T) {
 		_ = os.Remove(root + "/var/.it.vic-new")
 	}
 }
+
+// What is swapped out comes back into memory when the swap file goes.
+func TestSwapFileInUse(t *testing.T) {
+	root := swapSystem(t, "ext4", 64*mib)
+	memory, err := unix.Mmap(-1, 0, 4*mib, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = unix.Munmap(memory) }()
+	want := bytes.Repeat([]byte("swapped!"), len(memory)/8)
+	copy(memory, want)
+	if err := unix.Madvise(memory, unix.MADV_PAGEOUT); err != nil {
+		t.Fatal(err)
+	}
+	on, err := swapFile{SwapFile: &SwapFile{}, path: root + "/swap.img"}.swappedTo()
+	if err != nil || on == nil || on.Used < mib {
+		t.Fatalf("nothing is swapped out: %+v %v", on, err)
+	}
+	before := swapFileState(t, root)
+	s := swapFileStore(t, root)
+	if !bytes.Equal(memory, want) {
+		t.Error("the memory is another")
+	}
+	if got := undone(t, s); got != "taken back" {
+		t.Error(got)
+	}
+	if now := swapFileState(t, root); now != before {
+		t.Error(regtest.Diff(before, now))
+	}
+}
