@@ -1,8 +1,6 @@
 package registration
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +11,23 @@ import (
 	"strings"
 )
 
+// Copy is a place for records and what is kept beside them, which are files: a
+// folder of the host, or a file of a stage. There is no order among the files, and
+// those that are not named as this package names them are nobody's business.
+type Copy interface {
+	// String is what people know it by.
+	String() string
+	Names() ([]string, error)
+	// Open opens a file, which may be closed late; the error wraps fs.ErrNotExist
+	// where it is not there.
+	Open(name string) (io.ReadCloser, error)
+	// Write puts a file in place as a whole: when it returns, it is on the medium,
+	// and when it is cut off, what was there before is. The error wraps
+	// fs.ErrNotExist when the copy is not there any more.
+	Write(name string, r io.Reader) error
+	Remove(name string) error
+}
+
 // folder is a directory of records.
 type folder struct {
 	dir  string
@@ -20,7 +35,20 @@ type folder struct {
 	note func(string)
 }
 
-var errGone = errors.New("the folder is not there any more")
+// errGone is a fs.ErrNotExist of all of a folder.
+var errGone = fmt.Errorf("the folder is not there any more: %w", fs.ErrNotExist)
+
+// Folder is a directory as a Copy. It is made where it is not there. note is
+// told of each write; it may be nil.
+func Folder(dir string, note func(string)) (Copy, error) {
+	if note == nil {
+		note = func(string) {}
+	}
+	return openFolder(dir, true, note)
+}
+
+// String implements Copy.
+func (f *folder) String() string { return f.dir }
 
 func openFolder(dir string, create bool, note func(string)) (*folder, error) {
 	if create {
@@ -74,8 +102,8 @@ func (f *folder) there() error {
 	return err
 }
 
-// write puts a file in place as a whole: when it returns, it is on the medium.
-func (f *folder) write(name string, r io.Reader) (err error) {
+// Write implements Copy.
+func (f *folder) Write(name string, r io.Reader) (err error) {
 	if err := f.there(); err != nil {
 		return err
 	}
@@ -100,27 +128,22 @@ func (f *folder) write(name string, r io.Reader) (err error) {
 	return syncDir(f.dir)
 }
 
-// remove removes the files that were kept for a registration.
-func (f *folder) removeKept(id string) error {
+// Remove implements Copy.
+func (f *folder) Remove(name string) error {
 	if err := f.there(); err != nil {
 		return err
 	}
-	names, err := f.names()
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		if owner, kind, ok := strings.Cut(name, "."); ok && owner == id && kind != "json" {
-			f.note("remove " + name)
-			if err := os.Remove(filepath.Join(f.dir, name)); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	f.note("remove " + name)
+	return os.Remove(filepath.Join(f.dir, name))
 }
 
-func (f *folder) names() ([]string, error) {
+// Open implements Copy.
+func (f *folder) Open(name string) (io.ReadCloser, error) {
+	return os.Open(filepath.Join(f.dir, name))
+}
+
+// Names implements Copy.
+func (f *folder) Names() ([]string, error) {
 	if f.info == nil {
 		return nil, nil
 	}
@@ -130,7 +153,7 @@ func (f *folder) names() ([]string, error) {
 	}
 	var names []string
 	for _, e := range list {
-		if _, ok := number(strings.SplitN(e.Name(), ".", 2)[0]); ok && e.Type().IsRegular() {
+		if e.Type().IsRegular() {
 			names = append(names, e.Name())
 		}
 	}
@@ -142,59 +165,4 @@ func number(id string) (int, bool) {
 	digits, ok := strings.CutPrefix(id, "r")
 	n, err := strconv.Atoi(digits)
 	return n, ok && err == nil && n > 0 && id == "r"+strconv.Itoa(n)
-}
-
-// records reads all records. One that is damaged is among damaged, by its ID.
-func (f *folder) records() (list map[string]Record, damaged map[string]error, err error) {
-	names, err := f.names()
-	if err != nil {
-		return nil, nil, fmt.Errorf("read registrations: %w", err)
-	}
-	list, damaged = map[string]Record{}, map[string]error{}
-	for _, name := range names {
-		id, isRecord := strings.CutSuffix(name, ".json")
-		if !isRecord {
-			continue
-		}
-		r, err := f.record(id)
-		if err != nil {
-			damaged[id] = err
-			continue
-		}
-		list[id] = r
-	}
-	return list, damaged, nil
-}
-
-func (f *folder) record(id string) (Record, error) {
-	path := filepath.Join(f.dir, id+".json")
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return Record{}, err
-	}
-	var head struct{ Version int }
-	if err := json.Unmarshal(b, &head); err == nil && head.Version > Version {
-		return Record{}, fmt.Errorf("read %s: version %d: %w", path, head.Version, ErrUnknownKind)
-	}
-	var r Record
-	if err := strict(b, &r); err != nil {
-		return Record{}, fmt.Errorf("read %s: %w", path, err)
-	}
-	if r.ID != id || r.Version != Version {
-		return Record{}, fmt.Errorf("read %s: it is a record of %q, version %d", path, r.ID, r.Version)
-	}
-	return r, nil
-}
-
-// strict decodes one JSON value, and refuses what v has no field for.
-func strict(b []byte, v any) error {
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.DisallowUnknownFields()
-	if err := d.Decode(v); err != nil {
-		return err
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return errors.New("there is something behind its end")
-	}
-	return nil
 }

@@ -7,8 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
-	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -25,12 +24,12 @@ func (k kept) keep(name string, r io.Reader) (string, error) {
 	}
 	hash := sha256.New()
 	file := k.id + "." + name
-	for i, f := range k.store.folders {
+	for i, c := range k.store.copies {
 		var err error
 		if i == 0 {
-			err = f.write(file, io.TeeReader(r, hash))
+			err = c.Write(file, io.TeeReader(r, hash))
 		} else {
-			err = f.copyFrom(k.store.folders[0], file)
+			err = copyFile(c, k.store.copies[0], file)
 		}
 		if err != nil {
 			return "", fmt.Errorf("keep %s: %w", file, err)
@@ -41,8 +40,8 @@ func (k kept) keep(name string, r io.Reader) (string, error) {
 
 func (k kept) kept(name, sum string) (io.ReadCloser, error) {
 	var failed []error
-	for _, f := range k.store.folders {
-		file, err := f.openKept(k.id+"."+name, sum)
+	for _, c := range k.store.copies {
+		file, err := openKept(c, k.id+"."+name, sum)
 		if err == nil {
 			return file, nil
 		}
@@ -52,67 +51,89 @@ func (k kept) kept(name, sum string) (io.ReadCloser, error) {
 }
 
 // openKept opens a file that has the sum.
-func (f *folder) openKept(name, sum string) (*os.File, error) {
-	file, err := os.Open(filepath.Join(f.dir, name))
+func openKept(c Copy, name, sum string) (io.ReadCloser, error) {
+	file, err := c.Open(name)
 	if err != nil {
 		return nil, err
 	}
 	hash := sha256.New()
 	_, err = io.Copy(hash, file)
 	if err == nil && hex.EncodeToString(hash.Sum(nil)) != sum {
-		err = fmt.Errorf("read %s: it is damaged", file.Name())
+		err = fmt.Errorf("read %s in %s: it is damaged", name, c)
 	}
-	if err == nil {
-		_, err = file.Seek(0, io.SeekStart)
+	if err := errors.Join(err, file.Close()); err != nil {
+		return nil, err
 	}
-	if err != nil {
-		return nil, errors.Join(err, file.Close())
-	}
-	return file, nil
+	return c.Open(name)
 }
 
-// copyKept gives a folder what another has kept for a record.
-func (s *Store) copyKept(to *folder, r Record) error {
+// keptFor names the files that a copy keeps for a registration.
+func keptFor(c Copy, id string) ([]string, error) {
+	names, err := c.Names()
+	return slices.DeleteFunc(names, func(name string) bool {
+		owner, kind, ok := strings.Cut(name, ".")
+		return !ok || owner != id || kind == "json"
+	}), err
+}
+
+// copyKept gives a copy what others have kept for a record, as far as it has not
+// got it.
+func (s *Store) copyKept(to Copy, r Record) error {
 	if r.State.over() {
 		return nil
 	}
-	for _, from := range s.folders {
+	have, err := keptFor(to, r.ID)
+	if err != nil {
+		return err
+	}
+	for _, from := range s.copies {
 		if from == to {
 			continue
 		}
-		names, err := from.names()
+		names, err := keptFor(from, r.ID)
 		if err != nil {
 			return err
 		}
 		for _, name := range names {
-			if owner, kind, ok := strings.Cut(name, "."); !ok || owner != r.ID || kind == "json" {
+			if slices.Contains(have, name) {
 				continue
 			}
-			if err := to.copyFrom(from, name); err != nil {
+			if err := copyFile(to, from, name); err != nil {
 				return err
 			}
+			have = append(have, name)
 		}
 	}
 	return nil
 }
 
-func (f *folder) copyFrom(from *folder, name string) error {
-	if _, err := os.Stat(filepath.Join(f.dir, name)); !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	file, err := os.Open(filepath.Join(from.dir, name))
+func copyFile(to, from Copy, name string) error {
+	file, err := from.Open(name)
 	if err != nil {
 		return err
 	}
-	return errors.Join(f.write(name, file), file.Close())
+	return errors.Join(to.Write(name, file), file.Close())
 }
 
 // dropKept removes what was kept for a registration that is over, or that did
 // not come to be.
 func (s *Store) dropKept(id string) error {
-	for _, f := range s.folders {
-		if err := f.removeKept(id); err != nil && !errors.Is(err, errGone) {
-			return fmt.Errorf("remove what was kept for %s: %w", id, err)
+	for _, c := range s.copies {
+		if err := dropKept(c, id); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove what was kept for %s in %s: %w", id, c, err)
+		}
+	}
+	return nil
+}
+
+func dropKept(c Copy, id string) error {
+	names, err := keptFor(c, id)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := c.Remove(name); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -103,6 +103,15 @@ func open(t *testing.T, c Config) *Store {
 	return s
 }
 
+func other(t *testing.T, dir string) Copy {
+	t.Helper()
+	f, err := Folder(dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
 func do(t *testing.T, s *Store, base, name, word string) string {
 	t.Helper()
 	id, err := s.Do(t.Context(), &mark{Path: filepath.Join(base, name), Word: word})
@@ -251,7 +260,7 @@ func TestEitherFolderIsEnough(t *testing.T) {
 		base := t.TempDir()
 		s := open(t, config(base, "own"))
 		do(t, s, base, "a", "one")
-		if err := s.Mirror(filepath.Join(base, "copy")); err != nil {
+		if err := s.Mirror(other(t, filepath.Join(base, "copy"))); err != nil {
 			t.Fatal(err)
 		}
 		do(t, s, base, "b", "two")
@@ -315,10 +324,10 @@ func TestDamagedAndForeignRecords(t *testing.T) {
 	if id := do(t, s, base, "z", "word"); id != "r6" {
 		t.Errorf("next is %s", id)
 	}
-	other := t.TempDir()
-	o := open(t, config(other, "own"))
-	do(t, o, other, "a", "word")
-	if err := o.Mirror(filepath.Join(base, "own")); err == nil || !strings.Contains(err.Error(), "two machines") {
+	foreign := t.TempDir()
+	o := open(t, config(foreign, "own"))
+	do(t, o, foreign, "a", "word")
+	if err := o.Mirror(other(t, filepath.Join(base, "own"))); !errors.Is(err, ErrOthers) {
 		t.Error(err)
 	}
 }

@@ -1,7 +1,6 @@
 package registration
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -27,11 +26,16 @@ const (
 // ErrLocked is wrapped when another vic has the registrations open.
 var ErrLocked = errors.New("another vic is at work on this machine")
 
+// ErrOthers is wrapped when two copies have different records of one ID.
+var ErrOthers = errors.New("these are the records of two machines, or of one that was set back")
+
 // Config of Open.
 type Config struct {
 	// Dirs are folders of records: the host's own, and those that have copies
 	// of it. They are made where they are not there.
 	Dirs []string
+	// Copies are others.
+	Copies []Copy
 	// Lock is the file to lock; empty: DefaultLock.
 	Lock string
 	// ReadOnly opens for List and dry runs: nothing is locked or made.
@@ -49,7 +53,7 @@ type Config struct {
 type Store struct {
 	config  Config
 	lock    *os.File
-	folders []*folder
+	copies  []Copy
 	records map[string]Record
 	damaged map[string]error
 	// Warn is told of copies that could not be written while another could.
@@ -59,7 +63,7 @@ type Store struct {
 // Open locks the registrations and reads them. Copies that differ because a
 // write was interrupted are made equal.
 func Open(c Config) (*Store, error) {
-	if len(c.Dirs) == 0 {
+	if len(c.Dirs)+len(c.Copies) == 0 {
 		return nil, errors.New("open registrations: no folder is named")
 	}
 	if c.Now == nil {
@@ -79,7 +83,16 @@ func (s *Store) open() error {
 		}
 	}
 	for _, dir := range s.config.Dirs {
-		if err := s.addFolder(dir); err != nil {
+		f, err := openFolder(dir, !s.config.ReadOnly, s.config.Env.Note)
+		if err != nil {
+			return err
+		}
+		if err := s.add(f); err != nil {
+			return err
+		}
+	}
+	for _, c := range s.config.Copies {
+		if err := s.add(c); err != nil {
 			return err
 		}
 	}
@@ -111,61 +124,63 @@ func (s *Store) Close() error {
 	return s.lock.Close()
 }
 
-// Mirror copies all records to another folder, and has later ones written
-// there too.
-func (s *Store) Mirror(dir string) error {
-	if err := s.addFolder(dir); err != nil {
-		return fmt.Errorf("copy registrations to %s: %w", dir, err)
+// Mirror copies all records to another place, and has later ones written there
+// too. Of those that are over, which are history, it gets none that it has not
+// got.
+func (s *Store) Mirror(c Copy) error {
+	err := s.add(c)
+	if err == nil {
+		err = s.level()
 	}
-	if err := s.level(); err != nil {
-		return fmt.Errorf("copy registrations to %s: %w", dir, err)
+	if err != nil {
+		return fmt.Errorf("copy registrations to %s: %w", c, err)
 	}
 	return nil
 }
 
-// addFolder reads a folder and merges its records with those that are known.
-func (s *Store) addFolder(dir string) error {
-	f, err := openFolder(dir, !s.config.ReadOnly, s.config.Env.Note)
-	if err != nil {
-		return err
-	}
-	list, damaged, err := f.records()
+// add reads a copy and merges its records with those that are known.
+func (s *Store) add(c Copy) error {
+	list, damaged, err := records(c)
 	if err != nil {
 		return err
 	}
 	for id, r := range list {
 		known, ok := s.records[id]
 		if ok && (known.Group != r.Group || !known.Time.Equal(r.Time) || known.Kind != r.Kind) {
-			return fmt.Errorf("%s in %s is not the one in %s: these are folders of two machines", id, dir, s.folders[0].dir)
+			return fmt.Errorf("%s in %s is not the one in %s: %w", id, c, s.copies[0], ErrOthers)
 		}
-		if !ok || known.Revision < r.Revision {
+	}
+	for id, r := range list {
+		if known, ok := s.records[id]; !ok || known.Revision < r.Revision {
 			s.records[id] = r
 		}
 	}
 	maps.Copy(s.damaged, damaged)
 	for id := range s.records {
-		delete(s.damaged, id) // another folder has it whole
+		delete(s.damaged, id) // another copy has it whole
 	}
-	s.folders = append(s.folders, f)
+	s.copies = append(s.copies, c)
 	return nil
 }
 
-// level writes what a folder has an older copy of, or none.
+// level writes what a copy has an older one of, or none.
 func (s *Store) level() error {
-	for _, f := range s.folders {
-		have, _, err := f.records()
+	for _, c := range s.copies {
+		have, _, err := records(c)
 		if err != nil {
 			return err
 		}
+		_, own := c.(*folder)
 		for _, id := range s.ids() {
 			r := s.records[id]
-			if got, ok := have[id]; ok && got.Revision == r.Revision {
+			got, ok := have[id]
+			if ok && got.Revision == r.Revision || !ok && !own && r.State.over() {
 				continue
 			}
-			if err := s.copyKept(f, r); err != nil {
+			if err := s.copyKept(c, r); err != nil {
 				return err
 			}
-			if err := f.put(r); err != nil {
+			if err := putRecord(c, r); err != nil {
 				return err
 			}
 		}
@@ -196,38 +211,34 @@ func (s *Store) next() string {
 	return fmt.Sprintf("r%d", last+1)
 }
 
-func (f *folder) put(r Record) error {
-	b, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return fmt.Errorf("encode %s: %w", r.ID, err)
-	}
-	if err := f.write(r.ID+".json", bytes.NewReader(append(b, '\n'))); err != nil {
-		return fmt.Errorf("record %s: %w", r.ID, err)
-	}
-	return nil
-}
-
-// put writes a record to all folders. With all, each has to take it.
+// put writes a record to all copies. With all, each has to take it: a change
+// follows. Without, one is enough; a copy that has gone with the partition that it
+// was on, which was taken back, is told of once.
 func (s *Store) put(r Record, all bool) error {
 	r.Revision++
 	r.Since = s.config.Now().UTC().Truncate(time.Second)
 	var failed []error
+	var left []Copy
 	gone := 0
-	for _, f := range s.folders {
-		err := f.put(r)
-		if errors.Is(err, errGone) || errors.Is(err, fs.ErrNotExist) {
-			gone++
-		}
+	for _, c := range s.copies {
+		err := putRecord(c, r)
 		if err != nil {
 			failed = append(failed, err)
 		}
+		if errors.Is(err, fs.ErrNotExist) {
+			gone++
+		} else {
+			left = append(left, c)
+		}
 	}
 	switch {
-	case all && len(failed) > 0, len(failed) == len(s.folders) && gone < len(failed):
+	case all && len(failed) > 0, len(failed) == len(s.copies) && gone < len(failed):
 		return errors.Join(failed...)
 	case len(failed) > 0:
-		// A copy on a partition that was taken back goes with it.
 		s.Warn(errors.Join(failed...))
+	}
+	if !all && len(left) > 0 {
+		s.copies = left
 	}
 	s.records[r.ID] = r
 	return nil
