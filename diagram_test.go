@@ -45,6 +45,7 @@ var allowed = map[string][]string{
 
 	"internal/stage/volume":  {"internal/stage", "disk/image/fat"},
 	"internal/stage/journal": {"internal/stage", "disk/image/fat"},
+	"internal/stage/mirror":  {"internal/stage", "disk/image/fat"},
 
 	"builder": {"internal/kmod", "builder", "initramfs", "disk", "efi", "internal/config"},
 	// A disk image is what a plan makes of a disk: the same steps as on a target,

@@ -12,6 +12,7 @@
 //	/vic/request.json       how (package request); its payload is on the stage
 //	/vic/secrets.json       what it needs of secrets; overwritten at the end
 //	/vic/journal            what was done (Journal), allocated in one piece
+//	/vic/registrations      the copy of the host's registrations, likewise
 //	/vic/stage.json         this document
 //
 // The document is also in every initrd of the attempt, as Path. So the RAM
@@ -68,6 +69,8 @@ const (
 	CoreImage = "core.img" // of GRUB; also at Document.Core
 	UKIx64    = "/EFI/BOOT/BOOTX64.EFI"
 	UKIarm64  = "/EFI/BOOT/BOOTAA64.EFI"
+	// Registrations is written by package mirror.
+	Registrations = "registrations"
 	// Outcome is not on the stage: see Hop.Folder. It is an Ended.
 	Outcome = "outcome.json"
 )
@@ -81,6 +84,9 @@ const (
 
 // JournalSize is the size of the file Journal, in bytes.
 const JournalSize = 1 << 20
+
+// RegistrationsSize is the size of the file Registrations, in bytes.
+const RegistrationsSize = 4 << 20
 
 // Document is stage.json.
 type Document struct {
@@ -106,7 +112,8 @@ type Document struct {
 	// Hop is set when the running system could not make room for the stage: the
 	// RAM system does it.
 	Hop *Hop `json:"hop,omitempty"`
-	// Files are all files of the stage but the journal and the document itself.
+	// Files are all files of the stage but the journal, the registrations and the
+	// document itself.
 	Files []File `json:"files"`
 	// Grow names what grows over the stage at the end; empty: its room stays free.
 	Grow *Grow `json:"grow,omitempty"`

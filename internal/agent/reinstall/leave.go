@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path"
 	"time"
@@ -113,7 +114,7 @@ func (r *run) secretPlaces() ([]finish.Range, error) {
 	if err != nil {
 		return nil, err
 	}
-	names := []string{stage.Self, stage.Journal}
+	names := []string{stage.Self, stage.Journal, stage.Registrations}
 	for _, f := range r.Document.Files {
 		if f.Name != stage.Payload {
 			names = append(names, f.Name)
@@ -122,6 +123,9 @@ func (r *run) secretPlaces() ([]finish.Range, error) {
 	var list []finish.Range
 	for _, name := range names {
 		offset, size, err := v.Extent(stage.InVolume(name))
+		if name == stage.Registrations && errors.Is(err, fs.ErrNotExist) {
+			continue // an older vic has made the stage
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -290,7 +290,7 @@ const (
 // stageSize is the size of a FAT32 that holds everything: its tables take four
 // bytes twice for a cluster of 4 KiB, and small files and folders a few clusters.
 func stageSize(s Sizes) int64 {
-	content := s.Kernel + s.Initrd + s.Payload + stage.JournalSize + 8*mib
+	content := s.Kernel + s.Initrd + s.Payload + stage.JournalSize + stage.RegistrationsSize + 8*mib
 	return max(leastStage, up(content+content/256+content/512, mib))
 }
 

@@ -4,6 +4,7 @@
 //
 //	cluster 2   /  EFI/  EFI/BOOT/  vic/
 //	            vic/journal         zeros; written in place later (package journal)
+//	            vic/registrations   the same (package mirror)
 //	            vic/stage.json      the document
 //	            the document's files, in its order
 //
@@ -80,6 +81,7 @@ func files(d stage.Document, self []byte, open func(stage.File) fat.Source) []fa
 	}
 	list := []fat.File{
 		{Path: stage.InVolume(stage.Journal), Source: zeros(stage.JournalSize)},
+		{Path: stage.InVolume(stage.Registrations), Source: zeros(stage.RegistrationsSize)},
 		{Path: stage.InVolume(stage.Self), Source: bytes.NewReader(self)},
 	}
 	for _, f := range d.Files {
