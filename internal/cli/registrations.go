@@ -15,6 +15,8 @@ import (
 	"github.com/victorinix/vic/efi"
 	"github.com/victorinix/vic/internal/registration"
 	"github.com/victorinix/vic/internal/registration/kinds"
+	"github.com/victorinix/vic/internal/registration/staged"
+	"github.com/victorinix/vic/internal/stage/mirror"
 	"github.com/victorinix/vic/internal/tool"
 )
 
@@ -44,23 +46,38 @@ type registrationFlags struct {
 }
 
 func (f *registrationFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringArrayVar(&f.dirs, "records", []string{registration.DefaultDir}, "folder of registrations; may be given again for a copy of it")
+	cmd.Flags().StringArrayVar(&f.dirs, "records", nil, "folder of registrations, or partition with a stage; may be given again for a copy (default: "+registration.DefaultDir+", and what is on this system's stages)")
 	cmd.Flags().BoolVar(&f.json, "json", false, "write JSON")
 }
 
 // open opens the registrations of this machine.
-func (f *registrationFlags) open(a *app, readOnly bool) (*registration.Store, error) {
-	c := registrationConfig(f.dirs)
+func (f *registrationFlags) open(a *app, readOnly bool) (*staged.Records, error) {
+	c := registrationConfig(nil)
 	c.ReadOnly = readOnly
-	s, err := registration.Open(c)
+	s, err := f.opened(c, a.warnRecords)
 	if errors.Is(err, fs.ErrPermission) {
 		return nil, fail(exitRefused, err, "it needs root")
 	}
 	if err != nil {
 		return nil, fail(exitRefused, err, "")
 	}
-	s.Warn = func(err error) { fmt.Fprintf(a.stderr, "warning: %v\n", err) }
+	s.Warn = a.warnRecords
 	return s, nil
+}
+
+func (f *registrationFlags) opened(c registration.Config, warn func(error)) (*staged.Records, error) {
+	if len(f.dirs) == 0 {
+		c.Dirs = []string{registration.DefaultDir}
+		return staged.OpenHost(c, warn)
+	}
+	return staged.OpenNamed(c, f.dirs)
+}
+
+// warnRecords tells of a copy that could not be written while another could.
+func (a *app) warnRecords(err error) {
+	if !errors.Is(err, mirror.ErrGone) { // it goes with its stage
+		fmt.Fprintf(a.stderr, "warning: %v\n", err)
+	}
 }
 
 // registrationConfig is for the machine that vic runs on. Who registers
@@ -103,7 +120,11 @@ STANDS says what is found on the host now:
 			}
 			list := []registration.Registration{}
 			over := 0
-			for _, r := range s.List(cmd.Context()) {
+			found := s.List(cmd.Context())
+			if err := s.Close(); err != nil {
+				return err
+			}
+			for _, r := range found {
 				if r.Over() && !all {
 					over++
 					continue

@@ -22,6 +22,7 @@ import (
 	planhandover "github.com/victorinix/vic/internal/plan/handover"
 	"github.com/victorinix/vic/internal/plan/reinstall"
 	"github.com/victorinix/vic/internal/registration"
+	"github.com/victorinix/vic/internal/registration/staged"
 	"github.com/victorinix/vic/internal/request"
 )
 
@@ -242,15 +243,23 @@ func (r *reinstallRun) show() error {
 const attemptGroup = "reinstall "
 
 // registrations opens the host's record of changes.
-func registrations(group, command string, readOnly bool) (*registration.Store, error) {
+func registrations(group, command string) (*registration.Store, error) {
 	c := registrationConfig([]string{registration.DefaultDir})
-	c.Group, c.Command, c.ReadOnly = group, command, readOnly
+	c.Group, c.Command = group, command
 	return registration.Open(c)
+}
+
+// known opens the host's record of changes for reading, with what its stages have
+// of it.
+func known() (*staged.Records, error) {
+	c := registrationConfig([]string{registration.DefaultDir})
+	c.ReadOnly = true
+	return staged.OpenHost(c, func(error) {})
 }
 
 // openAttempt is the ID of an earlier attempt of which something is left.
 func openAttempt() (string, error) {
-	s, err := registrations("", "", true)
+	s, err := known()
 	if err != nil {
 		return "", err
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/victorinix/vic/internal/oneshot"
 	"github.com/victorinix/vic/internal/plan/reinstall"
 	"github.com/victorinix/vic/internal/registration/file"
+	"github.com/victorinix/vic/internal/registration/staged"
 	"github.com/victorinix/vic/internal/registration/storage"
 	"github.com/victorinix/vic/internal/stage"
 	"github.com/victorinix/vic/internal/stage/direct"
@@ -45,11 +46,12 @@ func (r *reinstallRun) run(ctx context.Context) error {
 		}
 	}
 	group := attemptGroup + r.id.String()
-	store, err := registrations(group, "vic install "+r.req.Item+" --disk "+r.plan.Disk.Device, false)
+	store, err := registrations(group, "vic install "+r.req.Item+" --disk "+r.plan.Disk.Device)
 	if err != nil {
 		return errors.Join(err, files.close(), r.unload())
 	}
-	err = r.make(ctx, store.Do, files)
+	records := &staged.Records{Store: store}
+	err = r.make(ctx, records, files)
 	if closeErr := files.close(); err == nil {
 		err = closeErr
 	}
@@ -62,13 +64,13 @@ func (r *reinstallRun) run(ctx context.Context) error {
 	}
 	if err != nil {
 		undone := undoAttempt(ctx, store, group)
-		err = errors.Join(err, r.unload(), store.Close())
+		err = errors.Join(err, r.unload(), records.Close())
 		if undone != nil {
 			return fail(exitUntouched, errors.Join(err, fmt.Errorf("take back what was changed: %w", undone)), "`vic list registrations` shows what is left, `vic undo --all` takes it back")
 		}
 		return fail(exitUntouched, err, "everything that was changed for it was taken back: this machine is as it was")
 	}
-	return store.Close()
+	return records.Close()
 }
 
 // told is the last word of the old system.
@@ -113,13 +115,13 @@ func (r *reinstallRun) load(f *attemptFiles) (err error) {
 }
 
 // make changes the host: room, stage, and what is started once, in this order.
-func (r *reinstallRun) make(ctx context.Context, do oneshot.Do, f *attemptFiles) error {
+func (r *reinstallRun) make(ctx context.Context, to *staged.Records, f *attemptFiles) error {
 	for _, s := range []struct {
 		name string
-		run  func(context.Context, oneshot.Do, *attemptFiles) error
+		run  func(context.Context, *staged.Records, *attemptFiles) error
 	}{{"make room", r.makeRoom}, {"write the stage", r.writeStage}, {"set what starts next", r.arm}} {
 		r.clock.Emit(event.Event{Phase: event.Enter, Step: s.name, State: event.Start})
-		if err := s.run(ctx, do, f); err != nil {
+		if err := s.run(ctx, to, f); err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
 		r.clock.Emit(event.Event{Phase: event.Enter, Step: s.name, State: event.Done})
@@ -127,8 +129,8 @@ func (r *reinstallRun) make(ctx context.Context, do oneshot.Do, f *attemptFiles)
 	return nil
 }
 
-func (r *reinstallRun) makeRoom(ctx context.Context, do oneshot.Do, f *attemptFiles) error {
-	p, room := r.plan, r.plan.Room
+func (r *reinstallRun) makeRoom(ctx context.Context, to *staged.Records, f *attemptFiles) error {
+	p, room, do := r.plan, r.plan.Room, to.Do
 	device := "/dev/" + room.Device
 	for _, f := range room.SwapFiles {
 		if _, err := do(ctx, storage.GiveUpFile(f.Path)); err != nil {
@@ -170,9 +172,9 @@ func (r *reinstallRun) entry(at stage.Place) layout.Entry {
 
 // writeStage writes the stage, and reads it back from the disk; or it leaves its
 // files for the RAM system.
-func (r *reinstallRun) writeStage(ctx context.Context, do oneshot.Do, f *attemptFiles) error {
+func (r *reinstallRun) writeStage(ctx context.Context, to *staged.Records, f *attemptFiles) error {
 	if r.plan.Hop != nil {
-		return r.leaveFiles(ctx, do, f)
+		return r.leaveFiles(ctx, to.Do, f)
 	}
 	path := disk.PartitionPath(r.plan.Disk.Device, r.plan.Stage.Number)
 	dev, err := direct.Open(path, os.O_RDWR, 0, 0)
@@ -180,7 +182,10 @@ func (r *reinstallRun) writeStage(ctx context.Context, do oneshot.Do, f *attempt
 		return err
 	}
 	err = r.fillStage(ctx, dev, f)
-	return errors.Join(err, dev.Close())
+	if err := errors.Join(err, dev.Close()); err != nil {
+		return err
+	}
+	return to.AddStage(r.plan.Disk.Device, r.plan.Stage) // what is changed from here on is recorded there too
 }
 
 func (r *reinstallRun) fillStage(ctx context.Context, dev *direct.Device, f *attemptFiles) error {
@@ -234,7 +239,8 @@ func (f *attemptFiles) content(name string) oneshot.Content {
 }
 
 // arm has the machine start the RAM system once.
-func (r *reinstallRun) arm(ctx context.Context, do oneshot.Do, f *attemptFiles) error {
+func (r *reinstallRun) arm(ctx context.Context, to *staged.Records, f *attemptFiles) error {
+	do := to.Do
 	name, _ := r.holder(f)
 	esp := r.plan.Enter.ESP
 	if esp != "" {

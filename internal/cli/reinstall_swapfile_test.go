@@ -21,6 +21,7 @@ import (
 	"github.com/victorinix/vic/internal/registration"
 	"github.com/victorinix/vic/internal/registration/kinds"
 	"github.com/victorinix/vic/internal/registration/locate"
+	"github.com/victorinix/vic/internal/registration/staged"
 	"github.com/victorinix/vic/internal/tool"
 	"github.com/victorinix/vic/internal/tool/tooltest"
 )
@@ -198,7 +199,7 @@ func TestSwapFileGoesForRoom(t *testing.T) {
 				t.Fatalf("%+v %v", r.plan.Room, err)
 			}
 			store, group := attemptStore(t, r), attemptGroup+r.id.String()
-			if err := r.make(t.Context(), store.Do, filesOf(t, r)); err != nil {
+			if err := r.make(t.Context(), &staged.Records{Store: store}, filesOf(t, r)); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := os.Stat(file.Path); !errors.Is(err, fs.ErrNotExist) {
@@ -240,7 +241,7 @@ func TestSwapFileIsTakenBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	store := attemptStore(t, r)
-	if err := r.make(t.Context(), store.Do, f); !errors.Is(err, fs.ErrNotExist) {
+	if err := r.make(t.Context(), &staged.Records{Store: store}, f); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("%v", err)
 	}
 	if err := undoAttempt(t.Context(), store, attemptGroup+r.id.String()); err != nil {
@@ -265,13 +266,13 @@ func TestSwapFilePinsBtrfs(t *testing.T) {
 	pinned.plan.Room.SwapFiles = nil
 	store, group := attemptStore(t, r), attemptGroup+r.id.String()
 	f := filesOf(t, r)
-	if err := pinned.make(t.Context(), store.Do, f); err == nil || !strings.Contains(err.Error(), "the kernel swaps to a file in what would be cut off") {
+	if err := pinned.make(t.Context(), &staged.Records{Store: store}, f); err == nil || !strings.Contains(err.Error(), "the kernel swaps to a file in what would be cut off") {
 		t.Errorf("while it is swapped to: %v", err)
 	}
 	if err := undoAttempt(t.Context(), store, group); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.make(t.Context(), store.Do, f); err != nil {
+	if err := r.make(t.Context(), &staged.Records{Store: store}, f); err != nil {
 		t.Error(err)
 	}
 	if err := undoAttempt(t.Context(), store, group); err != nil {

@@ -26,6 +26,7 @@ import (
 	"github.com/victorinix/vic/internal/registration/boot"
 	"github.com/victorinix/vic/internal/registration/kinds"
 	"github.com/victorinix/vic/internal/registration/locate"
+	"github.com/victorinix/vic/internal/registration/staged"
 	"github.com/victorinix/vic/internal/request"
 	"github.com/victorinix/vic/internal/stage"
 	"github.com/victorinix/vic/internal/stage/journal"
@@ -195,7 +196,7 @@ func TestStageBesideAMountedRoot(t *testing.T) {
 		}
 	}()
 	f := filesOf(t, r)
-	if err := r.make(t.Context(), store.Do, f); err != nil {
+	if err := r.make(t.Context(), &staged.Records{Store: store}, f); err != nil {
 		t.Fatal(err)
 	}
 	part := dev + "p3"
@@ -206,6 +207,16 @@ func TestStageBesideAMountedRoot(t *testing.T) {
 	a, err := journal.Read(part)
 	if err != nil || a.Document.ID != r.id || len(a.History) != 1 || a.History[0].State != journal.Staged {
 		t.Errorf("the stage: %+v, %v", a.History, err)
+	}
+	copied, err := staged.OpenNamed(registration.Config{ReadOnly: true, Kinds: kinds.All(), Env: registration.Env{Run: tool.Exec{}}}, []string{part})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if on, own := len(copied.List(t.Context())), len(store.List(t.Context())); on != own || own == 0 {
+		t.Errorf("%d registrations are on the stage, of %d", on, own)
+	}
+	if err := copied.Close(); err != nil {
+		t.Error(err)
 	}
 	if err := undoAttempt(t.Context(), store, attemptGroup+r.id.String()); err != nil {
 		t.Fatal(err)
@@ -240,7 +251,7 @@ func TestStageThatFailsIsTakenBack(t *testing.T) {
 	if err := os.WriteFile(f.at[stage.Payload], bytes.Repeat([]byte("?"), int(f.doc.Files[0].Size)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	err = r.make(t.Context(), store.Do, f)
+	err = r.make(t.Context(), &staged.Records{Store: store}, f)
 	if err == nil || !strings.Contains(err.Error(), "altered or damaged") {
 		t.Fatalf("%v", err)
 	}

@@ -98,7 +98,7 @@ func attempts(ctx context.Context) ([]attemptStatus, error) {
 		}
 		return &list[i]
 	}
-	store, err := registrations("", "", true)
+	store, err := known()
 	if err != nil {
 		return nil, err
 	}

@@ -82,6 +82,9 @@ func (f *undoFlags) run(cmd *cobra.Command, a *app) (err error) {
 			err = closing
 		}
 	}()
+	if err := s.Committed(); err != nil {
+		return fail(exitRefused, fmt.Errorf("undo: %w", err), "reboot: the installer goes on; `vic status` says how far it is")
+	}
 	list, undoErr := s.Undo(cmd.Context(), f.Selection)
 	if err := f.print(a, list); err != nil {
 		return err

@@ -78,7 +78,8 @@ func Open(c Config) (*Store, error) {
 
 func (s *Store) open() error {
 	if !s.config.ReadOnly {
-		if err := s.takeLock(cmp.Or(s.config.Lock, DefaultLock)); err != nil {
+		var err error
+		if s.lock, err = Lock(s.config.Lock); err != nil {
 			return err
 		}
 	}
@@ -102,18 +103,22 @@ func (s *Store) open() error {
 	return s.level()
 }
 
-func (s *Store) takeLock(path string) error {
+// Lock keeps others from opening registrations, but for reading, until it is
+// closed; empty: DefaultLock.
+func Lock(path string) (*os.File, error) {
+	path = cmp.Or(path, DefaultLock)
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	s.lock = f
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); errors.Is(err, unix.EWOULDBLOCK) {
-		return fmt.Errorf("lock %s: %w", path, ErrLocked)
-	} else if err != nil {
-		return fmt.Errorf("lock %s: %w", path, err)
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		err = ErrLocked
 	}
-	return nil
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), f.Close())
+	}
+	return f, nil
 }
 
 // Close unlocks the registrations.
@@ -124,12 +129,23 @@ func (s *Store) Close() error {
 	return s.lock.Close()
 }
 
+// Dir is the host's own folder; empty: there is none.
+func (s *Store) Dir() string {
+	if len(s.config.Dirs) == 0 {
+		return ""
+	}
+	return s.config.Dirs[0]
+}
+
+// Note tells Env.Writing of a write.
+func (s *Store) Note(what string) { s.config.Env.Note(what) }
+
 // Mirror copies all records to another place, and has later ones written there
 // too. Of those that are over, which are history, it gets none that it has not
 // got.
 func (s *Store) Mirror(c Copy) error {
 	err := s.add(c)
-	if err == nil {
+	if err == nil && !s.config.ReadOnly {
 		err = s.level()
 	}
 	if err != nil {

@@ -140,7 +140,11 @@ func TestStageInUse(t *testing.T) {
 	before := snapshot(t, dev)
 	s := registered(t, Add(dev, stage(83968, 124927), stageFS), mkfs(t, dev+"p4"))
 	dir := mounted(t, dev+"p4", "ext4")
-	if err := s.Mirror(dir + "/registrations"); err != nil {
+	folder, err := registration.Folder(dir+"/registrations", nil)
+	if err == nil {
+		err = s.Mirror(folder)
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	f, err := os.Create(dir + "/open")
