@@ -48,17 +48,15 @@ func ext(s *source) *Result {
 	case incompat&^ext2Incompat == 0:
 		r.Type = "ext2"
 	}
-	blocks := uint64(b.le32(4))
+	r.Clean = known(b.le16(58)&extValid != 0 && b.le16(58)&extErrors == 0 && incompat&extRecover == 0)
 	free := uint64(b.le32(12))
 	if incompat&ext64bit != 0 {
-		blocks |= uint64(b.le32(0x150)) << 32
 		free |= uint64(b.le32(0x158)) << 32
 	}
-	r.Clean = known(b.le16(58)&extValid != 0 && b.le16(58)&extErrors == 0 && incompat&extRecover == 0)
-	inodes, freeInodes := uint64(b.le32(0)), uint64(b.le32(16))
-	if size := product(blocks, uint64(r.BlockSize)); size > 0 && free <= blocks && freeInodes <= inodes {
-		r.Size = size
-		r.MinSize = extGeometry(b, blocks, uint64(r.BlockSize)).least(blocks-free, inodes-freeInodes) * r.BlockSize
+	if size := product(extBlocks(b), uint64(r.BlockSize)); size > 0 {
+		if least := extLeast(b, free, uint64(b.le32(16))); least > 0 {
+			r.Size, r.MinSize = size, least
+		}
 	}
 	return r
 }

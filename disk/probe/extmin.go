@@ -1,5 +1,43 @@
 package probe
 
+import (
+	"fmt"
+	"io"
+)
+
+// ExtMinSize is the MinSize of an ext2, ext3 or ext4 that is mounted, of which
+// statfs(2) tells how many blocks and inodes are free: its superblock on the medium is
+// from before. 0: it is none.
+func ExtMinSize(r io.ReaderAt, free, freeInodes uint64) (int64, error) {
+	b := make(bytesOf, 1024)
+	if _, err := r.ReadAt(b, 1024); err != nil {
+		return 0, fmt.Errorf("probe: %w", err)
+	}
+	if !b.has(56, "\x53\xef") || b.le32(24) > 6 || b.le32(32) == 0 || b.le32(40) == 0 {
+		return 0, nil
+	}
+	return extLeast(b, free, freeInodes), nil
+}
+
+// extBlocks is the size of a file system in its blocks.
+func extBlocks(b bytesOf) uint64 {
+	blocks := uint64(b.le32(4))
+	if b.le32(96)&ext64bit != 0 {
+		blocks |= uint64(b.le32(0x150)) << 32
+	}
+	return blocks
+}
+
+// extLeast is the estimate in bytes; 0: more is free than there is.
+func extLeast(b bytesOf, free, freeInodes uint64) int64 {
+	blocks, inodes := extBlocks(b), uint64(b.le32(0))
+	size := uint64(1024) << b.le32(24)
+	if product(blocks, size) == 0 || free > blocks || freeInodes > inodes {
+		return 0
+	}
+	return extGeometry(b, blocks, size).least(blocks-free, inodes-freeInodes) * int64(size)
+}
+
 // extGroups is the geometry of an ext file system, in blocks.
 type extGroups struct {
 	blocks, size    int64 // the file system, and a block in bytes

@@ -157,9 +157,20 @@ func filesystem(name string, m sysfs.Mount, content []probe.Result) (reinstall.F
 	}
 	var err error
 	if strings.HasPrefix(m.Type, "ext") {
-		f.Errors, err = extErrors("/", name)
+		if f.Errors, err = extErrors("/", name); err == nil {
+			f.MinSize, err = extMinSize("/dev/"+name, st)
+		}
 	}
 	return f, err
+}
+
+func extMinSize(device string, st unix.Statfs_t) (int64, error) {
+	d, err := disk.Open(device, os.O_RDONLY)
+	if err != nil {
+		return 0, err
+	}
+	least, err := probe.ExtMinSize(d, st.Bfree, st.Ffree)
+	return least, errors.Join(err, d.Close())
 }
 
 // extErrors asks the kernel what it has seen of a mounted ext4, now and earlier

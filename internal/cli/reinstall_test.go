@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -16,6 +18,7 @@ import (
 	"github.com/victorinix/vic/disk"
 	"github.com/victorinix/vic/disk/layout"
 	"github.com/victorinix/vic/disk/probe"
+	"github.com/victorinix/vic/disk/sysfs"
 	"github.com/victorinix/vic/efi"
 	"github.com/victorinix/vic/envscan"
 	"github.com/victorinix/vic/images"
@@ -260,6 +263,34 @@ func TestStageThatFailsIsTakenBack(t *testing.T) {
 	}
 	if look(t, dev) != before {
 		t.Error("the disk is not as it was")
+	}
+}
+
+// Of a mounted ext4 what it can be shrunk to is known without unmounting it: not less
+// than resize2fs finds out afterwards, and not much more.
+func TestMinSizeOfAMountedRoot(t *testing.T) {
+	tooltest.Root(t)
+	tooltest.Need(t, "mke2fs", "resize2fs", "e2fsck")
+	dev := tooltest.Loop(t, 3<<30)
+	tooltest.Run(t, "mke2fs", "-q", "-t", "ext4", dev)
+	dir := t.TempDir()
+	tooltest.Run(t, "mount", dev, dir)
+	err := os.WriteFile(dir+"/data", make([]byte, 700<<20), 0o600)
+	var f reinstall.Filesystem
+	if err == nil {
+		f, err = filesystem(filepath.Base(dev), sysfs.Mount{Target: dir, Type: "ext4", Root: "/"}, nil)
+	}
+	if err := errors.Join(err, unix.Unmount(dir, 0)); err != nil {
+		t.Fatal(err)
+	}
+	tooltest.Run(t, "e2fsck", "-f", "-p", dev)
+	said := tooltest.Run(t, "resize2fs", "-P", dev)
+	blocks, err := strconv.ParseInt(strings.TrimSpace(said[strings.LastIndex(said, ":")+1:]), 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if least := blocks * 4096; f.MinSize < least || f.MinSize > least+least/8 {
+		t.Errorf("%d MiB while it was mounted, resize2fs says %d", f.MinSize>>20, least>>20)
 	}
 }
 

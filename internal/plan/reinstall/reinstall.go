@@ -122,6 +122,7 @@ type Filesystem struct {
 	UUID       string // as blkid prints it
 	Subvolume  string // of a btrfs: what is mounted, from the top level: /@
 	Free       int64  // bytes that root may write
+	MinSize    int64  // of an ext2, ext3 or ext4: what it can be shrunk to, see probe.Result; 0: not known
 	ReadOnly   bool
 	// Errors says what is wrong with it; empty: nothing that is known.
 	Errors string

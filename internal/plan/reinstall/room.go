@@ -230,7 +230,11 @@ func (t *target) shrinkRoot(also int64, types ...string) (part envscan.Partition
 		return part, 0, errors.New("there is room behind it already")
 	}
 	missing := part.Size - size + also + keepFree - t.root.Free
+	// What is written to it takes more than its size: tables, and their margin.
+	least := t.root.MinSize + also + also/8
 	switch {
+	case t.root.MinSize > 0 && least > size && least-size > missing:
+		return part, 0, short{least - size, fmt.Sprintf("it can be shrunk to %s with the files in it, and would have to be at most %s", plan.Bytes(least), plan.Bytes(size))}
 	case missing > 0 && also > 0:
 		return part, 0, short{missing, fmt.Sprintf("%s are free in the root file system, and %s are needed: for the files, and to shrink it", plan.Bytes(t.root.Free), plan.Bytes(t.root.Free+missing))}
 	case missing > 0:

@@ -44,6 +44,9 @@ func (t *target) makingFree(p *Plan, room func(*target, *Plan) error) error {
 	with := *t
 	for _, f := range going {
 		with.root.Free += f.Size
+		if with.root.MinSize > 0 {
+			with.root.MinSize = max(1, with.root.MinSize-f.Size)
+		}
 	}
 	err = room(&with, p)
 	p.Room.SwapFiles = going

@@ -125,3 +125,25 @@ func TestSwapsInBesideTheRAMSystem(t *testing.T) {
 		t.Errorf("GRUB: %+v %v", p.Room, err)
 	}
 }
+
+// An ext4 that resize2fs could not bring down to what is wanted is refused beforehand,
+// whatever is free in it; when its data goes with a swap file, it is not.
+func TestExtThatCannotShrinkSoFar(t *testing.T) {
+	c := biosFull(t)
+	root := &c.Running.Filesystems[len(c.Running.Filesystems)-1]
+	size := c.Facts.HW.Disk[0].Partition[0].Size
+	root.MinSize = size - 300*mib
+	_, err := New(c)
+	if !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "it can be shrunk to ") {
+		t.Errorf("%v", err)
+	}
+	c.Running.SwapFiles = []SwapFile{{Path: "/swap.img", Device: root.Device, Size: 1 << 30}}
+	if p, err := New(c); err != nil || len(p.Room.SwapFiles) != 1 {
+		t.Errorf("%+v, %v", p.Room, err)
+	}
+	c.Running.SwapFiles = nil
+	root.MinSize = size / 2
+	if _, err := New(c); err != nil {
+		t.Error(err)
+	}
+}
