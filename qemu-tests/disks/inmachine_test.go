@@ -38,7 +38,7 @@ func TestInMachine(t *testing.T) {
 			only("disk/release", "^TestStack$"),
 			only("disk/btrfs", "^TestMake$"),
 			only("internal/registration/storage", "^TestGrowsAgain$"),
-			only("internal/registration/file", "^TestFilesElsewhere$"),
+			only("internal/registration/file", "^TestFiles(Elsewhere|OnFAT)$"),
 			only("internal/agent/storage", "^(TestStacked|TestStackedKilled|TestStackedResize|TestDegraded|TestSwapThatIsOn|TestBind)$/^(cryptsetup|lvcreate|mdadm|mkfs.btrfs)$"),
 		},
 	})

@@ -19,6 +19,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/victorinix/vic/internal/registration"
 	"github.com/victorinix/vic/internal/registration/locate"
 )
@@ -200,11 +202,33 @@ func (t target) write(content io.Reader, a Attributes) error {
 // rename puts what was written in its place.
 func (t target) rename() error {
 	t.env.Note("rename " + t.fresh())
-	if err := os.Rename(t.fresh(), t.path); err != nil {
+	return t.move(t.fresh())
+}
+
+// move renames a file beside it to its name, for good. FAT has what a file is in its
+// directory entry: of the new one, that waits for a sync of the file, and until then a
+// power cut leaves an empty file.
+func (t target) move(from string) error {
+	if err := os.Rename(from, t.path); err != nil {
 		return err
 	}
-	t.env.Note("sync " + filepath.Dir(t.path))
+	t.env.Note("sync " + t.path)
+	if err := syncFile(t.path); err != nil {
+		return err
+	}
 	return syncDir(filepath.Dir(t.path))
+}
+
+// syncFile has a file on the medium; a link is what its directory says.
+func syncFile(path string) error {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW, 0)
+	if errors.Is(err, unix.ELOOP) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
 }
 
 func syncDir(dir string) error {

@@ -14,6 +14,7 @@ import (
 	"github.com/victorinix/vic/disk"
 	"github.com/victorinix/vic/internal/registration"
 	"github.com/victorinix/vic/internal/registration/regtest"
+	"github.com/victorinix/vic/internal/stage/direct"
 	"github.com/victorinix/vic/internal/tool"
 	"github.com/victorinix/vic/internal/tool/tooltest"
 )
@@ -218,6 +219,61 @@ func TestFilesElsewhere(t *testing.T) {
 			}
 			unmount(first)
 		})
+	}
+}
+
+// What a power cut leaves of a FAT right after the change has the whole file. What it
+// leaves of an older vic's, an empty one, is taken back too.
+func TestFilesOnFAT(t *testing.T) {
+	needVFAT(t)
+	tooltest.Root(t)
+	dev := tooltest.Loop(t, 8<<20)
+	tooltest.Run(t, "mkfs.vfat", dev)
+	dir, cut := t.TempDir(), t.TempDir()
+	if err := disk.Mount(dev, dir, "vfat", nil); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
+	before := regtest.Tree(t, dir)
+	s := regtest.Open(t, regtest.Host{Kinds: kinds}, t.TempDir(), nil)
+	content := []byte(strings.Repeat("content ", 4096))
+	if _, err := s.Do(t.Context(), New(dir+"/EFI/vic/x.efi", 0o700, content)); err != nil {
+		t.Fatal(err)
+	}
+	now := make([]byte, 8<<20)
+	medium, err := direct.Open(dev, os.O_RDONLY, 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = medium.ReadAt(now, 0)
+	if err := errors.Join(err, medium.Close()); err != nil {
+		t.Fatal(err)
+	}
+	after := tooltest.Loop(t, 8<<20)
+	f, err := os.OpenFile(after, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = f.Write(now)
+	if err := errors.Join(err, f.Close(), disk.Mount(after, cut, "vfat", []string{"ro"})); err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(cut + "/EFI/vic/x.efi")
+	if err := errors.Join(err, disk.Unmount(cut)); err != nil || !bytes.Equal(got, content) {
+		t.Errorf("%d bytes of %d are there after a power cut: %v", len(got), len(content), err)
+	}
+	if err := os.Truncate(dir+"/EFI/vic/x.efi", 0); err != nil {
+		t.Fatal(err)
+	}
+	list, err := s.Undo(t.Context(), registration.Selection{All: true})
+	if err != nil || len(list) != 1 || list[0].Did != registration.TookBack {
+		t.Errorf("%+v, %v", list, err)
+	}
+	if got := regtest.Tree(t, dir); got != before {
+		t.Error(regtest.Diff(before, got))
+	}
+	if err := errors.Join(s.Close(), disk.Unmount(dir)); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -73,6 +73,9 @@ func (t target) now() (registration.Standing, error) {
 	if err != nil {
 		return registration.Standing{}, err
 	}
+	if !same && t.Before == nil && st.Size() == 0 && onFAT(t.path) {
+		return registration.Standingf(registration.Partly, "it is empty, as a power cut leaves it"), nil
+	}
 	if !same {
 		return registration.Standingf(registration.Changed, "it has another content, since %s", st.ModTime().UTC().Format("2006-01-02 15:04:05 UTC")), nil
 	}
@@ -97,6 +100,13 @@ func (t target) isBefore(st fs.FileInfo) (bool, error) {
 		return a.Mode == b.Mode && a.UID == b.UID && a.GID == b.GID && a.Time.Equal(b.Time), err
 	}
 	return hasSum(t.path, st, b.Size, b.SHA256)
+}
+
+// onFAT says whether a file is on a FAT file system, where a file that was renamed is
+// empty until it is synced. Of what it cannot tell nothing is taken for vic's.
+func onFAT(path string) bool {
+	var st unix.Statfs_t
+	return unix.Statfs(path, &st) == nil && st.Type == unix.MSDOS_SUPER_MAGIC
 }
 
 func hasSum(path string, st fs.FileInfo, size int64, sum string) (bool, error) {
@@ -134,7 +144,7 @@ func (t target) revert() error {
 	if err != nil {
 		return err
 	}
-	if now.Is == registration.Stands {
+	if now.Is == registration.Stands || now.Is == registration.Partly {
 		if err := t.restore(); err != nil {
 			return err
 		}
@@ -165,10 +175,7 @@ func (t target) restore() error {
 			return errors.Join(fmt.Errorf("%s is not what was kept there", t.backup()), err)
 		}
 		t.env.Note("rename " + t.backup())
-		if err := os.Rename(t.backup(), t.path); err != nil {
-			return err
-		}
-		return syncDir(parent(t.path))
+		return t.move(t.backup())
 	}
 	kept, err := t.env.Kept("before", t.Before.SHA256)
 	if err != nil {
