@@ -24,10 +24,7 @@ func TestReproducible(t *testing.T) {
 		t.Run(tt.item+" "+tt.format, func(t *testing.T) {
 			first := lab.Built(t, tt.item, tt.format)
 			second := filepath.Join(t.TempDir(), "elsewhere")
-			args := []string{"build", tt.item, "-o", "kernel=cloud", "--cache", cache, "--out", second, "--offline"}
-			if tt.format != "" {
-				args = append(args, "--format", tt.format)
-			}
+			args := append(lab.BuildArgs(tt.item, tt.format, second), "--cache", cache, "--offline")
 			if r := lab.VicWith(t.Context(), t, []string{"TZ=Pacific/Auckland", "LC_ALL=C", "HOME=" + t.TempDir()}, args...); r.Exit != 0 {
 				t.Fatalf("exit code %d: %s", r.Exit, r.Stderr)
 			}

@@ -180,15 +180,20 @@ func Built(t *testing.T, item, format string) string {
 		return dir
 	}
 	defer lockBuilds(t)()
-	args := []string{"build", item, "-o", "kernel=cloud", "--out", dir}
+	MustVic(t, BuildArgs(item, format, dir)...)
+	return dir
+}
+
+// BuildArgs are the arguments that Built calls vic with.
+func BuildArgs(item, format, out string) []string {
+	args := []string{"build", item, "-o", "kernel=cloud", "--out", out}
 	if item == "debian" {
-		args = append(args, "-o", "kernel-params=console=ttyS0") // a system that does not come up is heard
+		args = append(args, "-o", "kernel-params=console=ttyS0") // one that does not come up says why
 	}
 	if format != "" {
 		args = append(args, "--format", format)
 	}
-	MustVic(t, args...)
-	return dir
+	return args
 }
 
 // lockBuilds lets one process of tests build at a time: what the other built is
