@@ -15,6 +15,7 @@ import (
 	"github.com/victorinix/vic/builder"
 	"github.com/victorinix/vic/internal/event"
 	"github.com/victorinix/vic/qemu-tests/accesspoint/appliance"
+	"github.com/victorinix/vic/qemu-tests/lab"
 	"github.com/victorinix/vic/qemu-tests/remote/oldsystem"
 	"github.com/victorinix/vic/qemu-tests/vm"
 )
@@ -47,6 +48,8 @@ func vic(t *testing.T) Vic {
 	}
 	return Vic{path, filepath.Join(cache, "vic")}
 }
+
+func TestMain(m *testing.M) { lab.Main(m) }
 
 // TestBench measures everything that VIC_BENCH asks for, and when that is all
 // of it writes docs/benchmarks.md.
