@@ -2,9 +2,6 @@ package raspberry
 
 import (
 	"context"
-	"crypto/ed25519"
-	"encoding/pem"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -13,8 +10,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"golang.org/x/crypto/ssh"
 
 	"github.com/victorinix/vic/internal/slot"
 	"github.com/victorinix/vic/internal/tool/tooltest"
@@ -48,7 +43,7 @@ func TestUpdate(t *testing.T) {
 	need(t)
 	tooltest.Need(t, "ssh", "fsck.vfat", "mtype")
 	b := &board{T: t, dir: t.TempDir()}
-	b.makeKey()
+	lab.MakeKey(t, b.dir+"/key")
 	options := []string{"-o", "sshkey=@" + b.dir + "/key.pub", "-o", "subnet=10.0.2.0/24"}
 	b.card = flashed(t, append(options, "-o", "hostname=first")...)
 	b.start(slot.A)
@@ -98,26 +93,6 @@ func TestUpdate(t *testing.T) {
 		if line := lab.Say(t, "mtype", "-i", file, "::/cmdline.txt"); !strings.Contains(line, fmt.Sprintf("-%02x ", n)) {
 			t.Errorf("slot %d: %s", n, line)
 		}
-	}
-}
-
-// makeKey makes the key of who updates.
-func (b *board) makeKey() {
-	b.Helper()
-	public, private, err := ed25519.GenerateKey(nil)
-	if err != nil {
-		b.Fatal(err)
-	}
-	key, err := ssh.NewPublicKey(public)
-	if err != nil {
-		b.Fatal(err)
-	}
-	block, err := ssh.MarshalPrivateKey(private, "")
-	if err != nil {
-		b.Fatal(err)
-	}
-	if err := errors.Join(os.WriteFile(b.dir+"/key.pub", ssh.MarshalAuthorizedKey(key), 0o644), os.WriteFile(b.dir+"/key", pem.EncodeToMemory(block), 0o600)); err != nil {
-		b.Fatal(err)
 	}
 }
 

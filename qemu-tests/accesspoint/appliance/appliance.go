@@ -6,10 +6,8 @@ package appliance
 import (
 	"bytes"
 	"context"
-	"crypto/ed25519"
 	"encoding/binary"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -20,7 +18,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/crypto/ssh"
 	"golang.org/x/sys/unix"
 
 	"github.com/victorinix/vic/builder"
@@ -101,7 +98,7 @@ func (a *Appliance) build(t *testing.T) *builder.Bundle {
 	if b, err := builder.OpenBundle(out); err == nil {
 		return b
 	}
-	makeKey(t, a.key)
+	lab.MakeKey(t, a.key)
 	path := filepath.Join(dir, "item.yaml")
 	if err := os.WriteFile(path, fmt.Appendf(nil, item, a.arch), 0o644); err != nil {
 		t.Fatal(err)
@@ -112,26 +109,6 @@ func (a *Appliance) build(t *testing.T) *builder.Bundle {
 		t.Fatal(err)
 	}
 	return b
-}
-
-// makeKey makes the key that may log in.
-func makeKey(t *testing.T, path string) {
-	t.Helper()
-	public, private, err := ed25519.GenerateKey(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	key, err := ssh.NewPublicKey(public)
-	if err != nil {
-		t.Fatal(err)
-	}
-	block, err := ssh.MarshalPrivateKey(private, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(os.WriteFile(path+".pub", ssh.MarshalAuthorizedKey(key), 0o644), os.WriteFile(path, pem.EncodeToMemory(block), 0o600)); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // initrd is the bundle's, with the simulated world, and a graph that has it.
