@@ -58,6 +58,9 @@ func (f *registrationFlags) open(a *app, readOnly bool) (*staged.Records, error)
 	if errors.Is(err, fs.ErrPermission) {
 		return nil, fail(exitRefused, err, "it needs root")
 	}
+	if errors.Is(err, fs.ErrNotExist) && len(f.dirs) > 0 {
+		return nil, fail(exitRefused, err, "--records takes a folder, or the partition of a stage, as `lsblk` lists it")
+	}
 	if err != nil {
 		return nil, fail(exitRefused, err, "")
 	}

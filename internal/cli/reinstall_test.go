@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"golang.org/x/sys/unix"
@@ -229,6 +230,70 @@ func TestStageBesideAMountedRoot(t *testing.T) {
 	}
 	if mine, err := os.ReadFile(mount + "/mine"); err != nil || string(mine) != "mine" {
 		t.Errorf("the file system that was mounted: %q %v", mine, err)
+	}
+}
+
+// A system without a folder of registrations takes all back from what is on the
+// stage alone, the stage with it; a stage that has been committed stays.
+func TestUndoFromTheStageAlone(t *testing.T) {
+	tooltest.Root(t)
+	tooltest.Need(t, "sfdisk", "mkswap", "mke2fs", "blkid")
+	vic := func(want int, args ...string) string {
+		t.Helper()
+		var out bytes.Buffer
+		if exit := Main(t.Context(), args, strings.NewReader(""), &out, &out); exit != want {
+			t.Fatalf("vic %s ends with %d:\n%s", strings.Join(args, " "), exit, &out)
+		}
+		return out.String()
+	}
+	for _, committed := range []bool{false, true} {
+		dev, _ := oldDisk(t)
+		before, part := look(t, dev), dev+"p3"
+		r := attemptOn(t, dev)
+		store := attemptStore(t, r)
+		records := &staged.Records{Store: store}
+		if err := r.make(t.Context(), records, filesOf(t, r)); err != nil {
+			t.Fatal(err)
+		}
+		if err := records.Stages[0].Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.RemoveAll(store.Dir()); err != nil {
+			t.Fatal(err)
+		}
+		if list := vic(exitDone, "list", "registrations", "--records", part); !strings.Contains(list, "r1 ") || !strings.Contains(list, " yes ") {
+			t.Errorf("%s", list)
+		}
+		if committed {
+			noteOnStage(t, dev, r, journal.Committed)
+			if said := vic(exitRefused, "undo", "--all", "--records", part); !strings.Contains(said, "has been committed") {
+				t.Errorf("%s", said)
+			}
+			continue
+		}
+		said := vic(exitDone, "undo", "--all", "--records", part)
+		if after := look(t, dev); after != before || strings.Contains(said, "warning") {
+			t.Errorf("the disk is not as it was:\n%q\nand was\n%q\n%s", after[:600], before[:600], said)
+		}
+	}
+	if said := vic(exitRefused, "undo", "--all", "--records", "/dev/vic-test-none9"); !strings.Contains(said, "no such file or directory") || !strings.Contains(said, "hint: --records takes") {
+		t.Errorf("%s", said)
+	}
+}
+
+// noteOnStage has the journal say how far an attempt is.
+func noteOnStage(t *testing.T, dev string, r *reinstallRun, state journal.State) {
+	t.Helper()
+	d, err := journal.OpenStage(dev, r.plan.Stage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	j, err := journal.Open(d, r.id)
+	if err == nil {
+		err = j.Append(journal.Record{State: state, Time: time.Unix(1_700_000_000, 0)})
+	}
+	if err := errors.Join(err, d.Close()); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/victorinix/vic/disk/sysfs"
 	"github.com/victorinix/vic/internal/registration"
 	"github.com/victorinix/vic/internal/stage"
+	"github.com/victorinix/vic/internal/stage/journal"
 )
 
 // Records is an open Store with the stages that it has copies on.
@@ -54,16 +55,20 @@ func (r *Records) AddStage(disk string, at stage.Place) error {
 }
 
 // OpenNamed opens the registrations in folders, and on the stages in partitions,
-// that a person has named.
+// that a person has named. A folder is made where it is not there; a device is not,
+// and the error wraps fs.ErrNotExist.
 func OpenNamed(c registration.Config, names []string) (*Records, error) {
 	r := &Records{}
 	for _, name := range names {
-		st, err := os.Stat(name)
-		if err != nil || st.Mode()&fs.ModeDevice == 0 {
+		is, err := isDevice(name)
+		if err == nil && !is {
 			c.Dirs = append(c.Dirs, name)
 			continue
 		}
-		s, err := OpenPartition(name, !c.ReadOnly)
+		var s *Stage
+		if err == nil {
+			s, err = OpenPartition(name, !c.ReadOnly)
+		}
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("open registrations: %w", err), closeAll(r.Stages))
 		}
@@ -76,6 +81,16 @@ func OpenNamed(c registration.Config, names []string) (*Records, error) {
 		return nil, errors.Join(err, closeAll(r.Stages))
 	}
 	return r, nil
+}
+
+// isDevice says whether a name is a device's. In /dev it has to be there: it may have
+// been another one before a reboot.
+func isDevice(name string) (bool, error) {
+	st, err := os.Stat(name)
+	if errors.Is(err, fs.ErrNotExist) && strings.HasPrefix(filepath.Clean(name), "/dev/") {
+		return false, err
+	}
+	return err == nil && st.Mode()&fs.ModeDevice != 0, nil
 }
 
 // OpenHost opens the registrations of the running system with the copies on its
@@ -100,23 +115,33 @@ func openHost(c registration.Config, disks []string, machine string, warn func(e
 	}
 	for _, s := range list {
 		s.Note = c.Env.Note
-		theirs := s.Host.MachineID
-		if theirs != "" && machine != "" && theirs != machine {
-			warn(fmt.Errorf("%s is another system's: its registrations do not count here", s))
-		} else if err = store.Mirror(s); !errors.Is(err, registration.ErrOthers) {
+		if r.use(s, machine, warn) {
 			r.Stages = append(r.Stages, s)
-			if err != nil {
-				warn(err)
-			}
-			continue
-		} else {
-			warn(fmt.Errorf("%w; --records with its partition opens them alone", err))
-		}
-		if err := s.Close(); err != nil {
+		} else if err := s.Close(); err != nil {
 			return nil, errors.Join(err, r.Close())
 		}
 	}
 	return r, nil
+}
+
+// use adds the copy on a stage, if that is this machine's.
+func (r *Records) use(s *Stage, machine string, warn func(error)) bool {
+	if s.History.Has(journal.Installed) {
+		return false // of the system before this one; its end is under way
+	}
+	if theirs := s.Host.MachineID; theirs != "" && machine != "" && theirs != machine {
+		warn(fmt.Errorf("%s is another system's: its registrations do not count here", s))
+		return false
+	}
+	err := r.Mirror(s)
+	if errors.Is(err, registration.ErrOthers) {
+		warn(fmt.Errorf("%w; --records with its partition opens them alone", err))
+		return false
+	}
+	if err != nil {
+		warn(err)
+	}
+	return true
 }
 
 // rootDisks are the disks that the root file system is on, through whatever

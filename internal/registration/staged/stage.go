@@ -55,20 +55,25 @@ func machineID() (string, error) {
 	return strings.TrimSpace(string(b)), err
 }
 
-// Open opens the copy on a stage. Without one the error wraps fs.ErrNotExist or
-// volume.ErrNone. With write, what is written is on the medium when the write
-// returns, and nothing is written once the stage's partition has gone.
-func Open(disk string, p stage.Place, write bool) (*Stage, error) {
+// errUnreadable is wrapped when there is a stage, and its copy cannot be read.
+var errUnreadable = errors.New("there is one, and it cannot be read")
+
+// Open opens the copy on a stage, in a partition that has a Number. Without one the
+// error wraps fs.ErrNotExist or volume.ErrNone. With write, what is written is on
+// the medium when the write returns, and nothing is written once the stage's
+// partition has gone.
+func Open(device string, p stage.Place, write bool) (*Stage, error) {
 	flag := os.O_RDONLY
 	if write {
 		flag = os.O_RDWR | unix.O_DSYNC
 	}
-	dev, err := direct.Open(disk, flag, p.Offset, p.Size)
+	dev, err := direct.Open(device, flag, p.Offset, p.Size)
 	if err != nil {
 		return nil, err
 	}
 	s := &Stage{dev: dev}
-	if err := s.open(disk, p); err != nil {
+	if err := s.open(device, p); err != nil {
+		err = fmt.Errorf("open the stage in %s: %w", disk.PartitionPath(device, p.Number), err)
 		return nil, errors.Join(err, dev.Close())
 	}
 	return s, nil
@@ -79,17 +84,36 @@ func (s *Stage) open(device string, p stage.Place) error {
 	if err != nil {
 		return err
 	}
+	if _, _, err := v.Extent(stage.InVolume(stage.Self)); err != nil {
+		return err
+	}
+	if err := s.read(v, p); err != nil {
+		return fmt.Errorf("%w: %w", errUnreadable, err)
+	}
+	if s.Mirror == nil {
+		return fmt.Errorf("an older vic made it, without room for registrations: %w", fs.ErrNotExist)
+	}
+	s.Title = "the stage on " + disk.PartitionPath(device, p.Number)
+	s.There = func() error { return inTable(device, p) }
+	return nil
+}
+
+// read reads all. On a stage of an older vic Mirror stays nil.
+func (s *Stage) read(v *volume.FS, p stage.Place) (err error) {
 	if s.Document, err = v.Document(); err != nil {
 		return err
 	}
 	if at := s.Document.Stage; at.Offset != p.Offset || at.Size != p.Size {
-		return fmt.Errorf("the stage at byte %d says that it is at byte %d", p.Offset, at.Offset)
+		return fmt.Errorf("it is at byte %d, and says that it is at byte %d", p.Offset, at.Offset)
 	}
-	if s.Mirror, err = mirror.Open(s.dev, s.Document); err != nil {
+	m, err := mirror.Open(s.dev, s.Document)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
 		return err
 	}
-	s.Title = "the stage on " + disk.PartitionPath(device, s.Document.Stage.Number)
-	s.There = func() error { return inTable(device, p) }
+	s.Mirror = m
 	j, err := journal.Open(s.dev, s.Document.ID)
 	if err != nil {
 		return err
@@ -104,15 +128,19 @@ func inTable(device string, p stage.Place) error {
 	if err != nil {
 		return err
 	}
-	if !slices.ContainsFunc(t.Entries, func(e layout.Entry) bool { return place(t, e) == (stage.Place{Offset: p.Offset, Size: p.Size}) }) {
+	same := func(e layout.Entry) bool {
+		at := place(t, e)
+		return at.Offset == p.Offset && at.Size == p.Size
+	}
+	if !slices.ContainsFunc(t.Entries, same) {
 		return fmt.Errorf("%s has no partition at byte %d", device, p.Offset)
 	}
 	return nil
 }
 
-// place is where an entry is, without its names.
+// place is where an entry is.
 func place(t layout.Table, e layout.Entry) stage.Place {
-	return stage.Place{Offset: int64(e.FirstLBA) * int64(t.SectorSize), Size: e.Size(t.SectorSize)}
+	return stage.Place{Number: e.Number, GUID: e.GUID, Offset: int64(e.FirstLBA) * int64(t.SectorSize), Size: e.Size(t.SectorSize)}
 }
 
 func (s *Stage) readHost() error {
@@ -151,9 +179,11 @@ func (s *Stage) Committed() error {
 	return nil
 }
 
-// Find opens all stages with copies on some disks.
+// Find opens all stages with copies on some disks. The error is of those that
+// cannot be read; where reading is not allowed, no stages come with it.
 func Find(disks []string, write bool) ([]*Stage, error) {
 	var list []*Stage
+	var unread []error
 	for _, d := range disks {
 		t, err := locate.ReadTable(d)
 		if errors.Is(err, fs.ErrPermission) {
@@ -164,15 +194,17 @@ func Find(disks []string, write bool) ([]*Stage, error) {
 		}
 		for _, e := range t.Entries {
 			s, err := Open(d, place(t, e), write)
-			if errors.Is(err, fs.ErrPermission) {
-				return nil, errors.Join(err, closeAll(list))
-			}
-			if err == nil { // what cannot be read is no stage
+			switch {
+			case err == nil:
 				list = append(list, s)
+			case errors.Is(err, fs.ErrPermission):
+				return nil, errors.Join(err, closeAll(list))
+			case errors.Is(err, errUnreadable):
+				unread = append(unread, err)
 			}
 		}
 	}
-	return list, nil
+	return list, errors.Join(unread...)
 }
 
 // OpenPartition opens the copy on the stage in a partition.

@@ -155,7 +155,9 @@ func TestFolderIsLost(t *testing.T) {
 // Elsewhere a stage is named by its partition, and is enough.
 func TestStageIsNamed(t *testing.T) {
 	s := newStaging(t)
-	r, err := OpenNamed(s.config("lock"), []string{s.disk + "p1"})
+	link := filepath.Join(s.dir, "vic-stage") // as in /dev/disk
+	s.must(os.Symlink(s.disk+"p1", link))
+	r, err := OpenNamed(s.config("lock"), []string{link})
 	s.must(err)
 	defer r.Close()
 	if got := s.ids(r); got != "r1" {
@@ -167,6 +169,19 @@ func TestStageIsNamed(t *testing.T) {
 	}
 	if _, err := OpenNamed(s.config("other"), []string{s.disk}); err == nil || !strings.Contains(err.Error(), "neither a partition nor a volume") {
 		t.Errorf("a disk: %v", err)
+	}
+}
+
+// A device that is not there is no folder to be made: in another system the disks
+// have other names.
+func TestNamedIsNotThere(t *testing.T) {
+	name := filepath.Join("/dev", "vic-test-none9")
+	s := &staging{T: t, dir: t.TempDir()}
+	if r, err := OpenNamed(s.config("lock"), []string{name}); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), name) {
+		t.Errorf("%v %v", r, err)
+	}
+	if err := os.Remove(name); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("it was made: %v", err)
 	}
 }
 
@@ -226,6 +241,59 @@ func TestCopyIsDamaged(t *testing.T) {
 	if r, _ := s.open(machine); s.ids(r) != "r1" {
 		t.Error("it was not written again")
 	}
+}
+
+// A stage that cannot be read is told of: without the folder, what was changed is
+// not known.
+func TestStageIsDamaged(t *testing.T) {
+	s := newStaging(t)
+	machine, err := machineID()
+	s.must(err)
+	s.onStage(func(dev *direct.Device) error {
+		v, err := volume.Open(dev)
+		if err != nil {
+			return err
+		}
+		at, _, err := v.Extent(stage.InVolume(stage.Self))
+		if err != nil {
+			return err
+		}
+		_, err = dev.WriteAt(make([]byte, 512), at)
+		return err
+	})
+	r, warned := s.open(machine)
+	if got := s.ids(r); got != "r1" || len(r.Stages) != 0 || !strings.Contains(warned, "open the stage in "+s.disk+"p1: there is one, and it cannot be read: ") {
+		t.Errorf("%q, warned of %q", got, warned)
+	}
+	s.must(r.Close())
+	if _, err := OpenNamed(s.config("other"), []string{s.disk + "p1"}); !errors.Is(err, errUnreadable) {
+		t.Errorf("%v", err)
+	}
+	s.onStage(func(dev *direct.Device) error {
+		_, err := dev.WriteAt(make([]byte, 512), 0)
+		return err
+	})
+	if _, warned := s.open(machine); warned != "" {
+		t.Errorf("where no stage is, warned of %q", warned)
+	}
+	if _, err := OpenNamed(s.config("third"), []string{s.disk + "p1"}); !errors.Is(err, volume.ErrNone) || !strings.Contains(err.Error(), s.disk+"p1") {
+		t.Errorf("%v", err)
+	}
+}
+
+// What a finished install has left is not the new system's, also where nobody's
+// name is on it.
+func TestInstalled(t *testing.T) {
+	s := newStaging(t)
+	for _, state := range []journal.State{journal.Committed, journal.Installed} {
+		s.note(state)
+	}
+	s.must(os.RemoveAll(s.own()))
+	r, warned := s.open("")
+	if got := s.ids(r); got != "" || len(r.Stages) != 0 || warned != "" {
+		t.Errorf("%q, warned of %q", got, warned)
+	}
+	s.must(r.Committed())
 }
 
 // Once the system is being replaced nothing is taken back.
