@@ -103,6 +103,23 @@ func (s *staging) note(state journal.State) {
 	})
 }
 
+// damage clears the first bytes of a file of the stage.
+func (s *staging) damage(name string, n int) {
+	s.Helper()
+	s.onStage(func(dev *direct.Device) error {
+		v, err := volume.Open(dev)
+		if err != nil {
+			return err
+		}
+		at, _, err := v.Extent(stage.InVolume(name))
+		if err != nil {
+			return err
+		}
+		_, err = dev.WriteAt(make([]byte, n), at)
+		return err
+	})
+}
+
 func (s *staging) own() string { return filepath.Join(s.dir, "registrations") }
 
 func (s *staging) config(lock string, dirs ...string) registration.Config {
@@ -220,18 +237,7 @@ func TestCopyIsDamaged(t *testing.T) {
 	s := newStaging(t)
 	machine, err := machineID()
 	s.must(err)
-	s.onStage(func(dev *direct.Device) error {
-		v, err := volume.Open(dev)
-		if err != nil {
-			return err
-		}
-		at, _, err := v.Extent(stage.InVolume(stage.Registrations))
-		if err != nil {
-			return err
-		}
-		_, err = dev.WriteAt(make([]byte, 64<<10), (at+4095)/4096*4096)
-		return err
-	})
+	s.damage(stage.Registrations, 68<<10)
 	r, _ := s.open(machine)
 	if got := s.ids(r); got != "r1" {
 		t.Errorf("%q", got)
@@ -249,18 +255,7 @@ func TestStageIsDamaged(t *testing.T) {
 	s := newStaging(t)
 	machine, err := machineID()
 	s.must(err)
-	s.onStage(func(dev *direct.Device) error {
-		v, err := volume.Open(dev)
-		if err != nil {
-			return err
-		}
-		at, _, err := v.Extent(stage.InVolume(stage.Self))
-		if err != nil {
-			return err
-		}
-		_, err = dev.WriteAt(make([]byte, 512), at)
-		return err
-	})
+	s.damage(stage.Self, 512)
 	r, warned := s.open(machine)
 	if got := s.ids(r); got != "r1" || len(r.Stages) != 0 || !strings.Contains(warned, "open the stage in "+s.disk+"p1: there is one, and it cannot be read: ") {
 		t.Errorf("%q, warned of %q", got, warned)
