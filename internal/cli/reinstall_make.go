@@ -171,10 +171,13 @@ func (r *reinstallRun) entry(at stage.Place) layout.Entry {
 }
 
 // writeStage writes the stage, and reads it back from the disk; or it leaves its
-// files for the RAM system.
+// files for the RAM system, which makes room for it.
 func (r *reinstallRun) writeStage(ctx context.Context, to *staged.Records, f *attemptFiles) error {
 	if r.plan.Hop != nil {
-		return r.leaveFiles(ctx, to.Do, f)
+		if err := r.leaveFiles(ctx, to.Do, f); err != nil {
+			return err
+		}
+		return r.announceRoom(ctx, to, f)
 	}
 	path := disk.PartitionPath(r.plan.Disk.Device, r.plan.Stage.Number)
 	dev, err := direct.Open(path, os.O_RDWR, 0, 0)
@@ -228,6 +231,18 @@ func (r *reinstallRun) leaveFiles(ctx context.Context, do oneshot.Do, f *attempt
 		}
 	}
 	return nil
+}
+
+// announceRoom registers what the RAM system does to make room: it goes by the same
+// plan. A power cut behind it leaves the system before with less room.
+func (r *reinstallRun) announceRoom(ctx context.Context, to *staged.Records, f *attemptFiles) error {
+	room := r.plan.Room
+	if _, err := to.Announce(ctx, storage.ShrinkUnmounted("/dev/"+room.Device, room.Size)); err != nil {
+		return err
+	}
+	holds := map[int]string{r.plan.Stage.Number: f.doc.FilesystemUUID()}
+	_, err := to.Announce(ctx, storage.Rewrite(r.plan.Disk.Device, *room.Table, holds))
+	return err
 }
 
 func (r *reinstallRun) hopPath(name string) string {

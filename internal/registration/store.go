@@ -275,6 +275,31 @@ func (s *Store) Do(ctx context.Context, c Change) (id string, err error) {
 }
 
 func (s *Store) do(ctx context.Context, id string, c Change) error {
+	if err := s.announce(ctx, id, c); err != nil {
+		return err
+	}
+	if err := c.Apply(ctx, s.env(id)); err != nil {
+		r := s.records[id]
+		r.Error = err.Error()
+		return errors.Join(err, s.save(r, c, false))
+	}
+	r := s.records[id]
+	r.State = Applied
+	return s.save(r, c, true)
+}
+
+// Announce registers a change that another system makes, which has no hand on
+// these records: the RAM system, after this one has ended. It stays planned, and
+// what has become of it is what Check finds.
+func (s *Store) Announce(ctx context.Context, c Change) (id string, err error) {
+	id = s.next()
+	if err := s.announce(ctx, id, c); err != nil {
+		return id, fmt.Errorf("%s: %w", c, err)
+	}
+	return id, nil
+}
+
+func (s *Store) announce(ctx context.Context, id string, c Change) error {
 	kind, ok := s.config.Kinds[c.Kind()]
 	if !ok {
 		return fmt.Errorf("no kind of change is called %q", c.Kind())
@@ -285,26 +310,14 @@ func (s *Store) do(ctx context.Context, id string, c Change) error {
 	if err := s.dropKept(id); err != nil { // of a run that ended before its record
 		return err
 	}
-	env := s.env(id)
-	if err := c.Prepare(ctx, env); err != nil {
+	if err := c.Prepare(ctx, s.env(id)); err != nil {
 		return errors.Join(err, s.dropKept(id))
 	}
-	r := Record{
+	return s.save(Record{
 		Version: Version, ID: id, Group: s.config.Group, Command: s.config.Command, Who: s.config.Who,
 		Time: s.config.Now().UTC().Truncate(time.Second), State: Planned,
 		Kind: c.Kind(), KindVersion: kind.Version,
-	}
-	if err := s.save(r, c, true); err != nil {
-		return err
-	}
-	if err := c.Apply(ctx, env); err != nil {
-		r = s.records[id]
-		r.Error = err.Error()
-		return errors.Join(err, s.save(r, c, false))
-	}
-	r = s.records[id]
-	r.State = Applied
-	return s.save(r, c, true)
+	}, c, true)
 }
 
 // save writes a record with what its change says of itself.

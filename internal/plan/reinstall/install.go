@@ -21,7 +21,7 @@ import (
 func (t *target) install(p *Plan) error {
 	after := p.After
 	if p.Hop != nil {
-		after = hopTable(p)
+		after = *p.Room.Table
 	}
 	req := t.Request
 	req.Layout = keepStage(req.Layout, t.Disk, p.Stage, p.Core)
@@ -38,18 +38,6 @@ func (t *target) install(p *Plan) error {
 	p.Grow = t.grow(steps, p)
 	p.Lost, p.Kept = t.fates(steps)
 	return nil
-}
-
-// hopTable is the table after the hop: as the running system would make it.
-func hopTable(p *Plan) layout.Table {
-	table := shrunk(p.Before, p.Room.Partition, p.Room.Size)
-	for label, at := range map[string]*stage.Place{stage.Label: &p.Stage, stage.BootLabel: p.Core} {
-		if at != nil {
-			table.Entries = append(table.Entries, entry(*at, label, table.SectorSize))
-		}
-	}
-	slices.SortFunc(table.Entries, func(a, b layout.Entry) int { return a.Number - b.Number })
-	return table
 }
 
 // keepStage is a layout that keeps the partitions of the stage.

@@ -181,6 +181,8 @@ type RoomPlan struct {
 	Size       int64  `json:"size,omitempty"`
 	// Folder is where files are put, as the running system sees it.
 	Folder string `json:"folder,omitempty"`
+	// Table is what the RAM system makes of the disk's when it makes the room.
+	Table *layout.Table `json:"table,omitempty"`
 	// SwapFiles of the root are turned off and removed first, for the room that they
 	// take.
 	SwapFiles []SwapFile `json:"swapFiles,omitempty"`

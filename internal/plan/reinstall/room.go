@@ -263,7 +263,7 @@ func (t *target) files(p *Plan) error {
 	after := p.After
 	p.After = t.table
 	folder := path.Join(Folder, t.ID.String())
-	p.Room = RoomPlan{Partition: part.Number, Device: part.Name, UUID: found.UUID, Label: found.Label, Size: size, Folder: folder}
+	p.Room = RoomPlan{Partition: part.Number, Device: part.Name, UUID: found.UUID, Label: found.Label, Size: size, Folder: folder, Table: &after}
 	p.Hop = &stage.Hop{Filesystem: found.UUID, Format: found.Type, Folder: path.Join("/", t.root.Subvolume, folder)}
 	if after.Kind == layout.KindMBR {
 		p.Hop.Table = &after

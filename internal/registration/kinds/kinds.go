@@ -16,6 +16,7 @@ func All() registration.Kinds {
 		boot.VariableKind:      {Version: boot.Version, New: func() registration.Change { return new(boot.Variable) }},
 		boot.GrubKind:          {Version: boot.Version, New: func() registration.Change { return new(boot.GrubVariable) }},
 		storage.PartitionKind:  {Version: storage.Version, New: func() registration.Change { return new(storage.Partition) }},
+		storage.TableKind:      {Version: storage.Version, New: func() registration.Change { return new(storage.Table) }},
 		storage.FilesystemKind: {Version: storage.Version, New: func() registration.Change { return new(storage.Filesystem) }},
 		storage.SwapKind:       {Version: storage.Version, New: func() registration.Change { return new(storage.Swap) }},
 		storage.SwapFileKind:   {Version: storage.Version, New: func() registration.Change { return new(storage.SwapFile) }},

@@ -19,12 +19,22 @@ type Filesystem struct {
 	// Before and After are sizes in bytes, as the file system takes them.
 	Before int64 `json:"before"`
 	After  int64 `json:"after"`
+
+	unmounted bool // by the time of Apply
 }
 
 // Resize is a change of the size of the file system on a device, in bytes,
 // which is rounded down as the format needs it.
 func Resize(device string, size int64) *Filesystem {
 	return &Filesystem{Volume: locate.Volume{Device: device}, After: size}
+}
+
+// ShrinkUnmounted is Resize to at most a size, at a time when the file system will
+// not be mounted, as in the RAM system: for Store.Announce.
+func ShrinkUnmounted(device string, size int64) *Filesystem {
+	f := Resize(device, size)
+	f.unmounted = true
+	return f
 }
 
 // Kind implements registration.Change.
@@ -53,12 +63,15 @@ func (f *Filesystem) Prepare(_ context.Context, _ *registration.Env) (err error)
 	if f.Before, err = f.size(f.Volume.Device, m); err != nil {
 		return err
 	}
+	if f.unmounted {
+		f.After = min(f.After, f.Before)
+	}
 	if unit, err := blockSize(f.Volume.Type, f.Volume.Device); err != nil {
 		return err
 	} else if unit > 0 {
 		f.After -= f.After % unit
 	}
-	if len(m) > 0 && f.After < f.Before && f.Volume.Type != "btrfs" {
+	if !f.unmounted && len(m) > 0 && f.After < f.Before && f.Volume.Type != "btrfs" {
 		return fmt.Errorf("shrink %s: an %s that is mounted (on %s) cannot be made smaller", f.Volume.Device, f.Volume.Type, m[0])
 	}
 	return nil
@@ -120,6 +133,18 @@ func (f *Filesystem) mountedCommand(device, mounted string, size int64) (tool.Cm
 	return tool.Cmd{}, fmt.Errorf("resize %s on %s: it is mounted on %s", f.Volume.Type, device, mounted)
 }
 
+// stands says whether a size is what the change comes to. An ext may be smaller
+// than resize2fs was told to make it: a last group of blocks without room for its
+// own tables goes with the rest. Who announces a size does not know that yet.
+func (f *Filesystem) stands(device string, now int64) (bool, error) {
+	if now >= f.After || f.After >= f.Before || !strings.HasPrefix(f.Volume.Type, "ext") {
+		return now == f.After, nil
+	}
+	block, err := blockSize(f.Volume.Type, device)
+	group := 8 * block * block // a bitmap of one block
+	return f.After-now < group, err
+}
+
 // Check implements registration.Change.
 func (f *Filesystem) Check(_ context.Context, _ *registration.Env) (registration.Standing, error) {
 	device, err := f.Volume.Find()
@@ -135,6 +160,10 @@ func (f *Filesystem) Check(_ context.Context, _ *registration.Env) (registration
 		return registration.Standing{}, err
 	}
 	now, err := f.size(device, m)
+	if err != nil {
+		return registration.Standing{}, err
+	}
+	stands, err := f.stands(device, now)
 	switch {
 	case err != nil:
 		return registration.Standing{}, err
@@ -142,7 +171,7 @@ func (f *Filesystem) Check(_ context.Context, _ *registration.Env) (registration
 		return registration.Standingf(registration.Partly, "it was interrupted, and needs a repair"), nil
 	case now == f.Before:
 		return registration.Standing{Is: registration.Before}, nil
-	case now == f.After:
+	case stands:
 		return registration.Standing{Is: registration.Stands}, nil
 	}
 	return registration.Standingf(registration.Changed, "it has %d bytes now", now), nil

@@ -5,15 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
-	"strings"
 
 	"github.com/google/uuid"
 
 	"github.com/victorinix/vic/disk"
 	"github.com/victorinix/vic/disk/layout"
-	"github.com/victorinix/vic/disk/probe"
 	"github.com/victorinix/vic/internal/registration"
 	"github.com/victorinix/vic/internal/registration/locate"
 )
@@ -21,6 +18,7 @@ import (
 // The kinds, and the version of each.
 const (
 	PartitionKind  = "partition"
+	TableKind      = "partition-table"
 	FilesystemKind = "file-system-size"
 	SwapKind       = "swap-area"
 	SwapFileKind   = "swap-file"
@@ -31,15 +29,7 @@ const (
 // Partition is an entry of a partition table that is added, changed or removed.
 type Partition struct {
 	Disk locate.Disk `json:"disk"`
-	// Before and After are the entry; nil: it is not there.
-	Before *layout.Entry `json:"before,omitempty"`
-	After  *layout.Entry `json:"after,omitempty"`
-	// Holds is the UUID of the file system that vic makes in it, as blkid shows
-	// it. A partition that holds something else is not taken away.
-	Holds string `json:"holds,omitempty"`
-	// Stale is what the room of a new partition held before, by type and UUID:
-	// what is left of something that was there once.
-	Stale []string `json:"stale,omitempty"`
+	part
 	// Pieces are the bytes of the table that change.
 	Pieces []piece `json:"pieces"`
 
@@ -52,7 +42,7 @@ type Partition struct {
 // a partition within an extended one is logical, and comes behind the others.
 // Holds is the UUID of the file system that will be made in it; empty: none.
 func Add(device string, e layout.Entry, holds string) *Partition {
-	return &Partition{Disk: locate.Disk{Device: device}, After: &e, Holds: holds}
+	return &Partition{Disk: locate.Disk{Device: device}, part: part{After: &e, Holds: holds}}
 }
 
 // Change changes a partition: its end, its type, its name. Its first sector and
@@ -70,38 +60,18 @@ func Remove(device string, number int) *Partition {
 func (p *Partition) Kind() string { return PartitionKind }
 
 func (p *Partition) String() string {
-	b, a := p.Before, p.After
-	switch {
-	case b == nil && a == nil:
+	if p.Before == nil && p.After == nil {
 		return fmt.Sprintf("partition %d of %s", p.number, p.Disk)
-	case b == nil:
-		return fmt.Sprintf("partition %d of %s added%s", a.Number, p.Disk, labelled(a))
-	case a == nil:
-		return fmt.Sprintf("partition %d of %s removed%s", b.Number, p.Disk, labelled(b))
-	case b.LastLBA != a.LastLBA:
-		return fmt.Sprintf("partition %d of %s ends at sector %d instead of %d", a.Number, p.Disk, a.LastLBA, b.LastLBA)
 	}
-	return fmt.Sprintf("partition %d of %s changed%s", a.Number, p.Disk, labelled(a))
+	return p.describe(p.Disk)
 }
 
 // Validate refuses a record that no Prepare has made.
 func (p *Partition) Validate() error {
-	if p.Before == nil && p.After == nil {
-		return errors.New("it is of no partition")
+	if err := p.part.validate(); err != nil {
+		return err
 	}
-	for i, piece := range p.Pieces {
-		if piece.Offset < 0 || len(piece.Before) != len(piece.After) {
-			return fmt.Errorf("piece %d of the table: %d bytes before, %d after, at %d", i, len(piece.Before), len(piece.After), piece.Offset)
-		}
-	}
-	return nil
-}
-
-func labelled(e *layout.Entry) string {
-	if e.Label == "" {
-		return ""
-	}
-	return fmt.Sprintf(" (%s)", e.Label)
+	return validate(p.Pieces)
 }
 
 // Number is that of the partition, after Prepare.
@@ -138,21 +108,6 @@ func (p *Partition) Prepare(ctx context.Context, env *registration.Env) error {
 	}
 	return errors.Join(err, f.Close())
 }
-
-// findStale looks at the room of a new partition.
-func (p *Partition) findStale(f *device) error {
-	unit := int64(f.SectorSize())
-	size := p.After.Size(f.SectorSize())
-	list, err := probe.Probe(io.NewSectionReader(f, int64(p.After.FirstLBA)*unit, size), size)
-	p.Stale = nil
-	for _, r := range list {
-		p.Stale = append(p.Stale, describe(r))
-	}
-	return err
-}
-
-// describe names a content.
-func describe(r probe.Result) string { return strings.TrimSpace(r.Type + " " + r.UUID) }
 
 // settle finds Before and After.
 func (p *Partition) settle(t layout.Table) error {
@@ -307,7 +262,12 @@ func fits(was, t layout.Table, e *layout.Entry) error {
 
 // Apply implements registration.Change.
 func (p *Partition) Apply(ctx context.Context, env *registration.Env) error {
-	f, err := openDevice(p.Disk.Device, env)
+	return rewrite(ctx, env, p.Disk.Device, func(t layout.Table) layout.Table { return with(t, p.Before, p.After) })
+}
+
+// rewrite writes the table of a device, and shows it to the kernel.
+func rewrite(ctx context.Context, env *registration.Env, device string, change func(layout.Table) layout.Table) error {
+	f, err := openDevice(device, env)
 	if err != nil {
 		return err
 	}
@@ -315,12 +275,23 @@ func (p *Partition) Apply(ctx context.Context, env *registration.Env) error {
 	if err == nil {
 		var last bool
 		if last, err = protectiveLast(f); err == nil {
-			t = with(t, p.Before, p.After)
-			err = disk.WriteTable(ctx, f, t, last)
+			err = disk.WriteTable(ctx, f, change(t), last)
 		}
 	}
 	if err := errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	return show(ctx, env, p.Disk.Device)
+	return show(ctx, env, device)
 }
+
+// Check implements registration.Change.
+func (p *Partition) Check(_ context.Context, _ *registration.Env) (registration.Standing, error) {
+	return p.written().check()
+}
+
+// Revert implements registration.Change.
+func (p *Partition) Revert(ctx context.Context, env *registration.Env) error {
+	return p.written().revert(ctx, env)
+}
+
+func (p *Partition) written() written { return written{p.Disk, []part{p.part}, p.Pieces} }

@@ -68,6 +68,16 @@ type piece struct {
 	After  packed `json:"after"`
 }
 
+// validate refuses pieces that no Prepare has made.
+func validate(pieces []piece) error {
+	for i, p := range pieces {
+		if p.Offset < 0 || len(p.Before) != len(p.After) {
+			return fmt.Errorf("piece %d of the table: %d bytes before, %d after, at %d", i, len(p.Before), len(p.After), p.Offset)
+		}
+	}
+	return nil
+}
+
 // chunks calls f with the parts of a piece that lie in one sector: a sector is
 // written or not.
 func (p piece) chunks(f func(offset int64, before, after []byte)) {

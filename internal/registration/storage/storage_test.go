@@ -27,6 +27,7 @@ const mib = 1 << 20
 
 var kinds = registration.Kinds{
 	PartitionKind:  {Version: Version, New: func() registration.Change { return new(Partition) }},
+	TableKind:      {Version: Version, New: func() registration.Change { return new(Table) }},
 	FilesystemKind: {Version: Version, New: func() registration.Change { return new(Filesystem) }},
 	SwapKind:       {Version: Version, New: func() registration.Change { return new(Swap) }},
 	SwapFileKind:   {Version: Version, New: func() registration.Change { return new(SwapFile) }},
