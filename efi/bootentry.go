@@ -72,13 +72,22 @@ func AddBootEntry(v Variables, e Entry, first bool) (uint16, error) {
 }
 
 // chooseNumber returns the number of the entry that e replaces: among several,
-// the first in boot order. Without one it is the lowest free number.
+// the first in boot order. Without one it is the lowest free number that the boot
+// order does not name either: firmware leaves numbers of entries that are gone, and
+// e would come in their place.
 func chooseNumber(v Variables, e Entry) (uint16, error) {
 	entries, err := ListBootEntries(v)
 	if err != nil {
 		return 0, err
 	}
+	order, err := BootOrder(v)
+	if err != nil {
+		return 0, err
+	}
 	used := map[uint16]bool{}
+	for _, n := range order {
+		used[n] = true
+	}
 	for _, b := range entries {
 		if b.Err == nil && b.Starts(e) {
 			return b.Number, nil

@@ -107,12 +107,14 @@ func TestAddBootEntry(t *testing.T) {
 		name  string
 		order []uint16
 		first bool
+		num   uint16
 		want  []uint16
 	}{
-		{"first", []uint16{0, 3, 1}, true, []uint16{2, 0, 3, 1}},
-		{"last", []uint16{0, 3, 1}, false, []uint16{0, 3, 1, 2}},
-		{"no order yet", nil, true, []uint16{2}},
-		{"a stale number in the order", []uint16{0, 2}, true, []uint16{2, 0}},
+		{"first", []uint16{0, 3, 1}, true, 2, []uint16{2, 0, 3, 1}},
+		{"last", []uint16{0, 3, 1}, false, 2, []uint16{0, 3, 1, 2}},
+		{"no order yet", nil, true, 2, []uint16{2}},
+		{"first, and the order names one that is gone", []uint16{0, 2}, true, 4, []uint16{4, 0, 2}},
+		{"last, and the order begins with one that is gone", []uint16{2, 0}, false, 4, []uint16{2, 0, 4}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			v := MapVariables{}
@@ -123,8 +125,8 @@ func TestAddBootEntry(t *testing.T) {
 				t.Fatal(err)
 			}
 			num, err := AddBootEntry(v, sampleEntry(t), c.first)
-			if err != nil || num != 2 || !slices.Equal(mustOrder(t, v), c.want) {
-				t.Errorf("got entry %d, order %v, %v; want %v", num, mustOrder(t, v), err, c.want)
+			if err != nil || num != c.num || !slices.Equal(mustOrder(t, v), c.want) {
+				t.Errorf("got entry %d, order %v, %v; want %d, %v", num, mustOrder(t, v), err, c.num, c.want)
 			}
 		})
 	}

@@ -134,10 +134,7 @@ func (r *reinstallRun) fill(ctx context.Context, env builder.Env, f *attemptFile
 func (r *reinstallRun) holder(f *attemptFiles) (name, path string) {
 	name = stage.Initrd
 	if r.plan.Firmware == "uefi" {
-		name = stage.UKIx64
-		if r.facts.HW.Arch == "arm64" {
-			name = stage.UKIarm64
-		}
+		name = stage.UKI(r.facts.HW.Arch)
 	}
 	return name, filepath.Join(f.dir, filepath.Base(name))
 }

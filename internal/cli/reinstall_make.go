@@ -19,6 +19,7 @@ import (
 	"github.com/victorinix/vic/internal/event"
 	"github.com/victorinix/vic/internal/oneshot"
 	"github.com/victorinix/vic/internal/plan/reinstall"
+	"github.com/victorinix/vic/internal/registration/boot"
 	"github.com/victorinix/vic/internal/registration/file"
 	"github.com/victorinix/vic/internal/registration/staged"
 	"github.com/victorinix/vic/internal/registration/storage"
@@ -258,6 +259,9 @@ func (r *reinstallRun) arm(ctx context.Context, to *staged.Records, f *attemptFi
 	do := to.Do
 	name, _ := r.holder(f)
 	esp := r.plan.Enter.ESP
+	if err := r.announceEntry(ctx, to); err != nil {
+		return err
+	}
 	if esp != "" {
 		if err := oneshot.PutUKI(ctx, do, esp, r.id, f.content(name)); err != nil {
 			return err
@@ -282,6 +286,38 @@ func (r *reinstallRun) arm(ctx context.Context, to *staged.Records, f *attemptFi
 	return nil // kexec is loaded
 }
 
+// announceEntry registers the boot entry that the RAM system makes for the stage
+// just before it commits, unless it finds the one that it was started by.
+func (r *reinstallRun) announceEntry(ctx context.Context, to *staged.Records) error {
+	if r.plan.Firmware != "uefi" || r.plan.Enter.Way == reinstall.BootNext && r.plan.Enter.ESP == "" {
+		return nil
+	}
+	part, err := hardDrive(r.stageEntry())
+	if err != nil {
+		return err
+	}
+	_, err = to.Announce(ctx, &boot.Entry{
+		Label: stage.EntryLabel, Partition: part, Path: oneshot.FirmwarePath(stage.UKI(r.facts.HW.Arch)), Place: boot.Last, Floating: true,
+	})
+	return err
+}
+
+// stageEntry is the stage's in the table that there will be.
+func (r *reinstallRun) stageEntry() layout.Entry {
+	table := r.plan.After
+	if r.plan.Room.Table != nil {
+		table = *r.plan.Room.Table
+	}
+	i := slices.IndexFunc(table.Entries, func(e layout.Entry) bool { return e.Number == r.plan.Stage.Number })
+	return table.Entries[i]
+}
+
+// hardDrive is how the firmware finds a partition.
+func hardDrive(e layout.Entry) (efi.HardDrive, error) {
+	guid, err := efi.ParseGUID(e.GUID.String())
+	return efi.HardDrive{Number: uint32(e.Number), Start: e.FirstLBA, Size: e.LastLBA - e.FirstLBA + 1, Partition: guid}, err
+}
+
 // executable is where the firmware finds the RAM system.
 func (r *reinstallRun) executable(name string) (part efi.HardDrive, path string, err error) {
 	entry, path := layout.Entry{}, name
@@ -300,8 +336,7 @@ func (r *reinstallRun) executable(name string) (part efi.HardDrive, path string,
 			}
 		}
 	}
-	part = efi.HardDrive{Number: uint32(entry.Number), Start: entry.FirstLBA, Size: entry.LastLBA - entry.FirstLBA + 1}
-	part.Partition, err = efi.ParseGUID(entry.GUID.String())
+	part, err = hardDrive(entry)
 	return part, path, err
 }
 

@@ -23,6 +23,7 @@ import (
 	"github.com/victorinix/vic/internal/registration"
 	"github.com/victorinix/vic/internal/registration/boot"
 	"github.com/victorinix/vic/internal/registration/file"
+	"github.com/victorinix/vic/internal/stage"
 )
 
 // Do makes a change that can be taken back: registration.Store.Do.
@@ -32,7 +33,7 @@ type Do func(context.Context, registration.Change) (id string, err error)
 type Content func() (io.ReadCloser, error)
 
 // Label is what boot menus show.
-const Label = "vic: reinstall this machine"
+const Label = stage.EntryLabel
 
 // Name is what an attempt's entries and files are called, in all boot loaders.
 func Name(id uuid.UUID) string { return fmt.Sprintf("vic-%x", id[:4]) }

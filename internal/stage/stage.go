@@ -219,6 +219,17 @@ func (d Document) Completed(own Document) (Document, error) {
 	return whole, nil
 }
 
+// EntryLabel is what the menu of the firmware shows for the RAM system.
+const EntryLabel = "vic: reinstall this machine"
+
+// UKI is the name of the executable for machines of an architecture.
+func UKI(arch string) string {
+	if arch == "arm64" {
+		return UKIarm64
+	}
+	return UKIx64
+}
+
 // InVolume is the path of a file in the stage's file system, without a slash at
 // its beginning.
 func InVolume(name string) string {

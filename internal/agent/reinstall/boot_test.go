@@ -184,13 +184,14 @@ func TestOrder(t *testing.T) {
 			t.Errorf("the order is %q, want %q", got, want)
 		}
 	}
-	step("old vic reinstall", u.prepare(t.Context(), r))
+	const ours = stage.EntryLabel
+	step("old "+ours, u.prepare(t.Context(), r))
 	for range 2 {
-		step("vic reinstall old", u.commit(t.Context(), r))
+		step(ours+" old", u.commit(t.Context(), r))
 	}
 	p := prepared{entries: []plan.BootEntry{{Label: "new", Loader: `\EFI\systemd\systemd-bootx64.efi`, Partition: layout.Entry{Number: 1, GUID: uuid.New(), FirstLBA: 2048, LastLBA: 4095}}}}
 	for range 2 {
-		step("new vic reinstall old", u.switchOver(t.Context(), r, p, nil))
+		step("new "+ours+" old", u.switchOver(t.Context(), r, p, nil))
 	}
 	if err := u.switchOver(t.Context(), r, prepared{}, nil); err == nil {
 		t.Error("switched to nothing")

@@ -69,15 +69,12 @@ func (r *run) stageEntry() (efi.Entry, error) {
 		err = errors.New("the stage's partition has no GUID, by which UEFI would find it")
 	}
 	unit := uint64(r.disk.SectorSize)
-	name := stage.UKIx64
-	if runtime.GOARCH == "arm64" {
-		name = stage.UKIarm64
-	}
+	name := stage.UKI(runtime.GOARCH)
 	if _, ok := r.Document.File(name); !ok {
 		err = errors.Join(err, fmt.Errorf("the stage has no %s", name))
 	}
 	return efi.Entry{
-		Label:     "vic reinstall",
+		Label:     stage.EntryLabel,
 		Partition: efi.HardDrive{Number: uint32(p.Number), Start: uint64(p.Offset) / unit, Size: uint64(p.Size) / unit, Partition: guid},
 		Path:      strings.ReplaceAll(name, "/", `\`),
 	}, err

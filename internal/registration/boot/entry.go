@@ -43,6 +43,8 @@ type Entry struct {
 	Partition efi.HardDrive `json:"partition"`
 	Path      string        `json:"path"` // \EFI\BOOT\BOOTX64.EFI
 	Place     string        `json:"place"`
+	// Floating: whoever makes it gives it a number. It is found by what it starts.
+	Floating bool `json:"floating,omitempty"`
 	// Number of the entry, 3 for Boot0003, and its bytes.
 	Number uint16 `json:"number"`
 	Option []byte `json:"option"`
@@ -68,6 +70,9 @@ func (e *Entry) String() string {
 	if e.Place == None {
 		in = "not in BootOrder"
 	}
+	if e.Floating {
+		return fmt.Sprintf("boot entry %q added, %s", e.Label, in)
+	}
 	return fmt.Sprintf("boot entry Boot%04X %q added, %s", e.Number, e.Label, in)
 }
 
@@ -90,8 +95,33 @@ func (e *Entry) Prepare(_ context.Context, env *registration.Env) (err error) {
 	if e.Order, err = efi.BootOrder(env.Variables); err != nil {
 		return err
 	}
-	e.Number, err = freeNumber(env.Variables, e.Order)
+	if e.Number, err = freeNumber(env.Variables, e.Order); err != nil || !e.Floating {
+		return err
+	}
+	there, err := e.find(env.Variables)
+	if err == nil && there {
+		err = fmt.Errorf("there is a boot entry Boot%04X %q already", e.Number, e.Label)
+	}
 	return err
+}
+
+// find looks for a floating entry, whose number is known then.
+func (e *Entry) find(v efi.Variables) (there bool, err error) {
+	list, err := efi.ListBootEntries(v)
+	if err != nil {
+		return false, err
+	}
+	for _, b := range list {
+		data, _, err := v.Get(bootVariable(fmt.Sprintf("Boot%04X", b.Number)))
+		if err != nil {
+			return false, err
+		}
+		if e.is(data) {
+			e.Number = b.Number
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // freeNumber is the lowest that no entry has, and that BootOrder does not name:
@@ -138,6 +168,11 @@ func (e *Entry) Apply(_ context.Context, env *registration.Env) error {
 func (e *Entry) Check(_ context.Context, env *registration.Env) (registration.Standing, error) {
 	if env.Variables == nil {
 		return registration.Standing{}, errNoVariables
+	}
+	if e.Floating {
+		if there, err := e.find(env.Variables); err != nil || !there {
+			return registration.Standing{Is: registration.Before}, err
+		}
 	}
 	data, _, err := env.Variables.Get(e.name())
 	there := err == nil
@@ -190,6 +225,11 @@ func labelOf(data []byte) string {
 // names an entry that is not there.
 func (e *Entry) Revert(_ context.Context, env *registration.Env) error {
 	v := env.Variables
+	if e.Floating {
+		if there, err := e.find(v); err != nil || !there {
+			return err
+		}
+	}
 	order, err := efi.BootOrder(v)
 	if err != nil {
 		return err
