@@ -132,7 +132,7 @@ func (r *reinstallRun) prepare(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	running, err := lookAround(disk, r.facts)
+	running, err := lookAround(ctx, disk, r.facts)
 	if err != nil {
 		return err
 	}

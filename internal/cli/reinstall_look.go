@@ -2,6 +2,7 @@ package cli
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,13 +15,16 @@ import (
 
 	"github.com/victorinix/vic/disk"
 	"github.com/victorinix/vic/disk/layout"
+	"github.com/victorinix/vic/disk/lvm"
 	"github.com/victorinix/vic/disk/probe"
 	"github.com/victorinix/vic/disk/sysfs"
+	"github.com/victorinix/vic/disk/udev"
 	"github.com/victorinix/vic/efi"
 	"github.com/victorinix/vic/envscan"
 	"github.com/victorinix/vic/internal/oneshot"
 	"github.com/victorinix/vic/internal/plan/reinstall"
 	"github.com/victorinix/vic/internal/registration/locate"
+	"github.com/victorinix/vic/internal/tool"
 )
 
 // runsFrom says whether the root file system of the running system is on a disk,
@@ -53,7 +57,7 @@ func runsFrom(d envscan.Disk, facts envscan.Facts) bool {
 }
 
 // lookAround finds out what a plan needs of the running system beside its facts.
-func lookAround(d envscan.Disk, facts envscan.Facts) (reinstall.Running, error) {
+func lookAround(ctx context.Context, d envscan.Disk, facts envscan.Facts) (reinstall.Running, error) {
 	r := reinstall.Running{VariableRoom: -1, Swapped: map[string]int64{}}
 	var err error
 	if r.Filesystems, err = mountedFilesystems(d, facts); err != nil {
@@ -70,12 +74,36 @@ func lookAround(d envscan.Disk, facts envscan.Facts) (reinstall.Running, error) 
 			r.Swapped[sysfs.Root("/").KernelName(s.Path)] = s.Used
 		}
 	}
+	r.Physical = physicalVolumes(ctx, d)
 	r.Resume = resumesFrom("/", facts.OS.Cmdline)
 	if facts.HW.Firmware.Type == "uefi" {
 		r.VariableRoom = variableRoom()
 	}
 	r.GRUB, err = findGRUB(d, facts, r.Filesystems)
 	return r, err
+}
+
+// physicalVolumes looks at those of LVM on the partitions of a disk. One that
+// cannot be looked at stays.
+func physicalVolumes(ctx context.Context, d envscan.Disk) []reinstall.PhysicalVolume {
+	var list []reinstall.PhysicalVolume
+	l := lvm.LVM{Udev: udev.Running()}
+	for _, p := range d.Partition {
+		i := slices.IndexFunc(p.Content, func(c probe.Result) bool { return c.Type == "LVM2_member" })
+		if i < 0 {
+			continue
+		}
+		v := reinstall.PhysicalVolume{Device: p.Name}
+		if g := p.Content[i].Group; g != nil {
+			v.Group = g.Name
+		}
+		var err error
+		if v.Least, err = l.LeastPV(ctx, tool.Exec{}, "/dev/"+p.Name); err != nil {
+			v.Stays = err.Error()
+		}
+		list = append(list, v)
+	}
+	return list
 }
 
 // swapFile looks at a file that is swapped to. One that cannot be looked at stays.

@@ -146,11 +146,13 @@ func (r *reinstallRun) makeRoom(ctx context.Context, to *staged.Records, f *atte
 		if _, err = do(ctx, storage.GiveUp(device, f.doc.FilesystemUUID())); err == nil {
 			_, err = do(ctx, storage.Remove(p.Disk.Device, room.Partition))
 		}
+	case reinstall.LVM:
+		if _, err = do(ctx, storage.ResizePhysical(device, room.Size)); err == nil {
+			_, err = do(ctx, r.shrinkPartition())
+		}
 	case reinstall.Btrfs:
 		if _, err = do(ctx, storage.Resize(device, room.Size)); err == nil {
-			_, err = do(ctx, storage.Change(p.Disk.Device, room.Partition, func(e *layout.Entry) {
-				e.LastLBA = e.FirstLBA + uint64(room.Size)/uint64(p.After.SectorSize) - 1
-			}))
+			_, err = do(ctx, r.shrinkPartition())
 		}
 	}
 	if err != nil {
@@ -163,6 +165,12 @@ func (r *reinstallRun) makeRoom(ctx context.Context, to *staged.Records, f *atte
 	}
 	_, err = do(ctx, storage.Add(p.Disk.Device, r.entry(p.Stage), f.doc.FilesystemUUID()))
 	return err
+}
+
+// shrinkPartition has the partition end with what has shrunk in it.
+func (r *reinstallRun) shrinkPartition() *storage.Partition {
+	sectors := uint64(r.plan.Room.Size) / uint64(r.plan.After.SectorSize)
+	return storage.Change(r.plan.Disk.Device, r.plan.Room.Partition, func(e *layout.Entry) { e.LastLBA = e.FirstLBA + sectors - 1 })
 }
 
 // entry is the plan's for a place.

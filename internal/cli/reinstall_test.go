@@ -441,7 +441,7 @@ func TestReinstallFlags(t *testing.T) {
 		args string
 		want string
 	}{
-		{"--disk /dev/x --room attic", "--room attic: expected one of free, swap, btrfs, files"},
+		{"--disk /dev/x --room attic", "--room attic: expected one of free, swap, lvm, btrfs, files"},
 		{"--disk /dev/x --enter door", "--enter door: expected one of kexec, bootnext, systemd-boot, grub"},
 		{"--vm --disk x.img,size=8G --room swap", "--room is for the disk that this system runs from"},
 	} {

@@ -37,7 +37,7 @@ func TestInMachine(t *testing.T) {
 			only("disk/md", "^TestArray$"),
 			only("disk/release", "^TestStack$"),
 			only("disk/btrfs", "^TestMake$"),
-			only("internal/registration/storage", "^TestGrowsAgain$"),
+			only("internal/registration/storage", "^(TestGrowsAgain|TestShrinkPhysical|TestPhysicalRefuses)$"),
 			only("internal/registration/file", "^TestFiles(Elsewhere|OnFAT)$"),
 			only("internal/agent/storage", "^(TestStacked|TestStackedKilled|TestStackedResize|TestDegraded|TestSwapThatIsOn|TestBind)$/^(cryptsetup|lvcreate|mdadm|mkfs.btrfs)$"),
 		},

@@ -45,6 +45,13 @@ func scenarios() []scenario {
 	grub := oldsystem.Config{Release: "bookworm", Firmware: "uefi", Loader: "grub", FS: "ext4", MemoryMiB: 512, DiskMiB: 4096, Prepare: uefi.Prepare}
 	volume := bios
 	volume.FS, volume.DiskMiB = "lvm", 4096
+	half := volume // of the group is free
+	half.Prepare = func(t *testing.T, image string) {
+		run := tooltest.Need(t, "sfdisk")
+		if _, err := run.Run(t.Context(), tool.Cmd{Name: "sfdisk", Args: []string{"--quiet", "-N", "2", image}, Stdin: strings.NewReader(", +\n")}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	// All of it is in partitions, and the root is an ext4: the RAM system shrinks it.
 	packed := oldsystem.Config{Release: "bookworm", Firmware: "uefi", FS: "ext4", MemoryMiB: 512, DiskMiB: 3072}
 	full := uefi
@@ -55,6 +62,7 @@ func scenarios() []scenario {
 		{name: "bios-swapfile-files-kexec", old: bios, room: "files", enter: "kexec", before: crowd, gone: []string{"/swap.img"}},
 		{name: "bios-free-grub", old: behind, args: []string{"--enter", "grub"}, room: "free", enter: "grub"},
 		{name: "bios-lvm-free-kexec", old: volume, room: "free", enter: "kexec"},
+		{name: "bios-lvm-lvm-kexec", old: half, room: "lvm", enter: "kexec", before: "pvresize /dev/vda2"},
 		{name: "uefi-free-grub", old: grub, args: []string{"--enter", "grub"}, room: "free", enter: "grub"},
 		{name: "uefi-free-systemd-boot", old: uefi, args: []string{"--enter", "systemd-boot"}, room: "free", enter: "systemd-boot"},
 		{name: "uefi-free-bootnext", old: uefi, args: []string{"--enter", "bootnext"}, room: "free", enter: "bootnext"},

@@ -75,6 +75,8 @@ func (p Plan) room() string {
 		return "free space of the disk"
 	case Swap:
 		return fmt.Sprintf("the swap partition /dev/%s, which is turned off", p.Room.Device)
+	case LVM:
+		return fmt.Sprintf("the physical volume /dev/%s of %s is shrunk to %s, online: what is behind that is free", p.Room.Device, p.Room.Group, plan.Bytes(p.Room.Size))
 	case Btrfs:
 		return fmt.Sprintf("the btrfs at %s (/dev/%s) is shrunk to %s, online", p.Room.Mountpoint, p.Room.Device, plan.Bytes(p.Room.Size))
 	}
@@ -114,6 +116,7 @@ func (p Plan) back() string {
 	undo := map[Room]string{
 		Free:  "removes the stage's partition",
 		Swap:  "removes the stage's partition, and makes the swap again with its UUID",
+		LVM:   "removes the stage's partition, and grows the physical volume again",
 		Btrfs: "removes the stage's partition, and grows the btrfs again",
 		Files: "removes the files, and grows the file system again if it was shrunk",
 	}[p.Room.Kind]

@@ -175,6 +175,27 @@ func lvm(t *testing.T, swap bool) Config {
 	return c
 }
 
+// ubuntu has a volume group that is half free, as Ubuntu's server leaves it.
+func ubuntu(t *testing.T) Config {
+	return onLVM(old(t, "uefi", layout.KindGPT, part{from: 1, size: 512, fs: "vfat", mount: "/boot/efi"},
+		part{from: 513, size: 1024, fs: "ext4", mount: "/boot"}, part{from: 1537, size: 6654, fs: "LVM2_member", holder: "dm-0"}), "vda3")
+}
+
+// logicalLVM is as Debian's installer cuts a disk with an MBR.
+func logicalLVM(t *testing.T) Config {
+	return onLVM(old(t, "bios", layout.KindMBR, part{from: 1, size: 512, fs: "ext4", mount: "/boot"},
+		part{from: 514, size: 7677, fs: "extended"}, part{from: 515, size: 7676, fs: "LVM2_member", holder: "dm-0", logical: true}), "vda5")
+}
+
+// onLVM has the root in a physical volume whose last half is free.
+func onLVM(c Config, device string) Config {
+	c.Facts.HW.Volume = []envscan.Volume{{Name: "dm-0", Kind: "lvm", Title: "vg0-root", From: []string{device}}}
+	c.Facts.HW.Volume[0].Mounts = []string{"/"}
+	c.Running.Filesystems = append(c.Running.Filesystems, Filesystem{Mountpoint: "/", Device: "dm-0", Type: "ext4", Free: 2 << 30})
+	c.Running.Physical = []PhysicalVolume{{Device: device, Group: "vg0", Least: 3 << 30}}
+	return c
+}
+
 func noKexec(c Config) Config {
 	c.Facts.OS.Kexec = envscan.Kexec{Why: []string{"kernel.kexec_load_disabled is 1"}}
 	return c

@@ -6,8 +6,10 @@
 //	room, the first that works        way, the first that works
 //	  free    a gap of the table        kexec         the running kernel starts the next
 //	  swap    a swap partition          bootnext      the firmware does, once
-//	  btrfs   the root shrinks          systemd-boot  its one-shot entry
-//	  files   in the root; the RAM      grub          next_entry in its environment
+//	  lvm     a physical volume ends    systemd-boot  its one-shot entry
+//	          earlier
+//	  btrfs   the root shrinks          grub          next_entry in its environment
+//	  files   in the root; the RAM
 //	          system shrinks ext4
 //
 // Where files have too little that is free, swap files of the root go first; before
@@ -39,6 +41,7 @@ type Room string
 const (
 	Free  Room = "free"
 	Swap  Room = "swap"
+	LVM   Room = "lvm"
 	Btrfs Room = "btrfs"
 	Files Room = "files"
 )
@@ -56,7 +59,7 @@ const (
 
 // Rooms and Ways are all of them, in order.
 var (
-	rooms = []Room{Free, Swap, Btrfs, Files}
+	rooms = []Room{Free, Swap, LVM, Btrfs, Files}
 	ways  = []Way{Kexec, BootNext, SystemdBoot, GRUB}
 )
 
@@ -108,6 +111,8 @@ type Running struct {
 	Swapped map[string]int64
 	// SwapFiles are those that are swapped to, in whatever file system.
 	SwapFiles []SwapFile
+	// Physical are the physical volumes of LVM on partitions of the disk.
+	Physical []PhysicalVolume
 	// GRUB is what there is of it; nil: none.
 	GRUB *GRUBFound
 	// Attempt says of an earlier attempt that is still there; empty: none.
@@ -128,6 +133,17 @@ type Filesystem struct {
 	Errors string
 	// Devices is the number of devices of a btrfs; 0 or 1: the one.
 	Devices int
+}
+
+// PhysicalVolume is one of LVM.
+type PhysicalVolume struct {
+	Device string // kernel name: sda3
+	Group  string
+	// Least is how much of its beginning has volumes, in bytes: what it can be
+	// shrunk to while they are in use.
+	Least int64
+	// Stays is why it cannot be shrunk; empty: nothing that is known.
+	Stays string
 }
 
 // GRUBFound is the GRUB of the running system.
@@ -170,14 +186,16 @@ type Plan struct {
 // RoomPlan is how room is made.
 type RoomPlan struct {
 	Kind Room `json:"kind"`
-	// Partition is the swap that goes, or the one with the file system: its number,
-	// kernel name and what it is known by.
+	// Partition is the swap that goes, or the one with the file system or physical
+	// volume: its number, kernel name and what it is known by.
 	Partition int    `json:"partition,omitempty"`
 	Device    string `json:"device,omitempty"`
 	UUID      string `json:"uuid,omitempty"`
 	Label     string `json:"label,omitempty"`
-	// Mountpoint and Size of a btrfs that shrinks: Size is what is left, in bytes.
+	// Mountpoint of a btrfs that shrinks, Group of a physical volume; Size is what is
+	// left of what shrinks, in bytes.
 	Mountpoint string `json:"mountpoint,omitempty"`
+	Group      string `json:"group,omitempty"`
 	Size       int64  `json:"size,omitempty"`
 	// Folder is where files are put, as the running system sees it.
 	Folder string `json:"folder,omitempty"`
@@ -237,7 +255,7 @@ func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", ";
 
 func (r Room) title() string {
 	return map[Room]string{
-		Free: "free space of the disk", Swap: "a swap partition", Btrfs: "a btrfs that shrinks", Files: "files in the root file system",
+		Free: "free space of the disk", Swap: "a swap partition", LVM: "a physical volume of LVM that is not full", Btrfs: "a btrfs that shrinks", Files: "files in the root file system",
 	}[r]
 }
 

@@ -25,6 +25,8 @@ var machines = map[string]func(*testing.T) Config{
 	"bios-logical":       biosLogical,
 	"bios-full":          biosFull,
 	"bios-lvm-swap":      func(t *testing.T) Config { return lvm(t, true) },
+	"uefi-lvm":           ubuntu,
+	"bios-lvm-logical":   logicalLVM,
 	"uefi-ext4-full":     uefiGRUB,
 	"uefi-btrfs":         uefiBtrfs,
 	"uefi-btrfs-noexec":  func(t *testing.T) Config { return noKexec(uefiBtrfs(t)) },
@@ -155,6 +157,9 @@ func TestRefused(t *testing.T) {
 		spoil   func(*Config)
 		want    string
 	}{
+		{"LVM with its volumes at the end", ubuntu, func(c *Config) { c.Running.Physical[0].Least = 6600 << 20 },
+			"a physical volume of LVM that is not full: /dev/vda3: the volumes of vg0 lie in its first 6.4 GiB, and it would have to shrink to 6.3 GiB"},
+		{"LVM that cannot be looked at", ubuntu, func(c *Config) { c.Running.Physical[0].Stays = "run pvs: not found" }, "/dev/vda3: run pvs: not found"},
 		{"LVM and no other room", func(t *testing.T) Config { return lvm(t, false) }, func(*Config) {}, "the root file system is in vg0-root (lvm)"},
 		{"xfs", uefiGRUB, func(c *Config) { c.Running.Filesystems[1].Type = "xfs" }, "the root is xfs, which cannot be shrunk"},
 		{"full", uefiGRUB, func(c *Config) { c.Running.Filesystems[1].Free = 300 << 20 }, "300.0 MiB are free"},

@@ -27,6 +27,8 @@ func (t *target) in(r Room) (Plan, error) {
 		err = t.free(&p)
 	case Swap:
 		err = t.swap(&p)
+	case LVM:
+		err = t.lvm(&p)
 	case Btrfs:
 		if err = t.makingFree(&p, (*target).btrfs); err == nil {
 			p.Room.SwapFiles = t.unpin(p.Room.SwapFiles)
@@ -143,10 +145,8 @@ func contentOf(p envscan.Partition, types ...string) (probe.Result, bool) {
 
 // rootPartition is the one that the root file system is in, directly.
 func (t *target) rootPartition() (envscan.Partition, error) {
-	for _, p := range t.disk.Partition {
-		if p.Name != "" && p.Name == t.root.Device {
-			return p, nil
-		}
+	if p, ok := t.partition(t.root.Device); ok {
+		return p, nil
 	}
 	for _, v := range t.Facts.HW.Volume {
 		if v.Name == t.root.Device {

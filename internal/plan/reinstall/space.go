@@ -52,7 +52,7 @@ func gaps(t layout.Table) []gap {
 	list = append(list, between(outer, mib, end, t.SectorSize, false)...)
 	if extended != nil {
 		from, to := bounds(*extended, t.SectorSize)
-		list = append(list, between(inner, from+mib, to, t.SectorSize, true)...)
+		list = append(list, between(inner, from+mib, min(to, end), t.SectorSize, true)...)
 	}
 	return list
 }

@@ -18,6 +18,7 @@ func All() registration.Kinds {
 		storage.PartitionKind:  {Version: storage.Version, New: func() registration.Change { return new(storage.Partition) }},
 		storage.TableKind:      {Version: storage.Version, New: func() registration.Change { return new(storage.Table) }},
 		storage.FilesystemKind: {Version: storage.Version, New: func() registration.Change { return new(storage.Filesystem) }},
+		storage.PhysicalKind:   {Version: storage.Version, New: func() registration.Change { return new(storage.PhysicalVolume) }},
 		storage.SwapKind:       {Version: storage.Version, New: func() registration.Change { return new(storage.Swap) }},
 		storage.SwapFileKind:   {Version: storage.Version, New: func() registration.Change { return new(storage.SwapFile) }},
 	}

@@ -271,6 +271,8 @@ func FuzzRecord(f *testing.F) {
 		boot.VariableKind:      `{"name":"BootNext","vendor":"8be4df61-93ca-11d2-aa0d-00e098032b8c","data":"AQA=","attributes":7,"oneShot":true}`,
 		boot.GrubKind:          `{"file":{"host":"/grubenv","volume":{"device":"","type":"","uuid":""}},"name":"next_entry","value":"x","block":"","after":""}`,
 		storage.PartitionKind:  `{"disk":{"device":"/none","table":"gpt","guid":"6c6f6f70-0000-4000-8000-000000000001"},"after":{"number":4},"pieces":[{"offset":1,"before":"","after":""}]}`,
+		storage.TableKind:      `{"disk":{"device":"/none","table":"mbr","guid":"12345678"},"parts":[{"after":{"number":2}},{"before":{"number":3}}],"pieces":[{"offset":1,"before":"","after":""}]}`,
+		storage.PhysicalKind:   `{"volume":{"device":"/none","type":"LVM2_member","uuid":"x"},"before":2,"after":1,"room":3}`,
 		storage.FilesystemKind: `{"volume":{"device":"/none","type":"ext4","uuid":"x"},"before":2,"after":1}`,
 		storage.SwapKind:       `{"area":{"device":"/none"},"header":"","uuid":"x"}`,
 		storage.SwapFileKind:   `{"place":{"host":"/x","volume":{"device":"","type":"","uuid":""}},"mode":384,"uid":0,"gid":0,"size":8192,"header":"","on":true,"priority":-2}`,

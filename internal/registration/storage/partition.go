@@ -20,6 +20,7 @@ const (
 	PartitionKind  = "partition"
 	TableKind      = "partition-table"
 	FilesystemKind = "file-system-size"
+	PhysicalKind   = "physical-volume-size"
 	SwapKind       = "swap-area"
 	SwapFileKind   = "swap-file"
 

@@ -29,6 +29,7 @@ var kinds = registration.Kinds{
 	PartitionKind:  {Version: Version, New: func() registration.Change { return new(Partition) }},
 	TableKind:      {Version: Version, New: func() registration.Change { return new(Table) }},
 	FilesystemKind: {Version: Version, New: func() registration.Change { return new(Filesystem) }},
+	PhysicalKind:   {Version: Version, New: func() registration.Change { return new(PhysicalVolume) }},
 	SwapKind:       {Version: Version, New: func() registration.Change { return new(Swap) }},
 	SwapFileKind:   {Version: Version, New: func() registration.Change { return new(SwapFile) }},
 	regtest.Act:    {Version: 1, New: func() registration.Change { return new(act) }},
