@@ -209,7 +209,7 @@ func (r *reinstallRun) fillStage(ctx context.Context, dev *direct.Device, f *att
 	if dev.Size() != f.doc.Stage.Size {
 		return fmt.Errorf("the stage's partition has %d bytes, expected %d", dev.Size(), f.doc.Stage.Size)
 	}
-	if err := volume.Write(ctx, dev, volume.Config{Document: f.doc, Open: f.open, Progress: progress("write the stage")}); err != nil {
+	if err := volume.Write(ctx, dev, volume.Config{Document: f.doc, SectorSize: dev.SectorSize(), Open: f.open, Progress: progress("write the stage")}); err != nil {
 		return err
 	}
 	if err := volume.Verify(ctx, dev, f.doc, progress("verify the stage")); err != nil {

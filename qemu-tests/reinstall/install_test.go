@@ -56,6 +56,13 @@ func scenarios() []scenario {
 	packed := oldsystem.Config{Release: "bookworm", Firmware: "uefi", FS: "ext4", MemoryMiB: 512, DiskMiB: 3072}
 	full := uefi
 	full.DiskMiB, full.Prepare = 3072, nil // all of it is in partitions
+	large := uefi
+	large.Sector = 4096
+	large.Prepare = func(t *testing.T, image string) {
+		dev := strings.TrimSpace(lab.Say(t, "losetup", "--find", "--show", "--sector-size", "4096", image))
+		defer lab.Say(t, "losetup", "--detach", dev)
+		lab.Say(t, "sgdisk", "--move-second-header", dev)
+	}
 	return []scenario{
 		{name: "bios-swap-kexec", old: withSwap, room: "swap", enter: "kexec", before: "swapon /dev/vda2"},
 		{name: "bios-files-kexec", old: bios, room: "files", enter: "kexec"},
@@ -67,6 +74,7 @@ func scenarios() []scenario {
 		{name: "uefi-free-systemd-boot", old: uefi, args: []string{"--enter", "systemd-boot"}, room: "free", enter: "systemd-boot"},
 		{name: "uefi-free-bootnext", old: uefi, args: []string{"--enter", "bootnext"}, room: "free", enter: "bootnext"},
 		{name: "uefi-files-bootnext", old: packed, args: []string{"--enter", "bootnext"}, room: "files", enter: "bootnext"},
+		{name: "uefi-4096-free-bootnext", old: large, args: []string{"--enter", "bootnext"}, room: "free", enter: "bootnext"},
 		{name: "uefi-btrfs-kexec", old: full, room: "btrfs", enter: "kexec"},
 	}
 }

@@ -7,8 +7,7 @@
 //	clusters  2: root directory, then the other directories, then the files,
 //	          each in one piece
 //
-// It writes new file systems with 512-byte sectors. It does not read or change
-// existing ones. See Microsoft's "FAT32 File System Specification" 1.03.
+// It writes new file systems. It does not read or change existing ones. See Microsoft's "FAT32 File System Specification" 1.03.
 package fat
 
 import (
@@ -34,12 +33,15 @@ type File struct {
 
 // Config describes a file system.
 type Config struct {
-	Size     int64     // in bytes, a multiple of 512; 0: as small as the files allow
+	Size     int64     // in bytes, a multiple of a sector; 0: as small as the files allow
 	Label    string    // up to 11 characters, upper case; empty: none
 	VolumeID uint32    // shown as XXXX-XXXX
 	Time     time.Time // of all files; FAT knows 1980 to 2107, earlier is 1980
 	Hidden   uint32    // sectors before the file system: where its partition starts
 	Files    []File    // stored in this order
+	// SectorSize is the logical one of the disk, in bytes: 512 (default), 1024, 2048 or
+	// 4096. No system reads a file system whose sectors are smaller than the disk's.
+	SectorSize int
 	// Anchored is how many of the first Files, which are in the root directory, are
 	// stored right behind its first cluster, and named first in it: where they are
 	// depends on the size of the file system and theirs, and on nothing else. So a
@@ -52,15 +54,16 @@ type Config struct {
 var ErrTooSmall = errors.New("file system is too small")
 
 const (
-	sectorSize = 512
-	entrySize  = 32
+	entrySize = 32
 	// minClusters: with fewer, readers take the file system for FAT16. The
 	// limit is 65525; readers are known to be wrong by up to 16.
 	minClusters = 65525 + 16
 	maxClusters = 0x0ffffff5
-	// smallCluster is the largest cluster, in sectors, for which the size of
-	// the file system is raised: 4 KiB, a page.
-	smallCluster = 8
+	// page is the largest cluster, in bytes, for which the size of the file system
+	// is raised; the clusters start at a multiple of it.
+	page = 4096
+	// largeCluster is the largest that is chosen, in bytes.
+	largeCluster = 32 << 10
 	endOfChain   = 0x0fffffff
 )
 
@@ -75,14 +78,15 @@ type Volume struct {
 
 // geometry is where things are, in sectors.
 type geometry struct {
+	sector                   int64 // bytes
 	total, reserved, fatSize int64
 	perCluster               int64
 	clusters                 int64
 }
 
 func (g geometry) data() int64            { return g.reserved + 2*g.fatSize }
-func (g geometry) offset(c uint32) int64  { return (g.data() + int64(c-2)*g.perCluster) * sectorSize }
-func (g geometry) clusterBytes() int64    { return g.perCluster * sectorSize }
+func (g geometry) offset(c uint32) int64  { return (g.data() + int64(c-2)*g.perCluster) * g.sector }
+func (g geometry) clusterBytes() int64    { return g.perCluster * g.sector }
 func (g geometry) need(bytes int64) int64 { return ceil(bytes, g.clusterBytes()) }
 func ceil(n, unit int64) int64            { return (n + unit - 1) / unit }
 func roundUp(n, unit int64) int64         { return ceil(n, unit) * unit }
@@ -94,11 +98,11 @@ func clamp(v, low, high time.Time) (time.Time, bool) {
 }
 
 // divide cuts a file system of total sectors. The FAT may be some sectors
-// larger than needed, so that the clusters start at a multiple of 4 KiB.
-func divide(total, perCluster int64) geometry {
-	g := geometry{total: total, perCluster: perCluster, reserved: 32}
-	g.fatSize = ceil((total/perCluster+2)*4, sectorSize)
-	align := max(perCluster, smallCluster)
+// larger than needed, so that the clusters start at a multiple of a page.
+func divide(sector, total, perCluster int64) geometry {
+	g := geometry{sector: sector, total: total, perCluster: perCluster, reserved: 32}
+	g.fatSize = ceil((total/perCluster+2)*4, sector)
+	align := max(perCluster, page/sector)
 	g.reserved += roundUp(g.data(), align) - g.data()
 	g.clusters = (total - g.data()) / perCluster
 	return g
@@ -116,6 +120,13 @@ func New(c Config) (*Volume, error) {
 		return nil, fmt.Errorf("lay out FAT32: time %s is after 2107", c.Time)
 	}
 	v.cfg.Time = t
+	switch v.geo.sector = int64(c.SectorSize); c.SectorSize {
+	case 0:
+		v.geo.sector = 512
+	case 512, 1024, 2048, 4096:
+	default:
+		return nil, fmt.Errorf("lay out FAT32: sectors of %d bytes: it has those of 512, 1024, 2048 or 4096", c.SectorSize)
+	}
 	var err error
 	if v.root, v.dirs, err = buildTree(c); err != nil {
 		return nil, fmt.Errorf("lay out FAT32: %w", err)
@@ -128,34 +139,34 @@ func New(c Config) (*Volume, error) {
 }
 
 func (v *Volume) chooseGeometry() (geometry, error) {
-	size := v.cfg.Size
-	if size%sectorSize != 0 || size/sectorSize > math.MaxUint32 || size < 0 {
-		return geometry{}, fmt.Errorf("size of %d bytes is not a multiple of %d below 2 TiB", size, sectorSize)
+	size, sector := v.cfg.Size, v.geo.sector
+	if size%sector != 0 || size/sector > math.MaxUint32 || size < 0 {
+		return geometry{}, fmt.Errorf("size of %d bytes is not a multiple of %d below %d TiB", size, sector, sector>>8)
 	}
 	if size == 0 {
 		return v.smallest()
 	}
-	g := divide(size/sectorSize, clusterFor(size))
+	g := divide(sector, size/sector, clusterFor(sector, size))
 	need := v.needed(g)
 	if g.clusters < minClusters || need > g.clusters {
 		least, err := v.smallest()
 		if err != nil {
 			return g, err
 		}
-		return g, fmt.Errorf("%w: it has %d bytes, the files need %d", ErrTooSmall, size, least.total*sectorSize)
+		return g, fmt.Errorf("%w: it has %d bytes, the files need %d", ErrTooSmall, size, least.total*sector)
 	}
 	return g, nil
 }
 
-// clusterFor is the number of sectors in a cluster, given the size in bytes:
-// 8, more above 16 GiB so that the FAT stays small, fewer where there would be
-// too few clusters for FAT32.
-func clusterFor(size int64) int64 {
-	n := int64(smallCluster)
-	for n < 64 && size/(n*sectorSize) > 1<<22 {
+// clusterFor is the number of sectors in a cluster, given sizes in bytes: a page,
+// more above 16 GiB so that the FAT stays small, less where there would be too few
+// clusters for FAT32.
+func clusterFor(sector, size int64) int64 {
+	n := page / sector
+	for n < largeCluster/sector && size/(n*sector) > 1<<22 {
 		n *= 2
 	}
-	for n > 1 && divide(size/sectorSize, n).clusters < minClusters {
+	for n > 1 && divide(sector, size/sector, n).clusters < minClusters {
 		n /= 2
 	}
 	return n
@@ -163,19 +174,20 @@ func clusterFor(size int64) int64 {
 
 // smallest returns the smallest geometry that holds the files.
 func (v *Volume) smallest() (geometry, error) {
-	for n := int64(smallCluster); ; n /= 2 {
-		need := v.needed(geometry{perCluster: n})
+	sector := v.geo.sector
+	for n := page / sector; ; n /= 2 {
+		need := v.needed(geometry{sector: sector, perCluster: n})
 		if need < minClusters && n > 1 {
 			continue
 		}
 		total := max(need, minClusters) * n
-		for divide(total, n).clusters < max(need, minClusters) {
-			total += max(n, sectorSize/4)
+		for divide(sector, total, n).clusters < max(need, minClusters) {
+			total += max(n, sector/4)
 		}
-		if total > math.MaxUint32 || divide(total, n).clusters > maxClusters {
+		if total > math.MaxUint32 || divide(sector, total, n).clusters > maxClusters {
 			return geometry{}, errors.New("the files need more than 1 TiB")
 		}
-		return divide(total, n), nil
+		return divide(sector, total, n), nil
 	}
 }
 
@@ -275,7 +287,7 @@ func (v *Volume) Pieces() []Piece {
 }
 
 // Size is the size of the file system in bytes.
-func (v *Volume) Size() int64 { return v.geo.total * sectorSize }
+func (v *Volume) Size() int64 { return v.geo.total * v.geo.sector }
 
 // Extent says where the content of a file of Config.Files is, in bytes from
 // the start of the file system; it is in one piece. An empty file is nowhere.

@@ -78,10 +78,13 @@ func run(t testing.TB, r tool.Runner, name string, args ...string) string {
 
 func TestFsckAndMtoolsAgree(t *testing.T) {
 	r := tooltest.Need(t, "fsck.vfat", "mdir", "mcopy", "minfo", "mlabel")
-	for _, size := range []int64{0, 64 << 20, 300 << 20, 20 << 30} {
-		t.Run(fmt.Sprintf("%d MiB", size>>20), func(t *testing.T) {
+	for _, tt := range []struct {
+		sector int
+		size   int64
+	}{{0, 0}, {512, 64 << 20}, {512, 300 << 20}, {512, 20 << 30}, {1024, 0}, {2048, 300 << 20}, {4096, 0}, {4096, 300 << 20}, {4096, 20 << 30}} {
+		t.Run(fmt.Sprintf("%d MiB in sectors of %d", tt.size>>20, tt.sector), func(t *testing.T) {
 			c := sample()
-			c.Size = size
+			c.Size, c.SectorSize = tt.size, tt.sector
 			file, v := write(t, c)
 			if out := run(t, r, "fsck.vfat", "-n", "-v", file); strings.Contains(out, "Dirty bit") || !strings.Contains(out, " files, ") {
 				t.Errorf("fsck.vfat:\n%s", out)
@@ -184,6 +187,9 @@ func TestNewRefuses(t *testing.T) {
 		`label "vic" has 'v'`:                  {Label: "vic"},
 		`longer than 11`:                       {Label: "ABCDEFGHIJKL"},
 		"not a multiple of 512":                {Size: 1000},
+		"sectors of 520 bytes":                 {SectorSize: 520},
+		"sectors of 8192 bytes":                {SectorSize: 8192},
+		"not a multiple of 4096":               {SectorSize: 4096, Size: 300<<20 + 512},
 		"less than 4 GiB":                      big,
 		"is after 2107":                        late,
 		`file "nothing": has no source`:        {Files: []File{{Path: "nothing"}}},

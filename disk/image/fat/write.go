@@ -24,7 +24,7 @@ func (v *Volume) WriteAt(w io.WriterAt, offset int64) error {
 		return err
 	}
 	for copies := range int64(2) {
-		if err := put(fat, (v.geo.reserved+copies*v.geo.fatSize)*sectorSize, "allocation table"); err != nil {
+		if err := put(fat, (v.geo.reserved+copies*v.geo.fatSize)*v.geo.sector, "allocation table"); err != nil {
 			return err
 		}
 	}
@@ -66,7 +66,7 @@ func (v *Volume) copyFile(w io.Writer, e *entry) error {
 
 // table returns the FAT and the first free cluster.
 func (v *Volume) table() (fat []byte, next uint32) {
-	fat = make([]byte, v.geo.fatSize*sectorSize)
+	fat = make([]byte, v.geo.fatSize*v.geo.sector)
 	le.PutUint32(fat[0:], 0x0ffffff8) // the media byte
 	le.PutUint32(fat[4:], endOfChain)
 	next = 2
@@ -97,10 +97,11 @@ func (v *Volume) table() (fat []byte, next uint32) {
 // reserved returns the sectors before the FAT. Offsets are those of the
 // specification's BPB and FSInfo structures.
 func (v *Volume) reserved(next uint32) []byte {
-	b := make([]byte, v.geo.reserved*sectorSize)
-	boot, info := b[:sectorSize], b[sectorSize:2*sectorSize]
+	size := v.geo.sector
+	b := make([]byte, v.geo.reserved*size)
+	boot, info := b[:size], b[size:2*size]
 	copy(boot, "\xeb\x58\x90MSWIN4.1") // jump over the BPB
-	le.PutUint16(boot[11:], sectorSize)
+	le.PutUint16(boot[11:], uint16(size))
 	boot[13] = byte(v.geo.perCluster)
 	le.PutUint16(boot[14:], uint16(v.geo.reserved))
 	boot[16] = 2    // FATs
@@ -123,10 +124,10 @@ func (v *Volume) reserved(next uint32) []byte {
 	copy(info[484:], "rrAa")
 	le.PutUint32(info[488:], uint32(v.geo.clusters)-(next-2))
 	le.PutUint32(info[492:], next)
-	for _, s := range []int{0, 1, 2} {
-		copy(b[s*sectorSize+510:], "\x55\xaa")
+	for s := range int64(3) {
+		copy(b[s*size+510:], "\x55\xaa")
 	}
-	copy(b[6*sectorSize:], b[:3*sectorSize])
+	copy(b[6*size:], b[:3*size])
 	return b
 }
 

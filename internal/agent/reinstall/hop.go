@@ -249,7 +249,7 @@ func (r *run) writeStage(ctx context.Context, device string) error {
 		}
 		defer func() { err = errors.Join(err, d.Close()) }()
 		r.tell("writing the stage")
-		return volume.Write(ctx, d, volume.Config{Document: r.Document, Open: func(name string) (volume.Source, error) {
+		return volume.Write(ctx, d, volume.Config{Document: r.Document, SectorSize: d.SectorSize(), Open: func(name string) (volume.Source, error) {
 			return os.Open(filepath.Join(folder, stage.InVolume(name)))
 		}})
 	})

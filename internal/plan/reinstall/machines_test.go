@@ -152,6 +152,17 @@ func uefiGRUB(t *testing.T) Config {
 	return c
 }
 
+// large has its disk in sectors of 4096 bytes.
+func large(c Config) Config {
+	d := &c.Facts.HW.Disk[0]
+	d.SectorSize, d.Table.SectorSize = 4096, 4096
+	for i := range d.Table.Entries {
+		e := &d.Table.Entries[i]
+		e.FirstLBA, e.LastLBA = e.FirstLBA/8, (e.LastLBA+1)/8-1
+	}
+	return c
+}
+
 func uefiBtrfs(t *testing.T) Config {
 	c := old(t, "uefi", layout.KindGPT, part{from: 1, size: 512, fs: "vfat", mount: "/boot/efi"}, part{from: 513, size: 7678, fs: "btrfs", mount: "/"})
 	c.Facts.OS.Loader = "systemd-boot 257.7"

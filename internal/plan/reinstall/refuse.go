@@ -29,8 +29,11 @@ func (t *target) refuse() error {
 	t.refuseFirmware(no)
 	t.refuseFilesystems(no)
 	t.refuseStack(no)
-	if t.disk.SectorSize != 512 {
-		no("install it from another medium", "%s has sectors of %d bytes: firmware reads no file system of the stage's kind there", t.disk.Name, t.disk.SectorSize)
+	switch n := t.disk.SectorSize; {
+	case n != 512 && n != 4096:
+		no("install it from another medium", "%s has sectors of %d bytes: only those of 512 and 4096 are known", t.disk.Name, n)
+	case n != 512 && t.bios():
+		no("install it from another medium, by UEFI", "%s has sectors of %d bytes, and a BIOS starts nothing from those", t.disk.Name, n)
 	}
 	if t.table.Lost != "" || len(t.disk.TableDamage) > 0 {
 		no("repair it first", "the partition table of %s is damaged: %s", t.disk.Name, strings.Join(append(t.disk.TableDamage, t.table.Lost), "; "))

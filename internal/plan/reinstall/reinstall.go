@@ -290,7 +290,7 @@ func newTarget(c Config) (*target, error) {
 			t.root = f
 		}
 	}
-	t.need = stageSize(c.Sizes)
+	t.need = stageSize(c.Sizes, t.disk.SectorSize)
 	if t.bios() {
 		t.core = coreSize
 	}
@@ -304,15 +304,20 @@ const (
 	mib = int64(1) << 20
 	// coreSize is that of the BIOS boot partitions that people make.
 	coreSize = mib
-	// leastStage is what a FAT32 needs in any case.
-	leastStage = 64 * mib
+	// leastStage is what a FAT32 needs in any case: 65525 clusters, which are not
+	// smaller than a sector.
+	leastStage, leastLarge = 64 * mib, 260 * mib
 )
 
 // stageSize is the size of a FAT32 that holds everything: its tables take four
 // bytes twice for a cluster of 4 KiB, and small files and folders a few clusters.
-func stageSize(s Sizes) int64 {
+func stageSize(s Sizes, sector int) int64 {
+	least := leastStage
+	if sector > 512 {
+		least = leastLarge
+	}
 	content := s.Kernel + s.Initrd + s.Payload + stage.JournalSize + stage.RegistrationsSize + 8*mib
-	return max(leastStage, up(content+content/256+content/512, mib))
+	return max(least, up(content+content/256+content/512, mib))
 }
 
 func up(n, unit int64) int64   { return (n + unit - 1) / unit * unit }

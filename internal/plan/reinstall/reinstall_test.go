@@ -28,6 +28,7 @@ var machines = map[string]func(*testing.T) Config{
 	"uefi-lvm":           ubuntu,
 	"bios-lvm-logical":   logicalLVM,
 	"uefi-ext4-full":     uefiGRUB,
+	"uefi-4096":          func(t *testing.T) Config { return large(uefiGRUB(t)) },
 	"uefi-btrfs":         uefiBtrfs,
 	"uefi-btrfs-noexec":  func(t *testing.T) Config { return noKexec(uefiBtrfs(t)) },
 	"bios-swap-512M":     func(t *testing.T) Config { return small(biosSwap(t)) },
@@ -93,7 +94,7 @@ func soundHop(t *testing.T, p Plan, table layout.Table) {
 	if p.Hop.Table != nil {
 		made = p.Hop.Table.Entries
 	} else {
-		tables, err := layout.Resolve(p.Hop.Layout, map[string]layout.Geometry{"main": {Size: table.Size, SectorSize: 512, Now: &p.Before}}, uuid.UUID{1})
+		tables, err := layout.Resolve(p.Hop.Layout, map[string]layout.Geometry{"main": {Size: table.Size, SectorSize: table.SectorSize, Now: &p.Before}}, uuid.UUID{1})
 		if err != nil {
 			t.Fatalf("the hop's layout: %v", err)
 		}
@@ -112,7 +113,7 @@ func soundHop(t *testing.T, p Plan, table layout.Table) {
 		}
 	}
 	_, last, _ := layout.Usable(layout.Geometry{Size: table.Size, SectorSize: table.SectorSize})
-	if end := uint64(p.Stage.Offset+p.Stage.Size)/512 - 1; end > last {
+	if end := uint64(p.Stage.Offset+p.Stage.Size)/uint64(table.SectorSize) - 1; end > last {
 		t.Errorf("the stage ends at sector %d, behind the last one that a GPT has: %d", end, last)
 	}
 }
@@ -132,7 +133,7 @@ func sound(t *testing.T, p Plan) {
 		if i > 0 && e.FirstLBA <= entries[i-1].LastLBA {
 			t.Errorf("partitions %d and %d overlap", entries[i-1].Number, e.Number)
 		}
-		if e.LastLBA >= uint64(table.Size)/512 {
+		if e.LastLBA >= uint64(table.Size)/uint64(table.SectorSize) {
 			t.Errorf("partition %d is not on the disk", e.Number)
 		}
 	}
@@ -189,7 +190,8 @@ func TestRefused(t *testing.T) {
 			c.Facts.HW.Firmware.SecureBoot = &on
 		}, "Secure Boot on"},
 		{"small ESP", uefiGRUB, func(c *Config) { *c = noKexec(*c); c.Running.GRUB = nil; c.Running.Filesystems[0].Free = 20 << 20 }, "/boot/efi has 20.0 MiB free"},
-		{"sectors", biosSwap, func(c *Config) { c.Facts.HW.Disk[0].SectorSize = 4096 }, "sectors of 4096 bytes"},
+		{"sectors that a BIOS cannot read", biosSwap, func(c *Config) { c.Facts.HW.Disk[0].SectorSize = 4096 }, "sectors of 4096 bytes, and a BIOS starts nothing from those: install it from another medium, by UEFI"},
+		{"sectors", uefiGRUB, func(c *Config) { c.Facts.HW.Disk[0].SectorSize = 1024 }, "sectors of 1024 bytes: only those of 512 and 4096 are known"},
 		{"damaged table", biosSwap, func(c *Config) { c.Facts.HW.Disk[0].TableDamage = []string{"backup is missing"} }, "is damaged: backup"},
 		{"full table", biosFree, func(c *Config) {
 			for i := range 2 {

@@ -10,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"math"
+	"slices"
 	"strings"
 	"unicode/utf16"
 
@@ -46,7 +47,7 @@ func Open(r io.ReaderAt) (*FS, error) {
 	}
 	sector := int64(le.Uint16(b[11:]))
 	perCluster, reserved, fats, size := int64(b[13]), int64(le.Uint16(b[14:])), int64(b[16]), int64(le.Uint32(b[36:]))
-	if b[510] != 0x55 || b[511] != 0xaa || string(b[82:90]) != "FAT32   " || sector != 512 ||
+	if b[510] != 0x55 || b[511] != 0xaa || string(b[82:90]) != "FAT32   " || !slices.Contains([]int64{512, 1024, 2048, 4096}, sector) ||
 		perCluster == 0 || perCluster > 128 || reserved == 0 || fats == 0 || fats > 2 || size == 0 {
 		return nil, ErrNone
 	}

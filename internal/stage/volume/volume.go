@@ -14,6 +14,7 @@ package volume
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -50,6 +51,8 @@ type Device interface {
 // Config is a stage to be written.
 type Config struct {
 	Document stage.Document
+	// SectorSize is the disk's logical one, in bytes; 0: 512.
+	SectorSize int
 	// Open opens the content of a file of the document, by its name.
 	Open func(name string) (Source, error)
 	// Progress is told how many bytes of the files are written; nil: nobody.
@@ -57,10 +60,11 @@ type Config struct {
 }
 
 // Size is the least size in bytes of the partition for a document's files, as
-// far as their sizes are set; it is a multiple of 1 MiB.
-func Size(d stage.Document) (int64, error) {
+// far as their sizes are set, on a disk with such logical sectors; it is a multiple
+// of 1 MiB.
+func Size(d stage.Document, sector int) (int64, error) {
 	const unit = 1 << 20
-	v, err := fat.New(fat.Config{Files: files(d, make([]byte, documentRoom), nil)})
+	v, err := fat.New(fat.Config{SectorSize: sector, Files: files(d, make([]byte, documentRoom), nil)})
 	if err != nil {
 		return 0, fmt.Errorf("measure stage: %w", err)
 	}
@@ -126,8 +130,9 @@ func write(ctx context.Context, w Device, c Config) error {
 		s.total += f.Size
 	}
 	v, err := fat.New(fat.Config{
-		Size: c.Document.Stage.Size, Hidden: uint32(min(c.Document.Stage.Offset/512, 1<<32-1)),
-		Label: strings.ToUpper(stage.Label), VolumeID: c.Document.VolumeID(), Time: c.Document.Created,
+		SectorSize: c.SectorSize, Size: c.Document.Stage.Size,
+		Hidden: uint32(min(c.Document.Stage.Offset/cmp.Or(int64(c.SectorSize), 512), 1<<32-1)),
+		Label:  strings.ToUpper(stage.Label), VolumeID: c.Document.VolumeID(), Time: c.Document.Created,
 		Files: files(c.Document, self.Bytes(), s.open),
 	})
 	if err != nil {

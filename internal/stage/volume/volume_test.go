@@ -77,11 +77,18 @@ func opener(files map[string][]byte) func(string) (Source, error) {
 func TestWrite(t *testing.T) {
 	tooltest.Need(t, "fsck.vfat")
 	tooltest.Need(t, "mtype")
+	for sector, size := range map[int]int64{0: 64 << 20, 4096: 260 << 20} {
+		t.Run(fmt.Sprint(sector), func(t *testing.T) { testWrite(t, sector, size) })
+	}
+}
+
+func testWrite(t *testing.T, sector int, size int64) {
 	files := contents()
 	d := document(files)
+	d.Stage.Size = size
 	path, dev := disk(t, d)
 	var told int64
-	c := Config{Document: d, Open: opener(files), Progress: func(done, total int64) { told = total - done }}
+	c := Config{Document: d, SectorSize: sector, Open: opener(files), Progress: func(done, total int64) { told = total - done }}
 	if err := Write(t.Context(), dev, c); err != nil {
 		t.Fatal(err)
 	}
@@ -186,17 +193,19 @@ func TestRefused(t *testing.T) {
 }
 
 func TestSize(t *testing.T) {
-	d := document(contents())
-	n, err := Size(d)
-	if err != nil || n%(1<<20) != 0 {
-		t.Fatalf("got %d, %v", n, err)
-	}
-	d.Stage.Size = n
-	files := contents()
-	d.Files = document(files).Files
-	_, dev := disk(t, d)
-	if err := Write(t.Context(), dev, Config{Document: d, Open: opener(files)}); err != nil {
-		t.Errorf("in %d bytes: %v", n, err)
+	for _, sector := range []int{512, 4096} {
+		d := document(contents())
+		n, err := Size(d, sector)
+		if err != nil || n%(1<<20) != 0 {
+			t.Fatalf("got %d, %v", n, err)
+		}
+		d.Stage.Size = n
+		files := contents()
+		d.Files = document(files).Files
+		_, dev := disk(t, d)
+		if err := Write(t.Context(), dev, Config{Document: d, SectorSize: sector, Open: opener(files)}); err != nil {
+			t.Errorf("in %d bytes: %v", n, err)
+		}
 	}
 }
 

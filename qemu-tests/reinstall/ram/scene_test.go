@@ -67,7 +67,7 @@ func newScene(t *testing.T, firmware string) scene {
 		Disk: request.DiskSelector{Serial: serial, Size: diskSize}, Grow: &stage.Grow{Mountpoint: "/"},
 	}
 	p := s.parts(t)
-	size, err := volume.Size(s.doc)
+	size, err := volume.Size(s.doc, 512)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -37,7 +38,7 @@ func (c Config) withBase(ctx context.Context, use func(image string) error) erro
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	kind := strings.Join([]string{c.Release, c.Firmware, c.Loader, c.FS}, "-")
+	kind := strings.Join([]string{c.Release, c.Firmware, c.Loader, c.FS, strconv.Itoa(c.Sector)}, "-")
 	lock, err := os.OpenFile(filepath.Join(dir, kind+".lock"), os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
 		return err
@@ -87,7 +88,7 @@ func (c Config) makeBase(ctx context.Context, image string) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, makeLimit, fmt.Errorf("no base image within %v", makeLimit))
 	defer cancel()
 	out, err := (tool.Exec{}).Run(ctx, tool.Cmd{
-		Name: "unshare", Args: []string{"--mount", "--propagation", "private", "sh", "-c", recipe, "make.sh", c.Release, c.Firmware, c.Loader, c.FS, image, mirror, security},
+		Name: "unshare", Args: []string{"--mount", "--propagation", "private", "sh", "-c", recipe, "make.sh", c.Release, c.Firmware, c.Loader, c.FS, strconv.Itoa(c.Sector), image, mirror, security},
 		Env: []string{"ADMIN_PASSWORD=" + AdminPassword},
 	})
 	if err != nil {

@@ -1,18 +1,19 @@
 #!/bin/sh
 # Makes the disk of an old system, with tools that are not vic's:
 #
-#	make.sh RELEASE FIRMWARE LOADER FS IMAGE MIRROR [SECURITY-MIRROR]
+#	make.sh RELEASE FIRMWARE LOADER FS SECTOR IMAGE MIRROR [SECURITY-MIRROR]
 #
 #	bios: msdos table, root file system with /boot, GRUB as update-grub has it
 #	uefi: GPT, EFI system partition, root file system; either systemd-boot with the
 #	      kernel on the ESP, or GRUB there, and /boot in the root file system
 #	lvm:  ext4 on a logical volume that fills the disk's only volume group; /boot
 #	      (bios) is a partition of its own
+#	SECTOR: bytes of the disk's logical one; 4096 with uefi and systemd-boot
 #
 # bookworm has its network from ifupdown and dhclient, trixie from systemd-networkd.
 # What each machine has of its own (names, keys, addresses) comes later.
 set -eu
-release=$1 firmware=$2 loader=$3 fs=$4 image=$5 mirror=$6 security=${7:-}
+release=$1 firmware=$2 loader=$3 fs=$4 sector=$5 image=$6 mirror=$7 security=${8:-}
 
 packages=linux-image-cloud-amd64,initramfs-tools,kmod,udev,systemd-sysv,libpam-systemd,dbus
 packages=$packages,openssh-server,sudo,iproute2
@@ -45,15 +46,24 @@ leave() {
 trap leave EXIT
 # attach START SIZE: $loop is that part of the image, in MiB.
 attach() {
-	loop=$(losetup --find --show --offset "$1MiB" --sizelimit "$2MiB" "$image")
+	loop=$(losetup --find --show --sector-size "$sector" --offset "$1MiB" --sizelimit "$2MiB" "$image")
 	loops="$loop $loops"
+}
+# table LABEL PARTITION...: a partition table.
+table() {
+	label=$1
+	shift
+	attach 0 3072
+	printf '%s\n' "$@" | sfdisk --quiet --no-reread --no-tell-kernel --label "$label" "$loop"
+	losetup --detach "$loop"
+	loops=${loops#"$loop "}
 }
 
 rm -f "$image"
 truncate --size 3G "$image"
 case $fs-$firmware in
 lvm-bios)
-	printf 'start=1MiB, size=255MiB, type=83, bootable\nstart=256MiB, size=2645MiB, type=8e\n' | sfdisk --quiet --label dos "$image"
+	table dos 'start=1MiB, size=255MiB, type=83, bootable' 'start=256MiB, size=2645MiB, type=8e'
 	attach 256 2645
 	# Not activated: not every kernel has the device mapper. The volume is one piece,
 	# behind the 1 MiB of metadata.
@@ -64,11 +74,11 @@ lvm-bios)
 	start=257 size=2644
 	;;
 *-bios)
-	echo 'start=1MiB, size=2900MiB, type=83, bootable' | sfdisk --quiet --label dos "$image"
+	table dos 'start=1MiB, size=2900MiB, type=83, bootable'
 	start=1 size=2900
 	;;
 *-uefi)
-	printf 'start=1MiB, size=100MiB, type=uefi\nstart=129MiB, size=2900MiB, type=linux\n' | sfdisk --quiet --label gpt "$image"
+	table gpt 'start=1MiB, size=100MiB, type=uefi' 'start=129MiB, size=2900MiB, type=linux'
 	start=129 size=2900
 	;;
 esac
@@ -195,7 +205,10 @@ bios-grub)
 	;;
 *)
 	esp=$image@@1M
-	mformat -i "$esp" -T $((100 * 2048)) -F -v ESP ::
+	case $sector in
+	512) mformat -i "$esp" -T $((100 * 2048)) -F -v ESP :: ;;
+	4096) mformat -i "$esp" -S 5 -T $((100 * 256)) -v ESP :: ;; # too few clusters for FAT32
+	esac
 	mmd -i "$esp" ::/EFI ::/EFI/BOOT
 	echo 'LABEL=ESP /boot/efi vfat umask=0077 0 1' >>"$mnt/etc/fstab"
 	mkdir -p "$mnt/boot/efi"

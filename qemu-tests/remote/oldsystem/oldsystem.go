@@ -42,6 +42,7 @@ type Config struct {
 
 	MemoryMiB int    // default 512
 	DiskMiB   int64  // default (and least) 3072; what is more is not partitioned
+	Sector    int    // the disk's logical one, in bytes: 512 (default), or 4096 with UEFI and systemd-boot
 	Serial    string // of the disk; default "OLD0001"
 	Cache     string // of the disk, as vm.Disk has it; default "unsafe"
 	Disks     []vm.Disk
@@ -82,8 +83,10 @@ func (c Config) withDefaults() Config {
 			*p = v
 		}
 	}
-	if c.MemoryMiB == 0 {
-		c.MemoryMiB = 512
+	for p, v := range map[*int]int{&c.MemoryMiB: 512, &c.Sector: 512} {
+		if *p == 0 {
+			*p = v
+		}
 	}
 	if c.Loader == "" {
 		c.Loader = map[string]string{"bios": "grub", "uefi": "systemd-boot"}[c.Firmware]
@@ -141,7 +144,7 @@ func (s *System) switchOn(t *testing.T) {
 	s.Began = time.Now()
 	s.Machine = vm.Start(t, vm.Config{
 		Name: s.Name, Firmware: s.Firmware, MemoryMiB: s.MemoryMiB, Watchdog: s.Watchdog, Vars: s.Vars,
-		Disks: append([]vm.Disk{{Path: s.Disk, Format: "raw", Serial: s.Serial, Cache: s.Cache}}, s.Disks...),
+		Disks: append([]vm.Disk{{Path: s.Disk, Format: "raw", Serial: s.Serial, Cache: s.Cache, SectorSize: s.Sector}}, s.Disks...),
 		NICs:  cards, Dir: filepath.Join(t.TempDir(), "run"),
 	})
 	if err := s.writeSSHConfig(); err != nil {
