@@ -43,6 +43,8 @@ func run(args []string) error {
 		return world()
 	case args[0] == "web":
 		return web()
+	case args[0] == "route":
+		return route()
 	case args[0] == "reach" && len(args) == 3:
 		return inside("/radio", "try", args[1], args[2])
 	case args[0] == "try" && len(args) == 3:
@@ -63,6 +65,12 @@ func try(host, port string) string {
 		return "silence"
 	}
 	return "refused: " + err.Error()
+}
+
+// route makes this network namespace a router, which says so to its neighbours: Linux
+// forgets a default route through one that does not (RFC 4861 §7.2.5).
+func route() error {
+	return os.WriteFile("/proc/sys/net/ipv6/conf/all/forwarding", []byte("1"), 0o644)
 }
 
 func web() error {
@@ -106,6 +114,7 @@ func world() error {
 		}
 	}
 	for _, command := range []string{
+		"/radio route",
 		"ip link set lo up",
 		"ip addr add 203.0.113.1/32 dev lo",
 		"ip addr add 2001:db8:1::1/128 dev lo nodad",
