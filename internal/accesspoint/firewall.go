@@ -1,5 +1,8 @@
 package accesspoint
 
+// RuleModules are the kernel's modules that Rules needs, and the bridge.
+var RuleModules = []string{"nf_tables", "nft_chain_nat", "nft_ct", "nft_masq", "bridge"}
+
 // Rules is the ruleset of nft(8). It knows the Ethernet side by the name of its
 // bridge, and everything else as the wireless side, so it is complete before there
 // is any card.

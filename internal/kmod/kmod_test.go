@@ -356,3 +356,21 @@ func TestLoadStopsWithContext(t *testing.T) {
 		t.Errorf("got %v, loaded %v", err, r.order)
 	}
 }
+
+// What the kernel has already is not even read.
+func TestFinitPresent(t *testing.T) {
+	states, err := filepath.Glob("/sys/module/*/initstate")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(states) == 0 {
+		t.Skip("this kernel has no modules: qemu-tests/disks has one with some")
+	}
+	name := filepath.Base(filepath.Dir(states[0]))
+	if err := Finit("/nowhere/"+strings.ReplaceAll(name, "_", "-")+".ko.xz", ""); err != nil {
+		t.Error(err)
+	}
+	if err := Finit("/nowhere/none.ko", ""); !errors.Is(err, os.ErrNotExist) {
+		t.Error(err)
+	}
+}

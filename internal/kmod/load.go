@@ -144,8 +144,12 @@ func outcome(steps []Step, batch []claim) (loaded []string, err error) {
 }
 
 // Finit is Insert by finit_module(2). The kernel decompresses .xz, .gz and
-// .zst itself (CONFIG_MODULE_DECOMPRESS).
+// .zst itself (CONFIG_MODULE_DECOMPRESS), also those of modules that it has: it looks
+// at their names afterwards.
 func Finit(file, params string) error {
+	if state, err := os.ReadFile(filepath.Join("/sys/module", Name(file), "initstate")); err == nil && string(state) == "live\n" {
+		return nil
+	}
 	f, err := os.Open(file)
 	if err != nil {
 		return err

@@ -32,6 +32,7 @@ func TestInMachine(t *testing.T) {
 		Modules: []string{"loop", "dm-mod", "md-mod", "vfat", "btrfs", "xfs"},
 		Runs: []runs.Run{
 			only("disk", "^(TestMountedDisk|TestReread.*|TestSwapInUse)$"),
+			only("internal/kmod", "^TestFinitPresent$"),
 			only("disk/luks", "^TestOpen$"),
 			only("disk/lvm", "^(TestVolumes|TestFitReal)$"),
 			only("disk/md", "^TestArray$"),

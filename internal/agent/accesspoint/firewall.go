@@ -3,6 +3,7 @@ package accesspoint
 import (
 	"context"
 	"errors"
+	"log"
 	"os"
 	"strings"
 
@@ -14,6 +15,11 @@ import (
 // firewall loads the rules, and only then has the kernel pass anything on. nft
 // replaces the rules as a whole, or not at all.
 func (a appliance) firewall(ctx context.Context) error {
+	// What is there already is not loaded by the kernel, which would run a program for
+	// each module, and have nft begin anew after it.
+	if err := ramsys.LoadModules(ctx, accesspoint.RuleModules...); err != nil {
+		log.Print(err) // nft says what is really missing
+	}
 	programs := tool.Exec{Path: ramsys.Path}
 	cmd := tool.Cmd{Name: "nft", Args: []string{"-f", "-"}, Stdin: strings.NewReader(accesspoint.Rules())}
 	if _, err := programs.Run(ctx, cmd); err != nil {

@@ -25,10 +25,14 @@ func setModprobe() error {
 	return nil
 }
 
-// modprobe loads modules by name or alias. It knows the kernel's call and
-// `modprobe NAME ...`; options are passed over.
+// modprobe loads modules. It knows the kernel's call and `modprobe NAME ...`; options
+// are passed over.
 func modprobe(ctx context.Context, args []string) error {
-	names := slices.DeleteFunc(slices.Clone(args), func(a string) bool { return strings.HasPrefix(a, "-") })
+	return LoadModules(ctx, slices.DeleteFunc(slices.Clone(args), func(a string) bool { return strings.HasPrefix(a, "-") })...)
+}
+
+// LoadModules loads modules by name or alias, as the kernel's command line says.
+func LoadModules(ctx context.Context, names ...string) error {
 	line, err := os.ReadFile("/proc/cmdline")
 	if err != nil {
 		return err

@@ -10,8 +10,10 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -128,7 +130,7 @@ func world() error {
 	}
 	for _, server := range [][]string{{"/radio", "web"}, {"dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--pid-file=",
 		"--no-resolv", "--no-hosts", "--interface=wlan1", "--bind-dynamic", "--except-interface=lo", "--user=root", "--log-facility=-",
-		"--dhcp-authoritative", "--dhcp-range=10.0.99.10,10.0.99.20,10m", "--dhcp-leasefile=" + dir + "/leases", "--enable-ra",
+		"--dhcp-authoritative", "--no-ping", "--dhcp-range=10.0.99.10,10.0.99.20,10m", "--dhcp-leasefile=" + dir + "/leases", "--enable-ra",
 		"--dhcp-range=2001:db8:99::,ra-only,64", "--ra-param=wlan1,4,60",
 		"--address=/internet.test/203.0.113.1", "--address=/internet.test/2001:db8:1::1"}} {
 		if _, err := start(server...); err != nil {
@@ -138,10 +140,25 @@ func world() error {
 	return keepAccessPoint()
 }
 
-func start(args ...string) (*exec.Cmd, error) {
+func start(args ...string) (*exec.Cmd, error) { return startIn(os.Stdout, args...) }
+
+func startIn(out io.Writer, args ...string) (*exec.Cmd, error) {
 	cmd := exec.Command("ip", append([]string{"netns", "exec", namespace}, args...)...)
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	cmd.Stdout, cmd.Stderr = out, os.Stderr
 	return cmd, cmd.Start()
+}
+
+// enabled is what hostapd says. The world is made when its access point is there: who
+// looks for it before that looks again much later.
+type enabled struct{ io.Writer }
+
+func (e enabled) Write(b []byte) (int, error) {
+	if bytes.Contains(b, []byte("AP-ENABLED")) {
+		if err := os.WriteFile(os.Getenv("VIC_OUTPUTS")+"/made", nil, 0o644); err != nil {
+			return 0, err
+		}
+	}
+	return e.Writer.Write(b)
 }
 
 // keepAccessPoint starts and ends hostapd.
@@ -164,10 +181,7 @@ func keepAccessPoint() error {
 				return err
 			}
 			var err error
-			if ap, err = start("hostapd", dir+"/hostapd.conf"); err != nil {
-				return err
-			}
-			if err := os.WriteFile(os.Getenv("VIC_OUTPUTS")+"/made", nil, 0o644); err != nil {
+			if ap, err = startIn(enabled{os.Stdout}, "hostapd", dir+"/hostapd.conf"); err != nil {
 				return err
 			}
 		}
