@@ -2,7 +2,7 @@
 // volume groups and arrays, as deep as they are stacked, the topmost first.
 //
 // It refuses when anything of it is in use, with the users' names, before
-// anything is stopped. It unmounts nothing, and turns no swap off when memory
+// anything is stopped. A pool of ZFS counts as in use when it is imported. It unmounts nothing, and turns no swap off when memory
 // has no room for what is in it.
 //
 //	sda3 <- LUKS crypt <- LVM vg0 <- LVM volumes root, home     stop: vg0, crypt
@@ -109,14 +109,24 @@ func Find(root sysfs.Root, name string, keep []disk.Range) ([]Stop, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := w.visit(name, sysfs.Node(name)); err != nil {
-		return nil, err
-	}
+	names := []string{name}
 	for _, p := range parts {
 		if !within(p.r, keep) {
-			if err := w.visit(p.name, sysfs.Node(p.name)); err != nil {
-				return nil, err
-			}
+			names = append(names, p.name)
+		}
+	}
+	for _, n := range names {
+		if err := w.visit(n, sysfs.Node(n)); err != nil {
+			return nil, err
+		}
+		if root != "/" {
+			continue
+		}
+		switch p, err := pool(sysfs.Node(n)); {
+		case err != nil:
+			return nil, err
+		case p != "":
+			w.busy = append(w.busy, sysfs.Node(n)+" in "+p)
 		}
 	}
 	if err := w.swapsFit(); err != nil {

@@ -291,7 +291,7 @@ func (r *run) arrange(p plan.Plan, disks *future) (prepared, error) {
 func again(s plan.Step) bool {
 	switch s.Action.(type) {
 	case plan.CheckMemory, plan.CheckTools, plan.CheckSecrets, plan.CheckHostKeys,
-		diskplan.LUKSOpen, diskplan.ActivateVG, diskplan.AssembleArray, diskplan.Mount:
+		diskplan.LUKSOpen, diskplan.ActivateVG, diskplan.AssembleArray, diskplan.ImportPool, diskplan.Mount:
 		return true
 	}
 	return slices.Contains([]event.Phase{event.Inject, event.Boot, event.Finish}, s.Phase)

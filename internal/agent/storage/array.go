@@ -20,7 +20,7 @@ func (e *Executor) createArray(a plan.CreateArray) maker {
 	}
 	return maker{
 		on: a.Members, name: "md/" + a.Array, clear: true,
-		look: func(context.Context) (look, error) { return e.lookAtMembers(a.Members, right) },
+		look: func(context.Context) (look, error) { return e.lookAtMembers(a.Members, e.path, right) },
 		make: func(ctx context.Context, paths []string) error { return e.Machine.CreateArray(ctx, a, paths) },
 	}
 }

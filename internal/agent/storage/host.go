@@ -16,6 +16,7 @@ import (
 	"github.com/victorinix/vic/disk/probe"
 	"github.com/victorinix/vic/disk/sysfs"
 	"github.com/victorinix/vic/disk/udev"
+	"github.com/victorinix/vic/disk/zvol"
 	plan "github.com/victorinix/vic/internal/plan/storage"
 	"github.com/victorinix/vic/internal/tool"
 )
@@ -79,9 +80,7 @@ func (Host) Partition(device string, number int) string { return disk.PartitionP
 // Node implements Devices. Only the kernel's own names are sure to be in /dev.
 func (h Host) Node(d plan.Device, uuid string) (string, error) {
 	if d.Zvol != "" {
-		path := "/dev/zvol/" + d.Zvol
-		_, err := os.Stat(path)
-		return path, err
+		return zvol.Node(system, d.Zvol)
 	}
 	if d.Array != "" {
 		return h.array(d.Array, uuid)

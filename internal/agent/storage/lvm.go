@@ -11,17 +11,17 @@ func (e *Executor) createVG(a plan.CreateVG) maker {
 	return maker{
 		on: a.PVs, name: "vg/" + a.VG, clear: true,
 		look: func(context.Context) (look, error) {
-			return e.lookAtMembers(a.PVs, func(c Content) bool { return c.Type == "LVM2_member" && c.Group == a.VG })
+			return e.lookAtMembers(a.PVs, e.path, func(c Content) bool { return c.Type == "LVM2_member" && c.Group == a.VG })
 		},
 		make: func(ctx context.Context, paths []string) error { return e.Machine.CreateVG(ctx, a.VG, paths) },
 	}
 }
 
 // lookAtMembers looks at every device of a group.
-func (e *Executor) lookAtMembers(members []plan.Device, right func(Content) bool) (look, error) {
+func (e *Executor) lookAtMembers(members []plan.Device, where func(plan.Device) (string, error), right func(Content) bool) (look, error) {
 	all := look{same: true}
 	for _, d := range members {
-		path, err := e.path(d)
+		path, err := where(d)
 		if err != nil {
 			return look{}, err
 		}

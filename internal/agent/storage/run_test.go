@@ -269,15 +269,16 @@ func TestPlannedAgain(t *testing.T) {
 
 func TestProgramsAreAskedForFirst(t *testing.T) {
 	f := used()
-	f.absent = []string{"zpool", "bcachefs"}
+	f.absent = []string{"zpool", "bcachefs", "mkfs.vfat"}
 	d := plan.Device{Disk: "one"}
 	steps := []plan.Step{
 		{Phase: event.Partition, Name: "wipe", Action: plan.Wipe{Disk: identity("one")}},
 		{Phase: event.Format, Name: "pool", Action: plan.CreatePool{Pool: "tank", Vdevs: []plan.Word{{Device: &d}}}},
 		{Phase: event.Format, Name: "fs", Action: plan.MkfsBcachefs{Members: []plan.BcachefsMember{{Device: d}}}},
+		{Phase: event.Format, Name: "esp", Action: plan.Mkfs{Device: d, Format: "vfat"}},
 	}
 	err := storage.Run(t.Context(), storage.Config{Steps: steps, Disks: three(), Root: "/mnt", Machine: f, Tools: none{}})
-	if exit(err) != storage.ExitRefused || !strings.Contains(err.Error(), "zpool and bcachefs") || len(f.log) > 0 {
+	if exit(err) != storage.ExitRefused || !strings.Contains(err.Error(), "zpool and bcachefs and mkfs.vfat") || len(f.log) > 0 {
 		t.Errorf("%v %q", err, f.log)
 	}
 }

@@ -223,7 +223,7 @@ func lasting(a plan.Action) bool {
 	switch a := a.(type) {
 	case plan.Hook:
 		return creates(a)
-	case plan.CheckState, plan.Release, plan.LUKSOpen, plan.ActivateVG, plan.AssembleArray,
+	case plan.CheckState, plan.Release, plan.LUKSOpen, plan.ActivateVG, plan.AssembleArray, plan.ImportPool,
 		plan.Mount, plan.SwapOn, plan.SwapOff, plan.Unmount, plan.Close, plan.Flush:
 		return false
 	}
@@ -261,6 +261,8 @@ func (e *Executor) use(s plan.Step) (work, error) {
 		return e.activateVG(a), nil
 	case plan.AssembleArray:
 		return e.assembleArray(a), nil
+	case plan.ImportPool:
+		return e.importPool(a), nil
 	case plan.Mount:
 		return e.mount(a), nil
 	case plan.SwapOn:

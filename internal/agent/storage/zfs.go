@@ -2,6 +2,7 @@ package storage
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,38 +13,6 @@ import (
 	plan "github.com/victorinix/vic/internal/plan/storage"
 	"github.com/victorinix/vic/internal/tool"
 )
-
-// rare are programs that a RAM system need not have, by the step that runs
-// them. The steps of a plan are refused before the first write without them.
-func rare(a plan.Action) string {
-	switch a.(type) {
-	case plan.CreatePool:
-		return "zpool"
-	case plan.CreateDataset:
-		return "zfs"
-	case plan.MkfsBcachefs:
-		return "bcachefs"
-	}
-	return ""
-}
-
-// programs refuses steps whose programs are not there.
-func (e *Executor) programs() error {
-	var lost []string
-	for _, s := range e.Steps {
-		name := rare(s.Action)
-		if name == "" || slices.Contains(lost, name) {
-			continue
-		}
-		if _, err := e.Machine.LookPath(name); err != nil {
-			lost = append(lost, name)
-		}
-	}
-	if len(lost) > 0 {
-		return Refuse("the layout needs %s, and this system does not have it", strings.Join(lost, " and "))
-	}
-	return nil
-}
 
 // pool is the pool of a dataset.
 func pool(dataset string) string {
@@ -67,30 +36,85 @@ func (e *Executor) exists(ctx context.Context, name string, args ...string) (boo
 }
 
 func (e *Executor) createPool(a plan.CreatePool) maker {
-	var members []plan.Device
+	var members, named, unnamed []plan.Device
+	class := ""
 	for _, w := range a.Vdevs {
-		if w.Device != nil {
-			members = append(members, *w.Device)
+		switch {
+		case w.Device == nil:
+			class = w.Text
+			continue
+		case class == "cache" || class == "spare": // their labels do not say whose they are
+			unnamed = append(unnamed, *w.Device)
+		default:
+			named = append(named, *w.Device)
 		}
+		members = append(members, *w.Device)
 	}
+	ours := func(c Content) bool { return c.Type == "zfs_member" && (c.Group == a.Pool || c.Label == a.Pool) }
+	any := func(c Content) bool { return c.Type == "zfs_member" }
 	return maker{
 		on: members, name: "pool/" + a.Pool, clear: true,
 		look: func(context.Context) (look, error) {
-			return e.lookAtMembers(members, func(c Content) bool { return c.Type == "zfs_member" && (c.Group == a.Pool || c.Label == a.Pool) })
+			l, err := e.lookAtMembers(named, e.vdev, ours)
+			if err != nil || !l.same {
+				return l, err
+			}
+			return e.lookAtMembers(unnamed, e.vdev, any)
 		},
 		make: func(ctx context.Context, paths []string) error {
-			_, err := e.run(ctx, "zpool", poolArgs(a, paths, e.Root)...)
-			return err
-		},
-		ready: func(ctx context.Context) error {
-			if there, err := e.exists(ctx, "zpool", "list", "-H", "-o", "name", a.Pool); err != nil || there {
+			if _, err := e.run(ctx, "zpool", poolArgs(a, paths, e.altroot())...); err != nil {
 				return err
 			}
-			_, err := e.run(ctx, "zpool", "import", "-N", "-R", e.Root, "-d", "/dev", a.Pool)
+			// It has mounted the pool's own file system, if that has a place: what is
+			// mounted, and where, is a step's business. So it is imported by one.
+			_, err := e.run(ctx, "zpool", "export", a.Pool)
 			return err
 		},
 	}
 }
+
+// importPool mounts nothing. A pool that another system has left without exporting it,
+// such as one that was cut off, is taken over: -f.
+func (e *Executor) importPool(a plan.ImportPool) work {
+	return always(func(ctx context.Context) error {
+		if there, err := e.imported(ctx, a.Pool); err != nil || there {
+			return err
+		}
+		args := []string{"import", "-f", "-N", "-R", e.altroot()}
+		for _, d := range a.Members {
+			path, err := e.vdev(d)
+			if err != nil {
+				return err
+			}
+			args = append(args, "-d", path)
+		}
+		_, err := e.run(ctx, "zpool", append(args, a.Pool)...)
+		return err
+	})
+}
+
+func (e *Executor) imported(ctx context.Context, pool string) (bool, error) {
+	return e.exists(ctx, "zpool", "list", "-H", "-o", "name", pool)
+}
+
+// altroot is where ZFS would mount by itself: nothing that lasts.
+func (e *Executor) altroot() string { return cmp.Or(e.Root, "/mnt") }
+
+// vdev is where the label of a pool's member is. Of whole disks zpool makes a table,
+// with a partition for itself.
+func (e *Executor) vdev(d plan.Device) (string, error) {
+	path, err := e.path(d)
+	if err != nil || !wholeDisk(d) {
+		return path, err
+	}
+	first := e.Machine.Partition(path, 1)
+	if _, _, err := e.Machine.Measure(first); err != nil {
+		return path, nil // there is none yet
+	}
+	return first, nil
+}
+
+func wholeDisk(d plan.Device) bool { return d.Disk != "" && d.Partition == 0 }
 
 // poolArgs are zpool create's. paths are those of the devices in Vdevs.
 func poolArgs(a plan.CreatePool, paths []string, root string) []string {
@@ -119,6 +143,9 @@ func (e *Executor) createDataset(a plan.CreateDataset) maker {
 	return maker{
 		on: []plan.Device{{Zvol: a.Dataset}}, name: "zvol/" + a.Dataset, noPath: true,
 		look: func(ctx context.Context) (look, error) {
+			if imported, err := e.imported(ctx, pool(a.Dataset)); err != nil || !imported {
+				return look{}, cmp.Or(err, fmt.Errorf("the pool %s is not imported", pool(a.Dataset)))
+			}
 			there, err := e.exists(ctx, "zfs", "list", "-H", "-o", "name", a.Dataset)
 			return look{same: there}, err
 		},
@@ -154,7 +181,7 @@ func (e *Executor) exportPool(ctx context.Context, name string) error {
 	if _, err := e.Machine.LookPath("zpool"); err != nil {
 		return nil // nobody can have imported it
 	}
-	there, err := e.exists(ctx, "zpool", "list", "-H", "-o", "name", name)
+	there, err := e.imported(ctx, name)
 	if err != nil || !there {
 		return err
 	}
@@ -170,7 +197,7 @@ func (e *Executor) mkfsBcachefs(a plan.MkfsBcachefs) maker {
 	return maker{
 		on: members, clear: true,
 		look: func(context.Context) (look, error) {
-			return e.lookAtMembers(members, func(c Content) bool { return c.Type == "bcachefs" && sameUUID(c.UUID, a.UUID) })
+			return e.lookAtMembers(members, e.path, func(c Content) bool { return c.Type == "bcachefs" && sameUUID(c.UUID, a.UUID) })
 		},
 		make: func(ctx context.Context, paths []string) error {
 			c := tool.Cmd{Name: "bcachefs", Args: bcachefsArgs(a, paths)}

@@ -167,6 +167,11 @@ type (
 		RootOptions map[string]string `json:"rootOptions,omitempty"`
 		Mountpoint  string            `json:"mountpoint,omitempty"`
 	}
+	// ImportPool makes a pool that exists usable; nothing of it is mounted.
+	ImportPool struct {
+		Pool    string   `json:"pool"`
+		Members []Device `json:"members,omitempty"`
+	}
 	// CreateDataset makes a ZFS dataset, or a volume when it has a size.
 	CreateDataset struct {
 		Dataset string            `json:"dataset"` // POOL/NAME
@@ -282,6 +287,7 @@ func (ActivateVG) Kind() string    { return "activate-vg" }
 func (CreateArray) Kind() string   { return "create-array" }
 func (AssembleArray) Kind() string { return "assemble-array" }
 func (CreatePool) Kind() string    { return "create-pool" }
+func (ImportPool) Kind() string    { return "import-pool" }
 func (CreateDataset) Kind() string { return "create-dataset" }
 func (MkfsBcachefs) Kind() string  { return "mkfs-bcachefs" }
 func (Hook) Kind() string          { return "hook" }

@@ -104,9 +104,6 @@ func (w *walker) fstab() string {
 	var b strings.Builder
 	b.WriteString("# device mountpoint type options dump pass\n")
 	for _, f := range w.plan.Filesystems {
-		if f.FSType == "zfs" && !slices.Contains(f.Options, "zfsutil") {
-			continue // mounted by its own property
-		}
 		fmt.Fprintf(&b, "%s %s %s %s 0 %d\n", escape(source(f)), escape(f.Mountpoint), f.FSType, escape(strings.Join(f.Options, ",")), pass(f))
 	}
 	for _, s := range w.swaps {

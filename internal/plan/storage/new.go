@@ -93,8 +93,9 @@ type diskWork struct {
 	name  string
 	state State
 	spec  layout.Disk
-	table *layout.Table // nil: the disk holds its content without one
-	fits  bool          // the table is there already
+	table *layout.Table     // nil: the disk holds its content without one
+	fits  bool              // the table is there already
+	pools map[string]string // names of the layout's ZFS pools, by its keys
 }
 
 // block is a block device on the way through the layout.
@@ -123,7 +124,10 @@ func (w *walker) create(phase event.Phase, name string, a Action) {
 
 // disk settles a disk's table.
 func (w *walker) disk(name string) {
-	d := diskWork{name: name, state: w.config.Disks[name], spec: w.config.Layout.Disk[name]}
+	d := diskWork{name: name, state: w.config.Disks[name], spec: w.config.Layout.Disk[name], pools: map[string]string{}}
+	for key, p := range w.config.Layout.Zpool {
+		d.pools[key] = cmp.Or(p.Name, key)
+	}
 	geometry := layout.Geometry{Size: d.state.Size, SectorSize: d.state.SectorSize, Now: d.state.Table}
 	if d.spec.Content != nil && hasTable(*d.spec.Content) {
 		table, err := layout.ResolveTable(name, d.spec, geometry, w.config.Seed)
@@ -195,14 +199,15 @@ func uniqueNames(p Plan) error {
 func programs(p Plan) []string {
 	set := map[string]bool{}
 	for _, s := range slices.Concat(p.Create, p.Mount, p.Unmount) {
-		for _, name := range programsOf(s.Action) {
+		for _, name := range ProgramsOf(s.Action) {
 			set[name] = true
 		}
 	}
 	return slices.Sorted(maps.Keys(set))
 }
 
-func programsOf(a Action) []string {
+// ProgramsOf are those that an action runs.
+func ProgramsOf(a Action) []string {
 	switch a := a.(type) {
 	case Mkfs:
 		if a.Format == "swap" {
@@ -217,7 +222,7 @@ func programsOf(a Action) []string {
 		return []string{"lvm"}
 	case CreateArray, AssembleArray:
 		return []string{"mdadm"}
-	case CreatePool:
+	case CreatePool, ImportPool:
 		return []string{"zpool"}
 	case CreateDataset:
 		return []string{"zfs"}

@@ -1,6 +1,8 @@
 package storage
 
 import (
+	"github.com/google/uuid"
+
 	"github.com/victorinix/vic/disk/layout"
 	"github.com/victorinix/vic/internal/event"
 )
@@ -45,13 +47,32 @@ func (d diskWork) untouched(anew bool) bool {
 // whole is what a disk without a table holds now, when that is of the kind that
 // the layout wants.
 func (d diskWork) whole() *Found {
+	if d.spec.Content == nil {
+		return nil
+	}
+	z, pool := d.spec.Content.Spec.(*layout.ZFS)
 	for i, f := range d.state.Found {
-		if f.Partition == 0 && d.spec.Content != nil && f.Type == signature(*d.spec.Content) {
+		switch {
+		case f.Type != signature(*d.spec.Content):
+		case pool && f.Label != "" && f.Label != d.pools[z.Pool]: // another's
+		case f.Partition == 0, pool && f.Partition == 1 && ofZpool(d.state.Table):
 			return &d.state.Found[i]
 		}
 	}
 	return nil
 }
+
+// ofZpool says whether a table is the one that zpool makes of a whole disk: a
+// partition for itself, and one at the end for nothing.
+func ofZpool(t *layout.Table) bool {
+	return t != nil && t.Kind == layout.KindGPT && len(t.Entries) == 2 &&
+		t.Entries[0].Number == 1 && t.Entries[0].Type == typeZFS && t.Entries[1].Number == 9 && t.Entries[1].Type == typeReserved
+}
+
+var (
+	typeZFS      = uuid.MustParse("6a898cc3-1dd2-11b2-99a6-080020736631")
+	typeReserved = uuid.MustParse("6a945a3b-1dd2-11b2-99a6-080020736631")
+)
 
 // keep are the ranges that stay.
 func (d diskWork) keep() []Range {

@@ -22,12 +22,12 @@ func (w *walker) pool(key string, p layout.Pool) {
 			}
 			w.create(event.Format, "pool "+name, CreatePool{name, vdevs, p.Options, p.RootOptions, p.Mountpoint})
 		}
-		undo := func() { w.undo = append(w.undo, Close{Pool: name}.step()) }
+		open := func() { w.open("import "+name, ImportPool{name, devices(members)}, Close{Pool: name}) }
 		if p.Mountpoint != "" {
-			undo()
-			w.mounted(Filesystem{Source: name, FSType: "zfs", Mountpoint: p.Mountpoint, Options: options(p.MountOptions), Parts: allParts(members), site: around})
+			open()
+			w.mounted(Filesystem{Source: name, FSType: "zfs", Mountpoint: p.Mountpoint, Options: zfsOptions(p.MountOptions, p.RootOptions), Parts: allParts(members), site: around})
 		} else {
-			w.opening(around, undo)
+			w.opening(around, open)
 		}
 		for _, k := range slices.Sorted(maps.Keys(p.Datasets)) {
 			w.dataset(name, at+".datasets."+k, cmp.Or(p.Datasets[k].Name, k), p.Datasets[k], members)
@@ -53,9 +53,19 @@ func (w *walker) dataset(pool, at, name string, d layout.Dataset, members []bloc
 			b := block{Device: around.dev, path: at, size: size, kept: kept, there: all(members, isThere), parts: allParts(members)}
 			w.opening(around, func() { w.content(b, at+".content", d.Content) })
 		case d.Mountpoint != "":
-			w.mounted(Filesystem{Source: full, FSType: "zfs", Mountpoint: d.Mountpoint, Options: options(d.MountOptions), Parts: allParts(members), site: around})
+			w.mounted(Filesystem{Source: full, FSType: "zfs", Mountpoint: d.Mountpoint, Options: zfsOptions(d.MountOptions, d.Options), Parts: allParts(members), site: around})
 		}
 	})
+}
+
+// zfsOptions are those of mount(8). A file system whose place is its own property's
+// business is mounted elsewhere, or where that says, with zfsutil alone.
+func zfsOptions(given []string, properties map[string]string) []string {
+	list := options(given)
+	if properties["mountpoint"] == "legacy" || slices.Contains(list, "zfsutil") {
+		return list
+	}
+	return append(slices.Clone(list), "zfsutil")
 }
 
 // vdevs are zpool create's words for where the data goes.
