@@ -51,7 +51,7 @@ func (e *Executor) createPool(a plan.CreatePool) maker {
 		members = append(members, *w.Device)
 	}
 	ours := func(c Content) bool { return c.Type == "zfs_member" && (c.Group == a.Pool || c.Label == a.Pool) }
-	any := func(c Content) bool { return c.Type == "zfs_member" }
+	anybodys := func(c Content) bool { return c.Type == "zfs_member" }
 	return maker{
 		on: members, name: "pool/" + a.Pool, clear: true,
 		look: func(context.Context) (look, error) {
@@ -59,10 +59,10 @@ func (e *Executor) createPool(a plan.CreatePool) maker {
 			if err != nil || !l.same {
 				return l, err
 			}
-			return e.lookAtMembers(unnamed, e.vdev, any)
+			return e.lookAtMembers(unnamed, e.vdev, anybodys)
 		},
 		make: func(ctx context.Context, paths []string) error {
-			if _, err := e.run(ctx, "zpool", poolArgs(a, paths, e.altroot())...); err != nil {
+			if _, err := e.run(ctx, "zpool", poolArgs(a, paths, altroot)...); err != nil {
 				return err
 			}
 			// It has mounted the pool's own file system, if that has a place: what is
@@ -80,7 +80,7 @@ func (e *Executor) importPool(a plan.ImportPool) work {
 		if there, err := e.imported(ctx, a.Pool); err != nil || there {
 			return err
 		}
-		args := []string{"import", "-f", "-N", "-R", e.altroot()}
+		args := []string{"import", "-f", "-N", "-R", altroot}
 		for _, d := range a.Members {
 			path, err := e.vdev(d)
 			if err != nil {
@@ -97,8 +97,9 @@ func (e *Executor) imported(ctx context.Context, pool string) (bool, error) {
 	return e.exists(ctx, "zpool", "list", "-H", "-o", "name", pool)
 }
 
-// altroot is where ZFS would mount by itself: nothing that lasts.
-func (e *Executor) altroot() string { return cmp.Or(e.Root, "/mnt") }
+// altroot is where ZFS mounts what it mounts by itself, the pool's own file system
+// when it is made: nobody has anything there. It does not last.
+const altroot = "/run/vic/pools"
 
 // vdev is where the label of a pool's member is. Of whole disks zpool makes a table,
 // with a partition for itself.
