@@ -2,8 +2,9 @@
 // volume groups and arrays, as deep as they are stacked, the topmost first.
 //
 // It refuses when anything of it is in use, with the users' names, before
-// anything is stopped. A pool of ZFS counts as in use when it is imported. It unmounts nothing, and turns no swap off when memory
-// has no room for what is in it.
+// anything is stopped. A pool of ZFS counts as in use when it is imported. It
+// unmounts nothing, and turns no swap off when memory has no room for what is
+// in it.
 //
 //	sda3 <- LUKS crypt <- LVM vg0 <- LVM volumes root, home     stop: vg0, crypt
 //	sda4 <- md127 -> sdb4                                       stop: md127

@@ -7,7 +7,8 @@
 //	clusters  2: root directory, then the other directories, then the files,
 //	          each in one piece
 //
-// It writes new file systems. It does not read or change existing ones. See Microsoft's "FAT32 File System Specification" 1.03.
+// It writes new file systems. It does not read or change existing ones. See
+// Microsoft's "FAT32 File System Specification" 1.03.
 package fat
 
 import (

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"slices"
 	"strings"
@@ -51,7 +52,7 @@ func (e *Executor) createPool(a plan.CreatePool) maker {
 		members = append(members, *w.Device)
 	}
 	ours := func(c Content) bool { return c.Type == "zfs_member" && (c.Group == a.Pool || c.Label == a.Pool) }
-	anybodys := func(c Content) bool { return c.Type == "zfs_member" }
+	nobodys := func(c Content) bool { return c.Type == "zfs_member" && c.Group == "" && c.Label == "" }
 	return maker{
 		on: members, name: "pool/" + a.Pool, clear: true,
 		look: func(context.Context) (look, error) {
@@ -59,7 +60,7 @@ func (e *Executor) createPool(a plan.CreatePool) maker {
 			if err != nil || !l.same {
 				return l, err
 			}
-			return e.lookAtMembers(unnamed, e.vdev, anybodys)
+			return e.lookAtMembers(unnamed, e.vdev, nobodys)
 		},
 		make: func(ctx context.Context, paths []string) error {
 			if _, err := e.run(ctx, "zpool", poolArgs(a, paths, altroot)...); err != nil {
@@ -109,10 +110,11 @@ func (e *Executor) vdev(d plan.Device) (string, error) {
 		return path, err
 	}
 	first := e.Machine.Partition(path, 1)
-	if _, _, err := e.Machine.Measure(first); err != nil {
-		return path, nil // there is none yet
+	_, _, err = e.Machine.Measure(first)
+	if errors.Is(err, fs.ErrNotExist) {
+		return path, nil // none has been made
 	}
-	return first, nil
+	return first, err
 }
 
 func wholeDisk(d plan.Device) bool { return d.Disk != "" && d.Partition == 0 }
