@@ -3,13 +3,13 @@ package builder
 import (
 	"context"
 	"fmt"
-	"regexp"
 	"slices"
 
 	"github.com/victorinix/vic/builder/deb"
+	"github.com/victorinix/vic/internal/lazyregexp"
 )
 
-var kernelPackage = regexp.MustCompile(`^linux-image-(unsigned-)?[0-9]`)
+var kernelPackage = lazyregexp.New(`^linux-image-(unsigned-)?[0-9]`)
 
 // resolveKernel finds the kernel's package. Of what that depends on, only the
 // kernel itself is taken: it wants initramfs-tools.

@@ -6,10 +6,11 @@ import (
 	"fmt"
 	"io"
 	"path"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/victorinix/vic/internal/lazyregexp"
 )
 
 // rootfs turns the tar that mmdebstrap wrote into the payload's tree: without
@@ -20,7 +21,7 @@ type rootfs struct {
 	// links are symbolic links to put in place of what mmdebstrap left.
 	links map[string]string
 	// keep are names that are not dropped; nil: none.
-	keep *regexp.Regexp
+	keep *lazyregexp.Regexp
 	// light: nobody asks what the parts weigh.
 	light bool
 
@@ -34,7 +35,7 @@ type rootfs struct {
 
 // dropped is what mmdebstrap copies from the build machine, what belongs to
 // one installed machine, and caches that carry times.
-var dropped = regexp.MustCompile(`^(` + strings.Join([]string{
+var dropped = lazyregexp.New(`^(` + strings.Join([]string{
 	`etc/(hostname|resolv\.conf|machine-id|mailname)`,
 	`etc/\.(pwd\.lock|resolv\.conf\.systemd-resolved\.bak)`,
 	// Options of the build, force-unsafe-io among them.

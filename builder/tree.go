@@ -8,13 +8,13 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"regexp"
 	"runtime"
 	"slices"
 
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/victorinix/vic/builder/deb"
+	"github.com/victorinix/vic/internal/lazyregexp"
 	"github.com/victorinix/vic/internal/request"
 )
 
@@ -53,7 +53,7 @@ type liveTree struct {
 }
 
 // initramfsFiles are left to the target, but for what brings its initramfs.
-var initramfsFiles = regexp.MustCompile(`^(boot/initrd\.img-.+|initrd\.img|var/lib/initramfs-tools/.+)$`)
+var initramfsFiles = lazyregexp.New(`^(boot/initrd\.img-.+|initrd\.img|var/lib/initramfs-tools/.+)$`)
 
 // treeRecipe changes whenever the same packages give another tree.
 const treeRecipe = 3

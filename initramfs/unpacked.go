@@ -4,7 +4,8 @@ import (
 	"fmt"
 	"io"
 	"path"
-	"regexp"
+
+	"github.com/victorinix/vic/internal/lazyregexp"
 )
 
 // unpacked replaces compressed modules by what they unpack to, and names them
@@ -43,4 +44,4 @@ func (f File) unpacked() (File, error) {
 }
 
 // compressedModule is the end of a module's name.
-var compressedModule = regexp.MustCompile(`(\.ko)\.(?:xz|zst|gz)\b`)
+var compressedModule = lazyregexp.New(`(\.ko)\.(?:xz|zst|gz)\b`)

@@ -2,8 +2,9 @@ package raspberry
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
+
+	"github.com/victorinix/vic/internal/lazyregexp"
 )
 
 // The names of files in a slot.
@@ -54,8 +55,8 @@ func (s Spec) cmdline(disk uint32, slot int) string {
 }
 
 var (
-	printable = regexp.MustCompile(`^[\x20-\x7e]*$`)
-	overlay   = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]*(,[a-z0-9_-]+(=[!-+\--~]*)?)*$`)
+	printable = lazyregexp.New(`^[\x20-\x7e]*$`)
+	overlay   = lazyregexp.New(`^[a-z0-9][a-z0-9_-]*(,[a-z0-9_-]+(=[!-+\--~]*)?)*$`)
 )
 
 // maxLine is the longest line of config.txt that the firmware reads.

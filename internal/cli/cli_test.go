@@ -16,7 +16,6 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/spf13/cobra"
 
-	"github.com/victorinix/vic/images"
 	"github.com/victorinix/vic/internal/config"
 )
 
@@ -74,11 +73,17 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 
 func testApp(t *testing.T) *app {
 	t.Helper()
-	r, err := config.Open(images.FS())
+	return &app{stdin: strings.NewReader(""), stdout: &bytes.Buffer{}, stderr: &bytes.Buffer{}, registry: builtIn()}
+}
+
+// testRegistry is what is built into vic.
+func testRegistry(t *testing.T) *config.Registry {
+	t.Helper()
+	r, err := builtIn()()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &app{stdin: strings.NewReader(""), stdout: &bytes.Buffer{}, stderr: &bytes.Buffer{}, registry: r}
+	return r
 }
 
 func TestEveryCommandHasHelpAndExample(t *testing.T) {
@@ -101,7 +106,7 @@ func TestEveryCommandHasHelpAndExample(t *testing.T) {
 
 func TestDocsAreUpToDate(t *testing.T) {
 	const file = "../../docs/options.md"
-	want := optionsMarkdown(testApp(t).registry)
+	want := optionsMarkdown(testRegistry(t))
 	if *update {
 		if err := os.WriteFile(file, want, 0o644); err != nil {
 			t.Fatal(err)
@@ -127,7 +132,7 @@ func TestItemInTheReferenceLoads(t *testing.T) {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c, err := testApp(t).registry.Load(file, config.Layers{Options: []string{"kernel=cloud"}})
+	c, err := testRegistry(t).Load(file, config.Layers{Options: []string{"kernel=cloud"}})
 	if err != nil {
 		t.Fatal(err)
 	}

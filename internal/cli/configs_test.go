@@ -67,7 +67,7 @@ func TestConfigsInTheDocs(t *testing.T) {
 		default:
 			layers.Inline = []string{file}
 		}
-		c, err := testApp(t).registry.Load(item, layers)
+		c, err := testRegistry(t).Load(item, layers)
 		if err != nil {
 			t.Errorf("%v\n%s", err, text)
 			continue
@@ -129,7 +129,7 @@ func render(t *testing.T, written map[string]string, sys request.System) {
 
 // The facts that built-in items ask for exist.
 func TestBuiltInItemsLoad(t *testing.T) {
-	r := testApp(t).registry
+	r := testRegistry(t)
 	for _, it := range r.Items() {
 		if _, err := r.Load(it.Name, config.Layers{Facts: knownFact}); err != nil {
 			t.Errorf("%s: %v", it.Name, err)

@@ -22,7 +22,11 @@ func newDocs(a *app) *cobra.Command {
 		Hidden:  true,
 		Args:    args(),
 		RunE: func(*cobra.Command, []string) error {
-			if err := os.WriteFile(filepath.Join(out, "options.md"), optionsMarkdown(a.registry), 0o644); err != nil {
+			r, err := a.registry()
+			if err != nil {
+				return err
+			}
+			if err := os.WriteFile(filepath.Join(out, "options.md"), optionsMarkdown(r), 0o644); err != nil {
 				return fmt.Errorf("write the option reference: %w", err)
 			}
 			return nil

@@ -76,16 +76,22 @@ func (f *itemFlags) config(a *app, item string) (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := a.registry.Load(item, config.Layers{
-		Host: hostFacts(a.registry, item), UserEnv: env, Inline: f.inline, Options: f.options, Facts: knownFact,
+	r, err := a.registry()
+	if err != nil {
+		return nil, err
+	}
+	c, err := r.Load(item, config.Layers{
+		Host: hostFacts(r, item), UserEnv: env, Inline: f.inline, Options: f.options, Facts: knownFact,
 	})
 	return c, fail(exitUsage, err, itemHint(a, item))
 }
 
 // itemHint says where to look, for errors about an item.
 func itemHint(a *app, item string) string {
-	if _, err := a.registry.Item(item); err != nil {
-		return "`vic items` lists the items"
+	if r, err := a.registry(); err == nil {
+		if _, err := r.Item(item); err != nil {
+			return "`vic items` lists the items"
+		}
 	}
 	return fmt.Sprintf("`vic options %s` lists the options and secrets", item)
 }
@@ -147,8 +153,12 @@ func userEnv() (string, error) {
 }
 
 func (a *app) itemNames() []string {
+	r, err := a.registry()
+	if err != nil {
+		return nil
+	}
 	var names []string
-	for _, it := range a.registry.Items() {
+	for _, it := range r.Items() {
 		names = append(names, it.Name)
 	}
 	return names
@@ -156,10 +166,11 @@ func (a *app) itemNames() []string {
 
 // optionKeys completes -o for the item on the command line.
 func (a *app) optionKeys(args []string) []string {
-	if len(args) == 0 {
+	r, err := a.registry()
+	if err != nil || len(args) == 0 {
 		return nil
 	}
-	it, err := a.registry.Item(args[0])
+	it, err := r.Item(args[0])
 	if err != nil {
 		return nil
 	}

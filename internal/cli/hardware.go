@@ -54,8 +54,12 @@ func (a *app) installerEnv(archive archiveFlags, sink event.Sink, arch string, o
 	if err != nil {
 		return env, nil, err
 	}
+	r, err := a.registry()
+	if err != nil {
+		return env, nil, err
+	}
 	load = func(options ...string) (*config.Config, error) {
-		return a.registry.Load("installer", config.Layers{UserEnv: own, Facts: knownFact, Options: append([]string{"arch=" + arch}, options...)})
+		return r.Load("installer", config.Layers{UserEnv: own, Facts: knownFact, Options: append([]string{"arch=" + arch}, options...)})
 	}
 	c, err := load(options...)
 	if err != nil {

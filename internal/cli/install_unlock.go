@@ -2,11 +2,11 @@ package cli
 
 import (
 	"context"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/victorinix/vic/internal/lazyregexp"
 	"github.com/victorinix/vic/internal/secret"
 )
 
@@ -66,7 +66,7 @@ func unlock(ctx context.Context, t terminal, keys map[string]secret.Value) (type
 // prompt is how the initramfs asks ("Please unlock disk NAME: ", cryptsetup's
 // initramfs-tools hook), and systemd for what it opens later ("Please enter
 // passphrase for disk DESCRIPTION (NAME): ", systemd-cryptsetup).
-var prompt = regexp.MustCompile(`(?:unlock|for) disk ([^\r\n]*):`)
+var prompt = lazyregexp.New(`(?:unlock|for) disk ([^\r\n]*):`)
 
 // prompts counts how often a console has asked for a container's passphrase. An
 // emulated serial port now and then doubles a letter, so that letters which stand

@@ -7,6 +7,8 @@ import (
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
+
+	"github.com/victorinix/vic/internal/config"
 )
 
 func newItems(a *app) *cobra.Command {
@@ -26,12 +28,16 @@ expected. It extends one of these:
 		Example: "  vic items\n  vic items --json",
 		Args:    args(),
 		RunE: func(*cobra.Command, []string) error {
+			r, err := a.registry()
+			if err != nil {
+				return err
+			}
 			if asJSON {
-				return a.writeJSON(itemList(a))
+				return a.writeJSON(itemList(r))
 			}
 			w := tabwriter.NewWriter(a.stdout, 0, 8, 2, ' ', 0)
 			fmt.Fprintln(w, "ITEM\tTYPES\tDESCRIPTION")
-			for _, it := range a.registry.Items() {
+			for _, it := range r.Items() {
 				fmt.Fprintf(w, "%s\t%s\t%s\n", it.Name, strings.Join(it.Types, ","), it.Description)
 			}
 			return w.Flush()
@@ -47,9 +53,9 @@ type itemEntry struct {
 	Types       []string `json:"types"`
 }
 
-func itemList(a *app) []itemEntry {
+func itemList(r *config.Registry) []itemEntry {
 	var list []itemEntry
-	for _, it := range a.registry.Items() {
+	for _, it := range r.Items() {
 		list = append(list, itemEntry{it.Name, it.Description, it.Types})
 	}
 	return list

@@ -11,9 +11,6 @@ import (
 
 	"filippo.io/age"
 	"golang.org/x/sys/unix"
-
-	"github.com/victorinix/vic/images"
-	"github.com/victorinix/vic/internal/config"
 )
 
 // typist is stderr with a person in front of it, who answers each question on
@@ -64,11 +61,7 @@ func atTerminal(t *testing.T, answers ...string) (*app, *typist) {
 	}
 	t.Cleanup(func() { tty.Close() })
 	p := &typist{keys: keys, answers: answers}
-	registry, err := config.Open(images.FS())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &app{stdin: tty, stderr: p, registry: registry}, p
+	return &app{stdin: tty, stderr: p, registry: builtIn()}, p
 }
 
 // sealed is a file of secrets and the key to it.

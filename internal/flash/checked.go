@@ -9,8 +9,9 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	"regexp"
 	"sync"
+
+	"github.com/victorinix/vic/internal/lazyregexp"
 )
 
 // ErrWrongImage is wrapped by errors about an image that is not what its hash or
@@ -24,7 +25,7 @@ type wanted struct {
 	new  func() hash.Hash
 }
 
-var hashSuffix = regexp.MustCompile(`^(.*)#(sha256|sha512)=([0-9a-fA-F]+)$`)
+var hashSuffix = lazyregexp.New(`^(.*)#(sha256|sha512)=([0-9a-fA-F]+)$`)
 
 // splitHash takes #sha256=HEX off a path. What comes after the # of a URL is
 // nothing else; a file may have one in its name.

@@ -23,9 +23,14 @@ const page = 4096
 
 // aligned allocates bytes that direct I/O can use.
 func aligned(n int) []byte {
-	b := make([]byte, n+page)
-	skip := -int(uintptr(unsafe.Pointer(&b[0]))) & (page - 1)
-	return b[skip : skip+n : skip+n]
+	return alignedIn(make([]byte, n+page))
+}
+
+// alignedIn is the aligned part of storage, which is a page larger.
+func alignedIn(storage []byte) []byte {
+	n := len(storage) - page
+	skip := -int(uintptr(unsafe.Pointer(&storage[0]))) & (page - 1)
+	return storage[skip : skip+n : skip+n]
 }
 
 func isAligned(b []byte) bool {

@@ -252,8 +252,12 @@ func (s *stream) hand(ctx context.Context, to []*flight, p *piece) error {
 	return nil
 }
 
-// zeroes is a block of them, which nobody writes to.
-var zeroes = aligned(blockSize)
+// zeroes is a block of them, which nobody writes to. The linker provides it: to
+// allocate so much would start a garbage collection before main.
+var (
+	zeroes      = alignedIn(zeroStorage[:])
+	zeroStorage [blockSize + page]byte
+)
 
 func isZero(b []byte) bool { return bytes.Equal(b, zeroes[:len(b)]) }
 

@@ -52,3 +52,19 @@ func (r *Regexp) ReplaceAllStringFunc(s string, repl func(string) string) string
 
 // FindSubmatch is regexp.Regexp's.
 func (r *Regexp) FindSubmatch(b []byte) [][]byte { return r.compiled().FindSubmatch(b) }
+
+// FindAllStringSubmatchIndex is regexp.Regexp's.
+func (r *Regexp) FindAllStringSubmatchIndex(s string, n int) [][]int {
+	return r.compiled().FindAllStringSubmatchIndex(s, n)
+}
+
+// Match is regexp.Regexp's.
+func (r *Regexp) Match(b []byte) bool { return r.compiled().Match(b) }
+
+// ReplaceAll is regexp.Regexp's.
+func (r *Regexp) ReplaceAll(src, repl []byte) []byte { return r.compiled().ReplaceAll(src, repl) }
+
+// ReplaceAllString is regexp.Regexp's.
+func (r *Regexp) ReplaceAllString(src, repl string) string {
+	return r.compiled().ReplaceAllString(src, repl)
+}

@@ -7,10 +7,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"github.com/google/uuid"
+
+	"github.com/victorinix/vic/internal/lazyregexp"
 )
 
 // customFile is what GRUB's configuration, as grub-mkconfig makes it, reads beside
@@ -66,9 +67,9 @@ func GRUBFolder(root string) (string, error) {
 }
 
 var (
-	readsNext = regexp.MustCompile(`(?m)^\s*set default="\$\{next_entry\}"`)
-	clears    = regexp.MustCompile(`(?m)^\s*save_env next_entry`)
-	custom    = regexp.MustCompile(`(?m)^\s*source\s+\S*custom\.cfg`)
+	readsNext = lazyregexp.New(`(?m)^\s*set default="\$\{next_entry\}"`)
+	clears    = lazyregexp.New(`(?m)^\s*save_env next_entry`)
+	custom    = lazyregexp.New(`(?m)^\s*source\s+\S*custom\.cfg`)
 )
 
 // ErrNotOneShot is wrapped by StartsOnce.

@@ -72,7 +72,7 @@ const (
 
 // probeGuest is the smallest program that shows that a processor runs.
 var probeGuest = map[string][]byte{
-	"amd64": bootSector(
+	"amd64": {
 		0xb0, probeValue, // mov al, probeValue
 		// Where KVM has no processor to run on it emulates instructions, and
 		// knows enough of them for SeaBIOS but not for UEFI or Linux; the
@@ -80,7 +80,7 @@ var probeGuest = map[string][]byte{
 		0x9b, 0xdb, 0xe3, // finit
 		0xe6, 0xf4, // out 0xf4, al
 		0xf4, 0xeb, 0xfd, // hlt; jmp to hlt
-	),
+	},
 	"arm64": {
 		0x00, 0x01, 0x80, 0x52, // movz w0, #8
 		0x00, 0x80, 0xb0, 0x72, // movk w0, #0x8400, lsl #16: PSCI SYSTEM_OFF
@@ -91,7 +91,7 @@ var probeGuest = map[string][]byte{
 
 // bootSector pads code to a BIOS boot sector, on a disk of 1 MiB because
 // SeaBIOS boots no disk of less than a cylinder (16 heads, 63 sectors).
-func bootSector(code ...byte) []byte {
+func bootSector(code []byte) []byte {
 	disk := make([]byte, 1<<20)
 	copy(disk[:510], code)
 	disk[510], disk[511] = 0x55, 0xaa
@@ -103,6 +103,9 @@ func runProbe(ctx context.Context, h host, arch, accel string) error {
 	guest := probeGuest[arch]
 	if guest == nil {
 		return fmt.Errorf("probe %s: no guest for %s", accel, arch)
+	}
+	if arch == "amd64" {
+		guest = bootSector(guest)
 	}
 	qemu, err := h.emulator(arch)
 	if err != nil {

@@ -6,9 +6,10 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"syscall"
+
+	"github.com/victorinix/vic/internal/lazyregexp"
 )
 
 // Config describes one machine.
@@ -152,8 +153,8 @@ var cacheModes = map[string]bool{"writeback": true, "unsafe": true, "writethroug
 var watchdogActions = map[string]bool{"": true, "reset": true, "poweroff": true, "pause": true, "none": true}
 
 var (
-	wwnForm     = regexp.MustCompile(`^[0-9a-f]{16}$`)
-	addressForm = regexp.MustCompile(`^[0-9a-f]{2}:[01][0-9a-f]\.[0-7]$`)
+	wwnForm     = lazyregexp.New(`^[0-9a-f]{16}$`)
+	addressForm = lazyregexp.New(`^[0-9a-f]{2}:[01][0-9a-f]\.[0-7]$`)
 )
 
 // withDefaults fills in what was left out and makes paths absolute.

@@ -6,8 +6,9 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
+
+	"github.com/victorinix/vic/internal/lazyregexp"
 )
 
 // panicWords are printed by kernel/panic.c, before the stack.
@@ -78,7 +79,7 @@ func (m *Machine) SendConsole(text string) error {
 
 // controls are ANSI escape sequences (ECMA-48 §5.4) and control characters
 // other than tab and newline.
-var controls = regexp.MustCompile("\x1b\\[[0-?]*[ -/]*[@-~]|\x1b[@-Z\\\\-_c=>78]|[\x00-\x08\x0b-\x1f\x7f]")
+var controls = lazyregexp.New("\x1b\\[[0-?]*[ -/]*[@-~]|\x1b[@-Z\\\\-_c=>78]|[\x00-\x08\x0b-\x1f\x7f]")
 
 func lastLines(s string, n int) string {
 	s = strings.TrimSpace(controls.ReplaceAllString(s, ""))

@@ -31,7 +31,7 @@ func say(text string, end []byte) []byte {
 		0xac, 0x84, 0xc0, 0x74, 0x03, 0xee, 0xeb, 0xf8, // lodsb; test al, al; jz end; out dx, al; jmp to lodsb
 	}
 	code = append(append(code, end...), text...)
-	return bootSector(append(code, 0)...)
+	return bootSector(append(code, 0))
 }
 
 // guest writes a boot disk.

@@ -4,13 +4,14 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"regexp"
 	"strconv"
+
+	"github.com/victorinix/vic/internal/lazyregexp"
 )
 
 // forwardLine is a forwarded port in the answer to "info usernet", with the
 // host's address and port and the guest's port.
-var forwardLine = regexp.MustCompile(`(?m)^\s*TCP\[HOST_FORWARD\]\s+\d+\s+(\S+)\s+(\d+)\s+\S+\s+(\d+)\s`)
+var forwardLine = lazyregexp.New(`(?m)^\s*TCP\[HOST_FORWARD\]\s+\d+\s+(\S+)\s+(\d+)\s+\S+\s+(\d+)\s`)
 
 // findPorts asks QEMU which ports it listens on: it chose them itself, so no
 // other process can have taken one in between.
@@ -33,7 +34,7 @@ func (m *Machine) findPorts(ctx context.Context) error {
 }
 
 // hubLine begins the connections of one network.
-var hubLine = regexp.MustCompile(`(?m)^Hub -?\d+ \(nic(\d+)\):`)
+var hubLine = lazyregexp.New(`(?m)^Hub -?\d+ \(nic(\d+)\):`)
 
 // parsePorts reads the answer to "info usernet" (slirp_connection_info).
 func parsePorts(text string) map[portKey]string {

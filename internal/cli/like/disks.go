@@ -3,10 +3,10 @@ package like
 import (
 	"fmt"
 	"math/bits"
-	"regexp"
 	"strings"
 
 	"github.com/victorinix/vic/envscan"
+	"github.com/victorinix/vic/internal/lazyregexp"
 	"github.com/victorinix/vic/qemu-tests/vm"
 )
 
@@ -77,8 +77,8 @@ func (m *maker) sectors(fact string, d envscan.Disk, v *vm.Disk) {
 }
 
 var (
-	wwn   = regexp.MustCompile(`^0x([0-9a-f]{16})$`)
-	plain = regexp.MustCompile(`^[ -~]*$`)
+	wwn   = lazyregexp.New(`^0x([0-9a-f]{16})$`)
+	plain = lazyregexp.New(`^[ -~]*$`)
 )
 
 // identity sets what SATA and SCSI disks can say of themselves.

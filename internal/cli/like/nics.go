@@ -4,10 +4,10 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"net"
-	"regexp"
 	"strings"
 
 	"github.com/victorinix/vic/envscan"
+	"github.com/victorinix/vic/internal/lazyregexp"
 	"github.com/victorinix/vic/qemu-tests/vm"
 )
 
@@ -35,7 +35,7 @@ const (
 var drivers = map[string]string{pciModel: "e1000e", usbModel: "cdc_ether"}
 
 // pciPath is the bus path of a card that is right on a PCI bus.
-var pciPath = regexp.MustCompile(`^pci-0000:([0-9a-f]{2}:[01][0-9a-f]\.[0-7])$`)
+var pciPath = lazyregexp.New(`^pci-0000:([0-9a-f]{2}:[01][0-9a-f]\.[0-7])$`)
 
 // nics makes a card for each; the wireless ones are left to the guest's kernel.
 func (m *maker) nics() {
