@@ -209,10 +209,8 @@ func verify(d Device, pieces []piece) error {
 
 // readBack compares the pieces with the medium, where that can be told.
 func readBack(d Device, pieces []piece) error {
-	if c, ok := d.(interface{ dropCache() error }); ok {
-		if err := c.dropCache(); err != nil {
-			return err
-		}
+	if err := dropCache(d); err != nil {
+		return err
 	}
 	for _, p := range pieces {
 		got := make([]byte, len(p.data))

@@ -70,21 +70,29 @@ func reread(ctx context.Context, path string, t layout.Table) error {
 
 var errNotShown = errors.New("the kernel does not show the new partitions")
 
-// awaitNodes waits for the nodes of all partitions.
+// awaitNodes waits for the nodes of all partitions. Mostly they are there: the
+// kernel has devtmpfs make them before it goes on. To end a watch takes the kernel
+// longer than all else here.
 func awaitNodes(ctx context.Context, name string, t layout.Table) error {
+	there := func() error { return haveNodes(name, t) }
+	if there() == nil {
+		return nil
+	}
 	w, err := newWatch("/dev", unix.IN_CREATE|unix.IN_MOVED_TO)
 	if err != nil {
 		return err
 	}
 	defer w.close()
-	return w.retry(ctx, errNotShown, func() error {
-		for _, e := range t.Entries {
-			if _, err := os.Stat(PartitionPath(sysfs.Node(name), e.Number)); err != nil {
-				return fmt.Errorf("%w: %w", errNotShown, err)
-			}
+	return w.retry(ctx, errNotShown, there)
+}
+
+func haveNodes(name string, t layout.Table) error {
+	for _, e := range t.Entries {
+		if _, err := os.Stat(PartitionPath(sysfs.Node(name), e.Number)); err != nil {
+			return fmt.Errorf("%w: %w", errNotShown, err)
 		}
-		return nil
-	})
+	}
+	return nil
 }
 
 // known says whether the kernel's view is the table's.

@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -39,8 +40,12 @@ const margin = 1 << 20
 // because the tables are what makes the kept data reachable.
 //
 // The tables go last, so that a run that was interrupted finds the old
-// partitions again.
+// partitions again. What is zero already is not written again; before the tables go
+// it is flushed all the same, as it may be so in the cache of the device alone.
 func Wipe(ctx context.Context, d Device, ranges, keep []Range) error {
+	if err := dropCache(d); err != nil {
+		return err
+	}
 	inner := append(oldRanges(d), ranges...)
 	inner = slices.DeleteFunc(inner, func(r Range) bool {
 		return r.Offset < 0 || r.Size <= 0 || r.Offset > d.Size()-r.Size
@@ -60,16 +65,25 @@ func Wipe(ctx context.Context, d Device, ranges, keep []Range) error {
 				return fmt.Errorf("wipe bytes %d to %d: %w", r.Offset, r.Offset+r.Size, err)
 			}
 		}
-		if err := d.Sync(); err != nil {
+		if err := w.sync(); err != nil {
 			return fmt.Errorf("wipe: %w", err)
 		}
 	}
-	if c, ok := d.(interface{ dropCache() error }); ok {
-		if err := c.dropCache(); err != nil {
-			return err
-		}
+	if !w.wrote {
+		return nil // all that was read came from the medium
+	}
+	if err := dropCache(d); err != nil {
+		return err
 	}
 	return w.verify(append(inner, whole))
+}
+
+// dropCache makes the next reads come from the medium, where that can be told.
+func dropCache(d Device) error {
+	if c, ok := d.(interface{ dropCache() error }); ok {
+		return c.dropCache()
+	}
+	return nil
 }
 
 func sorted(list []Range) []Range {
@@ -85,6 +99,19 @@ type wiper struct {
 	d      Device
 	keep   []Range
 	margin int64 // cleared at both ends of a range, besides the signatures
+
+	synced         bool // all that was found or written
+	wrote          bool
+	zeroes, buffer []byte
+}
+
+// sync makes what was written, or found, last.
+func (w *wiper) sync() error {
+	if w.synced {
+		return nil
+	}
+	w.synced = true
+	return w.d.Sync()
 }
 
 // found are the signatures of a range that are not in what is kept.
@@ -122,11 +149,25 @@ func (w *wiper) zero(r Range) error {
 		if w.ctx.Err() != nil {
 			return context.Cause(w.ctx)
 		}
-		if _, err := w.d.WriteAt(make([]byte, part.Size), part.Offset); err != nil {
+		if err := w.clear(part); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// clear writes over a range of at most margin bytes, unless it is zero.
+func (w *wiper) clear(r Range) error {
+	if w.zeroes == nil {
+		w.zeroes, w.buffer = make([]byte, margin), make([]byte, margin)
+	}
+	zeroes, b := w.zeroes[:r.Size], w.buffer[:r.Size]
+	if n, _ := w.d.ReadAt(b, r.Offset); n == len(b) && bytes.Equal(b, zeroes) {
+		return nil
+	}
+	w.synced, w.wrote = false, true
+	_, err := w.d.WriteAt(zeroes, r.Offset)
+	return err
 }
 
 // minus is what is left of a range without others.

@@ -33,7 +33,8 @@ func TestEnds(t *testing.T) {
 		for _, bad := range []int64{0, 3000, int64(size) - 1} {
 			plain := &counted{ReaderAt: bytes.NewReader(b), bad: bad}
 			c := &counted{ReaderAt: bytes.NewReader(b), bad: bad}
-			r := Ends(c, int64(size))
+			r := newEnds(c, int64(size))
+			defer r.done()
 			for _, at := range []int{0, 1000, 3000, 4095, window - 1, window, size/2 - 3, size - window, size - 4096, size - 10, size - 1, size} {
 				for _, n := range []int{0, 1, 512, 4096} {
 					if at < 0 {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/bits"
+	"slices"
 )
 
 // ntfsVolume is where an NTFS keeps its records. There is no public
@@ -68,7 +69,7 @@ func ntfs(s *source) *Result {
 // read reads a record of the MFT, of which the first sixteen stand together,
 // and puts back what the update sequence stands in for.
 func (v ntfsVolume) read(n int64) bytesOf {
-	b := v.s.read(v.mft+n*v.record, int(v.record))
+	b := slices.Clone(v.s.read(v.mft+n*v.record, int(v.record)))
 	if !b.has(0, "FILE") {
 		return nil
 	}

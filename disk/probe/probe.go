@@ -81,7 +81,8 @@ var probes = []func(*source) *Result{
 // Type. An error says that a part could not be read; the results of what could
 // be read come with it.
 func Probe(r io.ReaderAt, size int64) ([]Result, error) {
-	s := &source{r: Ends(r, size), size: size}
+	s := newSource(r, size)
+	defer s.ends.done()
 	var list []Result
 	for _, probe := range probes {
 		if found := probe(s); found != nil {
@@ -102,14 +103,26 @@ func Probe(r io.ReaderAt, size int64) ([]Result, error) {
 // sector does not hide what is elsewhere.
 type source struct {
 	r    io.ReaderAt
+	ends *ends // r; nil: r is something else
 	size int64
 	err  error
 }
 
-// read returns n bytes, or nil where they are not all there.
+func newSource(r io.ReaderAt, size int64) *source {
+	e := newEnds(r, size)
+	return &source{r: e, ends: e, size: size}
+}
+
+// read returns n bytes, or nil where they are not all there. They are for reading
+// only.
 func (s *source) read(at int64, n int) bytesOf {
 	if at < 0 || n < 0 || at > s.size-int64(n) {
 		return nil
+	}
+	if s.ends != nil {
+		if v := s.ends.view(at, n); v != nil {
+			return v
+		}
 	}
 	b := make([]byte, n)
 	if got, err := s.r.ReadAt(b, at); got < n {

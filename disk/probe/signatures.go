@@ -72,7 +72,8 @@ var zfsMagic = [][]byte{{0x0c, 0xb1, 0xba, 0, 0, 0, 0, 0}, {0, 0, 0, 0, 0, 0xba,
 // what Probe takes for no content, such as the backup of a header that is gone,
 // or a partition table. Bytes that were wiped have none.
 func Signatures(r io.ReaderAt, size int64) ([]Signature, error) {
-	s := &source{r: Ends(r, size), size: size}
+	s := newSource(r, size)
+	defer s.ends.done()
 	var list []Signature
 	look := func(typ string, at int64, magic string) {
 		if s.read(at, len(magic)).has(0, magic) {

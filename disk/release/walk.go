@@ -47,12 +47,12 @@ func newWalk(root sysfs.Root) (*walk, error) {
 
 // backing finds loop devices that stand on block devices.
 func (w *walk) backing() error {
-	names, err := w.root.Names("sys/block")
+	loops, err := w.root.Loops()
 	if err != nil {
-		return fmt.Errorf("list block devices: %w", err)
+		return err
 	}
-	for _, n := range names {
-		if file, err := w.root.Text("sys/block", n, "loop/backing_file"); err == nil && strings.HasPrefix(file, "/dev/") {
+	for file, n := range loops {
+		if strings.HasPrefix(file, "/dev/") {
 			w.loops[w.root.KernelName(file)] = n
 		}
 	}

@@ -44,11 +44,14 @@ func (r Root) Disks() ([]string, error) {
 	path := map[string]string{}
 	var names []string
 	for _, name := range all {
+		if !installable(name) {
+			continue
+		}
 		devPath, err := r.diskPath(name)
 		if err != nil || strings.HasPrefix(devPath, "virtual/") && !r.exists("sys/block", name, "device") {
 			continue
 		}
-		if size, err := r.Number("sys/block", name, "size"); err != nil || size == 0 || !installable(name) {
+		if size, err := r.Number("sys/block", name, "size"); err != nil || size == 0 {
 			continue
 		}
 		path[name] = r.BusPath(devPath)

@@ -55,7 +55,7 @@ func (r Root) Partitions(disk string) ([]string, error) {
 		return nil, fmt.Errorf("list partitions of %s: %w", disk, err)
 	}
 	return slices.DeleteFunc(names, func(n string) bool {
-		return !r.exists("sys/block", disk, n, "partition")
+		return !strings.HasPrefix(n, disk) || !r.exists("sys/block", disk, n, "partition")
 	}), nil
 }
 
@@ -143,17 +143,27 @@ func (u *usage) load() (err error) {
 	for _, s := range swaps {
 		u.swaps = append(u.swaps, u.root.KernelName(s.Path))
 	}
-	loops, err := filepath.Glob(u.root.join("sys/block/loop*/loop/backing_file"))
+	u.loops, err = u.root.Loops()
+	return err
+}
+
+// Loops are the loop devices that have a file, by its path, which may be that of
+// a block device.
+func (r Root) Loops() (map[string]string, error) {
+	names, err := r.Names("sys/block")
 	if err != nil {
-		return err
+		return nil, fmt.Errorf("list block devices: %w", err)
 	}
-	u.loops = map[string]string{}
-	for _, l := range loops {
-		if b, err := os.ReadFile(l); err == nil { // gone again otherwise
-			u.loops[strings.TrimSpace(string(b))] = filepath.Base(filepath.Dir(filepath.Dir(l)))
+	loops := map[string]string{}
+	for _, n := range names {
+		if !strings.HasPrefix(n, "loop") {
+			continue
+		}
+		if file, err := r.Text("sys/block", n, "loop/backing_file"); err == nil { // it has none otherwise
+			loops[file] = n
 		}
 	}
-	return nil
+	return loops, nil
 }
 
 // device looks for users of one device, then of those made from it.

@@ -73,7 +73,7 @@ func (r Root) Whole(name string) string {
 		return name
 	}
 	for _, d := range disks {
-		if r.exists("sys/block", d, name, "partition") {
+		if strings.HasPrefix(name, d) && r.exists("sys/block", d, name, "partition") {
 			return d
 		}
 	}

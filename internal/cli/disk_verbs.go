@@ -4,21 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
-	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
-	"github.com/victorinix/vic/disk"
 	"github.com/victorinix/vic/disk/layout"
-	"github.com/victorinix/vic/disk/sysfs"
-	"github.com/victorinix/vic/envscan"
 	"github.com/victorinix/vic/internal/agent/storage"
-	"github.com/victorinix/vic/internal/plan"
 	planned "github.com/victorinix/vic/internal/plan/storage"
 	"github.com/victorinix/vic/internal/secret"
 	"github.com/victorinix/vic/internal/tool"
@@ -159,63 +153,6 @@ func (j *diskJob) givenKeys(l layout.Layout) (secret.Set, error) {
 	}
 	return j.keys(l, given)
 }
-
-// disks are those that the layout means, with what is on them. A device that
-// is named may be of a kind that no layout would choose, such as a loop device.
-func (j *diskJob) disks(ctx context.Context, l layout.Layout, given map[string]string) (map[string]planned.State, error) {
-	chosen, err := selectors(l, given)
-	if err != nil {
-		return nil, err
-	}
-	facts, err := envscan.Scan(ctx, envscan.Config{Root: "/", Only: []string{"hw.disk"}, Wake: true, Timeout: plan.ScanPatience})
-	if err != nil {
-		return nil, err
-	}
-	for _, name := range slices.Sorted(maps.Keys(l.Disk)) {
-		device := chosen[name].Device
-		if device == "" && l.Disk[name].Match == nil {
-			device = l.Disk[name].Device
-		}
-		if device == "" {
-			continue
-		}
-		kernel, err := disk.KernelName(device)
-		if j.degraded && errors.Is(err, os.ErrNotExist) {
-			j.miss(name)
-			continue
-		}
-		if err != nil {
-			return nil, fail(exitRefused, fmt.Errorf("disk %q of the layout: %w", name, err), "`vic disk show` lists the disks; nothing was touched")
-		}
-		sel := chosen[name]
-		sel.Device = sysfs.Node(kernel)
-		chosen[name] = sel
-		if slices.ContainsFunc(facts.HW.Disk, func(d envscan.Disk) bool { return d.Name == kernel }) {
-			continue
-		}
-		extra, err := envscan.ScanDisks(ctx, envscan.Config{Root: "/"}, kernel)
-		if err != nil {
-			return nil, err
-		}
-		j.names = append(j.names, kernel)
-		facts.HW.Disk = append(facts.HW.Disk, extra.Disk...)
-	}
-	found, err := j.choose(l, chosen, facts)
-	return found, fail(exitRefused, err, "give whole disks, not partitions; `vic disk show` lists them")
-}
-
-// seedOf derives identifiers from the disks: the same disks get the same ones.
-func seedOf(disks map[string]planned.State) uuid.UUID {
-	var words []string
-	for _, name := range slices.Sorted(maps.Keys(disks)) {
-		d := disks[name]
-		words = append(words, fmt.Sprintf("%s %s %s %s %d", name, d.Serial, d.WWN, d.Path, d.Size))
-	}
-	return uuid.NewSHA1(diskNamespace, []byte(strings.Join(words, "\n")))
-}
-
-// diskNamespace is the version 5 UUID namespace of disks (RFC 9562 §5.5).
-var diskNamespace = uuid.MustParse("0e2f7f0e-5f5a-4c0e-8d52-6c0a8f2b9a11")
 
 // show is vic disk plan.
 func (j *diskJob) show(context.Context) error {

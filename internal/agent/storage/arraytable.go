@@ -17,11 +17,7 @@ func (e *Executor) arrayTable(s plan.Step, a plan.WriteTable) work {
 	}
 	return work{
 		probe: func(context.Context) (bool, error) {
-			l, err := e.lookAtTable(a)
-			if err != nil {
-				return false, err
-			}
-			return e.verdict(s, []plan.Device{a.Device}, l)
+			return e.verdict(s, []plan.Device{a.Device}, func() (look, error) { return e.lookAtTable(a) })
 		},
 		seen: seen,
 		do: func(ctx context.Context) error {

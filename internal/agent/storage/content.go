@@ -16,15 +16,17 @@ type look struct {
 	what string // is there instead; "": nothing
 }
 
-// verdict says whether a content is done, is to be made, or must not be made:
-// see the package comment.
-func (e *Executor) verdict(s plan.Step, on []plan.Device, l look) (done bool, err error) {
+// verdict looks, and says whether a content is done, is to be made, or must not be
+// made: see the package comment.
+func (e *Executor) verdict(s plan.Step, on []plan.Device, see func() (look, error)) (done bool, err error) {
 	g, err := e.ground(on...)
+	if err != nil || g.lost { // what is there is not of interest
+		return false, err
+	}
+	l, err := see()
 	switch {
 	case err != nil:
 		return false, err
-	case g.lost:
-		return false, nil
 	case g.fresh, g.bare && (l.same || l.what == ""):
 		return l.same && e.Journal.done(s), nil
 	case l.same:
@@ -92,11 +94,7 @@ func (e *Executor) content(s plan.Step) (work, error) {
 func (e *Executor) making(s plan.Step, m maker) work {
 	return work{
 		probe: func(ctx context.Context) (bool, error) {
-			l, err := m.look(ctx)
-			if err != nil {
-				return false, err
-			}
-			return e.verdict(s, m.on, l)
+			return e.verdict(s, m.on, func() (look, error) { return m.look(ctx) })
 		},
 		do: func(ctx context.Context) error { return e.makeContent(ctx, m) },
 		seen: func(ctx context.Context) (bool, error) {
@@ -110,6 +108,9 @@ func (e *Executor) making(s plan.Step, m maker) work {
 // makeContent makes a content on devices that nothing stands on any more, and
 // has them write it.
 func (e *Executor) makeContent(ctx context.Context, m maker) error {
+	if err := e.sure(m.on...); err != nil {
+		return err
+	}
 	var paths []string
 	if !m.noPath {
 		var err error
@@ -117,9 +118,7 @@ func (e *Executor) makeContent(ctx context.Context, m maker) error {
 			return err
 		}
 	}
-	if err := e.writing(m.on...); err != nil {
-		return err
-	}
+	e.written = true
 	if m.name != "" {
 		e.made[m.name] = true
 	}

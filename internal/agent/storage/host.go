@@ -70,8 +70,8 @@ func (Host) ReadOnly(device string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	id, err := disk.ReadIdentity(string(system), name)
-	return id.ReadOnly, err
+	ro, err := system.Number("sys/block", name, "ro")
+	return ro == 1, err
 }
 
 // Partition implements Devices.
@@ -242,6 +242,8 @@ func read(device string, f func(*disk.File) error) error {
 	if err != nil {
 		return err
 	}
+	// Signatures are here and there: what the kernel would read ahead is not wanted.
+	_ = unix.Fadvise(int(d.Fd()), 0, 0, unix.FADV_RANDOM)
 	return errors.Join(f(d), d.Close())
 }
 

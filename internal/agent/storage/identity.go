@@ -95,7 +95,7 @@ func list(disks []plan.Disk) string {
 	return strings.Join(names, ", ")
 }
 
-// disk reads the identity of a disk of the layout again.
+// disk finds a disk of the layout by its identity.
 func (e *Executor) disk(name string) (plan.Disk, error) {
 	want, ok := e.Disks[name]
 	if !ok {
@@ -104,16 +104,22 @@ func (e *Executor) disk(name string) (plan.Disk, error) {
 	return e.findDisk(want)
 }
 
+// findDisk reads the identities of all disks once in a step, and again before the
+// step writes (see writable), and after.
 func (e *Executor) findDisk(want plan.Disk) (plan.Disk, error) {
-	disks, err := e.Machine.Disks()
-	if err != nil {
-		return plan.Disk{}, fmt.Errorf("find disk %s: %w", Describe(want), err)
+	if e.seen == nil {
+		var err error
+		if e.seen, err = e.Machine.Disks(); err != nil {
+			return plan.Disk{}, fmt.Errorf("find disk %s: %w", Describe(want), err)
+		}
 	}
-	return FindDisk(want, disks)
+	return FindDisk(want, e.seen)
 }
 
-// writable finds a disk that is about to be written to.
+// writable finds a disk that is about to be written to, by the identities that the
+// disks have now.
 func (e *Executor) writable(want plan.Disk) (plan.Disk, error) {
+	e.seen = nil
 	d, err := e.findDisk(want)
 	if err != nil {
 		return d, err

@@ -32,6 +32,9 @@ func compare(want layout.Table, now *layout.Table) likeness {
 	return found
 }
 
+// SameTable says whether a medium has a table, by all that it can hold.
+func SameTable(want, now layout.Table) bool { return compare(want, &now) == final }
+
 // begun says whether the table that is there is the unfinished form of another:
 // all contents are still to be made.
 func begun(want layout.Table, now *layout.Table) bool {

@@ -104,7 +104,8 @@ func (st stack) disks(devices ...plan.Device) []string {
 	return slices.Compact(names)
 }
 
-// ground is what is known about what a content stands on.
+// ground is what is known about what a content stands on. Of what is lost no more
+// is known.
 type ground struct {
 	// fresh: what is there is to be made, as the tables beneath say, or because
 	// the steps wipe the disk.
@@ -137,16 +138,16 @@ func (e *Executor) groundOf(d plan.Device) (ground, error) {
 	whole.Partition = 0
 	lost := e.made[thing(d)] || e.made[thing(whole)] || d.VG != "" && e.made["vg/"+d.VG] || d.Zvol != "" && e.made["pool/"+pool(d.Zvol)]
 	switch {
+	case lost:
+		return ground{lost: true}, nil
 	case d.Disk != "" && d.Partition == 0:
 		_, fresh := e.stack.wiped[d.Disk]
-		return ground{fresh: fresh, lost: lost, bare: true}, nil
+		return ground{fresh: fresh, bare: true}, nil
 	case d.Disk != "":
 		fresh, err := e.unfinished(d)
-		return ground{fresh: fresh, lost: lost}, err
+		return ground{fresh: fresh}, err
 	}
-	g, err := e.ground(e.stack.beneath(d)...)
-	g.lost = g.lost || lost
-	return g, err
+	return e.ground(e.stack.beneath(d)...)
 }
 
 // unfinished says whether the table of a disk says so of a partition.
@@ -209,6 +210,14 @@ func (e *Executor) paths(devices []plan.Device) ([]string, error) {
 // writing reads the identity of all disks beneath the devices, immediately
 // before something writes to them, and notes that it does.
 func (e *Executor) writing(devices ...plan.Device) error {
+	err := e.sure(devices...)
+	e.written = e.written || err == nil
+	return err
+}
+
+// sure reads the identity of all disks beneath the devices again, and sees that
+// they can be written to.
+func (e *Executor) sure(devices ...plan.Device) error {
 	for _, name := range e.stack.disks(devices...) {
 		want, ok := e.Disks[name]
 		if !ok {
@@ -218,6 +227,5 @@ func (e *Executor) writing(devices ...plan.Device) error {
 			return err
 		}
 	}
-	e.written = true
 	return nil
 }

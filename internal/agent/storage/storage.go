@@ -63,6 +63,9 @@ type Executor struct {
 	Config
 	stack   stack
 	written bool
+	// seen are the disks that are there, as the step found them when it looked
+	// first, or immediately before it wrote, or after that; nil: it has not looked.
+	seen []plan.Disk
 	// made are the things whose content was lost in this run, because they were
 	// wiped or made: what the journal says about what stood on them is history.
 	made map[string]bool
@@ -152,6 +155,7 @@ func (e *Executor) Step(ctx context.Context, s plan.Step) (note string, err erro
 	if err := w.do(ctx); err != nil {
 		return "", err
 	}
+	e.seen = nil // the result is looked for on the disk that is there now
 	if done, err = w.after(ctx); err != nil {
 		return "", fmt.Errorf("look at the result: %w", err)
 	}
@@ -232,6 +236,7 @@ func lasting(a plan.Action) bool {
 
 // work finds how a step is executed.
 func (e *Executor) work(s plan.Step) (work, error) {
+	e.seen = nil
 	switch a := s.Action.(type) {
 	case plan.CheckState:
 		return always(func(ctx context.Context) error { return e.checkState(ctx, a) }), nil
