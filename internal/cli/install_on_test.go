@@ -200,3 +200,30 @@ func TestLeftRAM(t *testing.T) {
 		}
 	}
 }
+
+func TestKeepConsoles(t *testing.T) {
+	const serial = "root=UUID=1 ro console=tty0 quiet console=ttyS0,115200n8 vic.console=x"
+	for name, test := range map[string]struct {
+		system request.System
+		before envscan.OS
+		want   []string
+	}{
+		"in their order, after what is given":  {request.System{Cmdline: []string{"quiet"}}, envscan.OS{Cmdline: serial}, []string{"quiet", "console=tty0", "console=ttyS0,115200n8"}},
+		"nothing is given":                     {request.System{}, envscan.OS{Cmdline: "console=hvc0"}, []string{"console=hvc0"}},
+		"there were none":                      {request.System{Cmdline: []string{"quiet"}}, envscan.OS{Cmdline: "root=UUID=1 ro"}, []string{"quiet"}},
+		"one is given":                         {request.System{Cmdline: []string{"console=tty0", "quiet"}}, envscan.OS{Cmdline: serial}, []string{"console=tty0", "quiet"}},
+		"the one before is vic's RAM system":   {request.System{Cmdline: []string{"quiet"}}, envscan.OS{Cmdline: serial, RAM: true}, []string{"quiet"}},
+		"the consoles of a board are its own":  {request.System{Board: &request.Board{Console: "serial0,115200"}}, envscan.OS{Cmdline: serial}, nil},
+		"what the request has is not changed":  {request.System{Cmdline: make([]string, 0, 8)}, envscan.OS{Cmdline: "console=ttyS1"}, []string{"console=ttyS1"}},
+		"the command line before is not known": {request.System{}, envscan.OS{}, nil},
+	} {
+		given := slices.Clone(test.system.Cmdline)
+		got := keepConsoles(test.system, envscan.Facts{OS: test.before})
+		if !slices.Equal(got, test.want) {
+			t.Errorf("%s: %q, want %q", name, got, test.want)
+		}
+		if !slices.Equal(test.system.Cmdline, given) {
+			t.Errorf("%s: the request's own became %q", name, test.system.Cmdline)
+		}
+	}
+}

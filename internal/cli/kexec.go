@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -91,8 +90,7 @@ func (f *kexecFlags) words(running string) string {
 	if f.cmdline != "" {
 		return f.cmdline
 	}
-	consoles := slices.DeleteFunc(strings.Fields(running), func(w string) bool { return !strings.HasPrefix(w, "console=") })
-	return strings.Join(consoles, " ")
+	return strings.Join(consoles(strings.Fields(running)), " ")
 }
 
 // loadBundle puts the initrd together in memory: no disk is written to.

@@ -202,6 +202,7 @@ func (v *visitor) request(disks map[string]request.DiskSelector) (request.Reques
 		network := v.there.before.Network
 		r.System.Network.Mode, r.System.Network.Config = request.NetworkAsBefore, &network
 	}
+	r.System.Cmdline = keepConsoles(r.System, v.there.facts)
 	v.login = "root"
 	if !v.flags.on.anew {
 		r.System.Identity = &request.Identity{MachineID: v.there.before.MachineID, HostKeys: true}

@@ -20,6 +20,7 @@ import (
 	"github.com/victorinix/vic/internal/netconf"
 	planhandover "github.com/victorinix/vic/internal/plan/handover"
 	"github.com/victorinix/vic/internal/remote"
+	"github.com/victorinix/vic/internal/request"
 	"github.com/victorinix/vic/internal/visit"
 )
 
@@ -204,8 +205,25 @@ func initrdFile(b *builder.Bundle) (*os.File, error) {
 // ramCmdline are the consoles of the system before: who watches it sees the next
 // one. A kernel that panics reboots, into that system.
 func ramCmdline(facts envscan.Facts) string {
-	consoles := slices.DeleteFunc(strings.Fields(facts.OS.Cmdline), func(w string) bool { return !strings.HasPrefix(w, "console=") })
-	return strings.Join(append(consoles, "panic=10"), " ")
+	return strings.Join(append(consoles(strings.Fields(facts.OS.Cmdline)), "panic=10"), " ")
+}
+
+// consoles are the words of a kernel command line that name consoles, in their
+// order: the kernel takes the last one for /dev/console.
+func consoles(cmdline []string) []string {
+	return slices.DeleteFunc(slices.Clone(cmdline), func(w string) bool { return !strings.HasPrefix(w, "console=") })
+}
+
+// keepConsoles are the kernel parameters of the new system with the consoles of the
+// one before, unless they name some: a machine that is watched over a serial line
+// still is. That is how the machine is reached, as its network is, and not who it
+// is: --new-identity does not matter. What a RAM system was given is its own, and a
+// board's consoles are part of the request.
+func keepConsoles(s request.System, before envscan.Facts) []string {
+	if before.OS.RAM || s.Board != nil || len(consoles(s.Cmdline)) > 0 {
+		return s.Cmdline
+	}
+	return slices.Concat(s.Cmdline, consoles(strings.Fields(before.OS.Cmdline)))
 }
 
 // visit speaks with the RAM system.
