@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/victorinix/vic/builder"
+	"github.com/victorinix/vic/disk/extent"
 	"github.com/victorinix/vic/envscan"
 	"github.com/victorinix/vic/internal/enter"
 	"github.com/victorinix/vic/internal/event"
@@ -82,6 +83,8 @@ type reinstallRun struct {
 	before handover.Handover // nobody may log in to the RAM system: no key is in it
 	known  enter.Identity
 	plan   reinstall.Plan
+	// piece is what is held of a file system for the stage (room Extent).
+	piece *extent.Piece
 }
 
 // reinstall stages the attempt, and leaves for the RAM system.
@@ -90,6 +93,7 @@ func (j *installJob) reinstall(ctx context.Context, facts envscan.Facts, disks m
 		return usage("leave --phases out, or look with --dry-run", "--phases %s: from the disk that it runs from, a system is replaced as a whole or not at all", strings.Join(j.flags.phases, ","))
 	}
 	r := &reinstallRun{installJob: j, id: uuid.New(), facts: facts, name: name, disks: disks}
+	defer r.letGo()
 	if err := r.prepare(ctx); err != nil {
 		return err
 	}
@@ -143,11 +147,44 @@ func (r *reinstallRun) prepare(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	r.plan, err = reinstall.New(reinstall.Config{
+	err = r.choose(reinstall.Config{
 		ID: r.id, Facts: r.facts, Running: running, Request: r.req, Disk: r.name, Secrets: r.source.secrets.Names(), Sizes: sizes,
 		Room: reinstall.Room(r.flags.reinstall.room), Way: reinstall.Way(r.flags.reinstall.enter),
 	})
 	return fail(exitRefused, err, "nothing was changed")
+}
+
+// choose plans. Where the stage's place is what a file system offers, that is held
+// first: a file without a name, which is gone when this program ends.
+func (r *reinstallRun) choose(c reinstall.Config) (err error) {
+	c.Running.Piece, c.Running.NoPiece = map[string]int64{}, map[string]string{}
+	for {
+		r.plan, err = reinstall.New(c)
+		if err != nil || r.plan.Room.Piece == nil || r.flags.dryRun || !r.reaches(event.Verify) {
+			return err
+		}
+		room, w := r.plan.Room, r.plan.Room.Piece
+		for _, from := range []int64{w.Best, (w.Best + w.From) / 2, w.From} {
+			r.letGo()
+			r.piece, err = extent.Allocate(room.Mountpoint, extent.Want{Size: w.Size, From: from, To: w.To, Align: w.Align, Origin: w.Origin, Spare: w.Spare})
+			if !errors.Is(err, extent.ErrNone) {
+				break
+			}
+		}
+		if err != nil {
+			c.Running.NoPiece[room.Device] = err.Error()
+		} else {
+			c.Running.Piece[room.Device] = w.Origin + r.piece.Offset
+		}
+	}
+}
+
+// letGo gives back the piece, unless it has got a name.
+func (r *reinstallRun) letGo() {
+	if r.piece != nil {
+		_ = r.piece.Close() // nothing was written by it
+		r.piece = nil
+	}
 }
 
 // disk is the one that is reinstalled, among the facts.
@@ -203,6 +240,7 @@ func (r *reinstallRun) wanted() (request.Request, error) {
 	if r.flags.on.network == networkKeep {
 		req.System.Network.Mode, req.System.Network.Config = request.NetworkAsBefore, &r.before.Network
 	}
+	req.System.Cmdline = keepConsoles(req.System, r.facts)
 	if !r.flags.on.anew {
 		req.System.Identity = &request.Identity{MachineID: r.before.MachineID, HostKeys: true}
 		req.System.Users, _ = keepLogin(req.System.Users, cmp.Or(os.Getenv("SUDO_USER"), "root"), r.before.AuthorizedKeys)

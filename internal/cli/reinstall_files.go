@@ -80,7 +80,7 @@ func ownLoaders(arch string) (stub, grub string) {
 func (r *reinstallRun) document() stage.Document {
 	return stage.Document{
 		Version: stage.Version, ID: r.id, Created: time.Now().UTC().Truncate(time.Second), Firmware: r.plan.Firmware,
-		Disk: plan.Selector(r.plan.Disk), Stage: r.plan.Stage, Core: r.plan.Core, Hop: r.hop(), Grow: r.plan.Grow,
+		Disk: plan.Selector(r.plan.Disk), Stage: r.plan.Stage, Core: r.plan.Core, Hop: r.hop(), Extent: r.plan.Extent, Grow: r.plan.Grow,
 	}
 }
 

@@ -15,11 +15,9 @@ import (
 	"github.com/victorinix/vic/builder"
 	"github.com/victorinix/vic/disk"
 	"github.com/victorinix/vic/disk/layout"
-	"github.com/victorinix/vic/efi"
 	"github.com/victorinix/vic/internal/event"
 	"github.com/victorinix/vic/internal/oneshot"
 	"github.com/victorinix/vic/internal/plan/reinstall"
-	"github.com/victorinix/vic/internal/registration/boot"
 	"github.com/victorinix/vic/internal/registration/file"
 	"github.com/victorinix/vic/internal/registration/staged"
 	"github.com/victorinix/vic/internal/registration/storage"
@@ -142,6 +140,9 @@ func (r *reinstallRun) makeRoom(ctx context.Context, to *staged.Records, f *atte
 	switch room.Kind {
 	case reinstall.Files:
 		return nil
+	case reinstall.Extent:
+		_, err = do(ctx, storage.KeepPiece(room.File, r.piece))
+		return err
 	case reinstall.Swap:
 		if _, err = do(ctx, storage.GiveUp(device, f.doc.FilesystemUUID())); err == nil {
 			_, err = do(ctx, storage.Remove(p.Disk.Device, room.Partition))
@@ -188,8 +189,7 @@ func (r *reinstallRun) writeStage(ctx context.Context, to *staged.Records, f *at
 		}
 		return r.announceRoom(ctx, to, f)
 	}
-	path := disk.PartitionPath(r.plan.Disk.Device, r.plan.Stage.Number)
-	dev, err := direct.Open(path, os.O_RDWR, 0, 0)
+	dev, err := r.openStage()
 	if err != nil {
 		return err
 	}
@@ -197,7 +197,36 @@ func (r *reinstallRun) writeStage(ctx context.Context, to *staged.Records, f *at
 	if err := errors.Join(err, dev.Close()); err != nil {
 		return err
 	}
+	if r.plan.Extent != nil { // it goes with the file system that has the registrations
+		return r.leaveForGRUB(ctx, to.Do, f)
+	}
 	return to.AddStage(r.plan.Disk.Device, r.plan.Stage) // what is changed from here on is recorded there too
+}
+
+// openStage opens the stage's partition, or its place on the disk as long as that is
+// in a file.
+func (r *reinstallRun) openStage() (*direct.Device, error) {
+	if r.plan.Extent != nil {
+		return direct.Open(r.plan.Disk.Device, os.O_RDWR, r.plan.Stage.Offset, r.plan.Stage.Size)
+	}
+	return direct.Open(disk.PartitionPath(r.plan.Disk.Device, r.plan.Stage.Number), os.O_RDWR, 0, 0)
+}
+
+// leaveForGRUB leaves what GRUB starts beside a stage that is in no partition.
+func (r *reinstallRun) leaveForGRUB(ctx context.Context, do oneshot.Do, f *attemptFiles) error {
+	if r.plan.Enter.Way != reinstall.GRUB {
+		return nil
+	}
+	holder, _ := r.holder(f)
+	for _, s := range f.doc.Files {
+		if s.Name != holder && s.Name != stage.Kernel {
+			continue
+		}
+		if _, err := do(ctx, file.FromReader(r.hopPath(s.Name), 0o600, f.content(s.Name))); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (r *reinstallRun) fillStage(ctx context.Context, dev *direct.Device, f *attemptFiles) error {
@@ -207,7 +236,7 @@ func (r *reinstallRun) fillStage(ctx context.Context, dev *direct.Device, f *att
 		}
 	}
 	if dev.Size() != f.doc.Stage.Size {
-		return fmt.Errorf("the stage's partition has %d bytes, expected %d", dev.Size(), f.doc.Stage.Size)
+		return fmt.Errorf("the stage's place has %d bytes, expected %d", dev.Size(), f.doc.Stage.Size)
 	}
 	if err := volume.Write(ctx, dev, volume.Config{Document: f.doc, SectorSize: dev.SectorSize(), Open: f.open, Progress: progress("write the stage")}); err != nil {
 		return err
@@ -260,108 +289,6 @@ func (r *reinstallRun) hopPath(name string) string {
 
 func (f *attemptFiles) content(name string) oneshot.Content {
 	return func() (io.ReadCloser, error) { return os.Open(f.at[name]) }
-}
-
-// arm has the machine start the RAM system once.
-func (r *reinstallRun) arm(ctx context.Context, to *staged.Records, f *attemptFiles) error {
-	do := to.Do
-	name, _ := r.holder(f)
-	esp := r.plan.Enter.ESP
-	if err := r.announceEntry(ctx, to); err != nil {
-		return err
-	}
-	if esp != "" {
-		if err := oneshot.PutUKI(ctx, do, esp, r.id, f.content(name)); err != nil {
-			return err
-		}
-	}
-	switch r.plan.Enter.Way {
-	case reinstall.BootNext:
-		part, path, err := r.executable(name)
-		if err != nil {
-			return err
-		}
-		return oneshot.BootNext(ctx, do, part, path)
-	case reinstall.SystemdBoot:
-		return oneshot.SystemdBoot(ctx, do, esp, r.id)
-	case reinstall.GRUB:
-		folder, err := oneshot.GRUBFolder("/")
-		if err != nil {
-			return err
-		}
-		return oneshot.GRUB(ctx, do, folder, r.id, r.grubStart(name, f))
-	}
-	return nil // kexec is loaded
-}
-
-// announceEntry registers the boot entry that the RAM system makes for the stage
-// just before it commits, unless it finds the one that it was started by.
-func (r *reinstallRun) announceEntry(ctx context.Context, to *staged.Records) error {
-	if r.plan.Firmware != "uefi" || r.plan.Enter.Way == reinstall.BootNext && r.plan.Enter.ESP == "" {
-		return nil
-	}
-	part, err := hardDrive(r.stageEntry())
-	if err != nil {
-		return err
-	}
-	_, err = to.Announce(ctx, &boot.Entry{
-		Label: stage.EntryLabel, Partition: part, Path: oneshot.FirmwarePath(stage.UKI(r.facts.HW.Arch)), Place: boot.Last, Floating: true,
-	})
-	return err
-}
-
-// stageEntry is the stage's in the table that there will be.
-func (r *reinstallRun) stageEntry() layout.Entry {
-	table := r.plan.After
-	if r.plan.Room.Table != nil {
-		table = *r.plan.Room.Table
-	}
-	i := slices.IndexFunc(table.Entries, func(e layout.Entry) bool { return e.Number == r.plan.Stage.Number })
-	return table.Entries[i]
-}
-
-// hardDrive is how the firmware finds a partition.
-func hardDrive(e layout.Entry) (efi.HardDrive, error) {
-	guid, err := efi.ParseGUID(e.GUID.String())
-	return efi.HardDrive{Number: uint32(e.Number), Start: e.FirstLBA, Size: e.LastLBA - e.FirstLBA + 1, Partition: guid}, err
-}
-
-// executable is where the firmware finds the RAM system.
-func (r *reinstallRun) executable(name string) (part efi.HardDrive, path string, err error) {
-	entry, path := layout.Entry{}, name
-	if r.plan.Enter.ESP == "" {
-		entry = r.entry(r.plan.Stage)
-	} else {
-		path = oneshot.UKI(r.id)
-		d, err := r.disk()
-		if err != nil {
-			return part, "", err
-		}
-		for _, p := range d.Partition {
-			if slices.Contains(p.Mounts, r.plan.Enter.ESP) {
-				i := slices.IndexFunc(r.plan.Before.Entries, func(e layout.Entry) bool { return e.Number == p.Number })
-				entry = r.plan.Before.Entries[i]
-			}
-		}
-	}
-	part, err = hardDrive(entry)
-	return part, path, err
-}
-
-// grubStart is what GRUB starts: from the stage, or from the files of the hop.
-func (r *reinstallRun) grubStart(holder string, f *attemptFiles) oneshot.Start {
-	s := oneshot.Start{Filesystem: f.doc.FilesystemUUID(), Format: "vfat", Table: grubTable(r.plan.Before), Cmdline: f.cmdline}
-	top := "/"
-	if r.plan.Hop != nil {
-		s.Filesystem, s.Format, top = r.plan.Hop.Filesystem, r.plan.Hop.Format, r.plan.Hop.Folder
-	}
-	at := func(name string) string { return filepath.Join(top, stage.InVolume(name)) }
-	if r.plan.Firmware == "uefi" {
-		s.Executable = at(holder)
-	} else {
-		s.Kernel, s.Initrd = at(stage.Kernel), at(stage.Initrd)
-	}
-	return s
 }
 
 // leave ends this system. It returns when that has begun.

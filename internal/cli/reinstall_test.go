@@ -97,6 +97,13 @@ func attemptOn(t *testing.T, dev string) *reinstallRun {
 // planFor plans an attempt on the disk of a BIOS machine, with a kind of room.
 func planFor(t *testing.T, d envscan.Disk, running reinstall.Running, room reinstall.Room) (*reinstallRun, error) {
 	t.Helper()
+	r, c := plannedFor(t, d, running, room)
+	return r, r.choose(c)
+}
+
+// plannedFor is planFor without a plan, and what one is made from.
+func plannedFor(t *testing.T, d envscan.Disk, running reinstall.Running, room reinstall.Room) (*reinstallRun, reinstall.Config) {
+	t.Helper()
 	facts := envscan.Facts{
 		Schema: envscan.Schema, State: envscan.State{MemoryAvailable: 1 << 30}, OS: envscan.OS{Kexec: envscan.Kexec{Allowed: true}},
 		HW: envscan.HW{Arch: "amd64", Firmware: envscan.Firmware{Type: "bios"}, Memory: envscan.Memory{Total: 2 << 30}, Disk: []envscan.Disk{d}},
@@ -117,12 +124,9 @@ func planFor(t *testing.T, d envscan.Disk, running reinstall.Running, room reins
 	}
 	req.Payload.Source.Path = "/payload"
 	id := uuid.MustParse("a1b2c3d4-0000-4000-8000-000000000001")
-	p, err := reinstall.New(reinstall.Config{
-		ID: id, Facts: facts, Request: req, Disk: "main", Sizes: reinstall.Sizes{Payload: 3 << 20},
-		Running: running, Room: room,
-	})
+	c := reinstall.Config{ID: id, Facts: facts, Request: req, Disk: "main", Sizes: reinstall.Sizes{Payload: 3 << 20}, Running: running, Room: room}
 	job := &installJob{app: &app{stdout: io.Discard, stderr: io.Discard}, flags: &installFlags{}, clock: newClock(event.Discard)}
-	return &reinstallRun{installJob: job, id: id, facts: facts, name: "main", disks: selectors, req: req, plan: p}, err
+	return &reinstallRun{installJob: job, id: id, facts: facts, name: "main", disks: selectors, req: req}, c
 }
 
 // filesOf are small files in the place of large ones.
@@ -441,7 +445,7 @@ func TestReinstallFlags(t *testing.T) {
 		args string
 		want string
 	}{
-		{"--disk /dev/x --room attic", "--room attic: expected one of free, swap, lvm, btrfs, files"},
+		{"--disk /dev/x --room attic", "--room attic: expected one of free, swap, lvm, btrfs, extent, files"},
 		{"--disk /dev/x --enter door", "--enter door: expected one of kexec, bootnext, systemd-boot, grub"},
 		{"--vm --disk x.img,size=8G --room swap", "--room is for the disk that this system runs from"},
 	} {

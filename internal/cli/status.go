@@ -19,6 +19,7 @@ import (
 	"github.com/victorinix/vic/envscan"
 	"github.com/victorinix/vic/internal/plan/reinstall"
 	"github.com/victorinix/vic/internal/registration"
+	"github.com/victorinix/vic/internal/registration/storage"
 	"github.com/victorinix/vic/internal/stage"
 	"github.com/victorinix/vic/internal/stage/journal"
 	"github.com/victorinix/vic/internal/stage/volume"
@@ -102,18 +103,21 @@ func attempts(ctx context.Context) ([]attemptStatus, error) {
 	if err != nil {
 		return nil, err
 	}
+	found, err := stages(ctx)
+	if err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
 	for _, reg := range store.List(ctx) {
 		text, ok := strings.CutPrefix(reg.Group, attemptGroup)
 		if id, err := uuid.Parse(text); ok && err == nil && reg.State != registration.Reverted && reg.State != registration.Forgotten {
 			s := at(id)
 			s.Changes = append(s.Changes, attemptChange{reg.ID, reg.Title, reg.Standing})
+			if err := stageInFile(reg, found); err != nil {
+				return nil, errors.Join(err, store.Close())
+			}
 		}
 	}
 	if err := store.Close(); err != nil {
-		return nil, err
-	}
-	found, err := stages(ctx)
-	if err != nil {
 		return nil, err
 	}
 	for device, f := range found {
@@ -163,6 +167,32 @@ func stages(ctx context.Context) (map[string]journal.Attempt, error) {
 		}
 	}
 	return found, nil
+}
+
+// stageInFile adds the attempt whose stage is in the file of a registration.
+func stageInFile(reg registration.Registration, found map[string]journal.Attempt) error {
+	if reg.Kind != storage.StageFileKind || reg.Standing.Is != registration.Stands && reg.Standing.Is != registration.Partly {
+		return nil
+	}
+	var file storage.StageFile
+	if err := json.Unmarshal(reg.Change, &file); err != nil {
+		return fmt.Errorf("read %s: %w", reg.ID, err)
+	}
+	device, err := file.Place.Volume.Find()
+	if err != nil {
+		return err
+	}
+	for _, skip := range []int64{0, reinstall.CoreSize} { // GRUB's core image may come first
+		a, err := journal.ReadAt(device, file.Offset+skip, file.Size-skip)
+		switch {
+		case err == nil:
+			found[file.Place.Host] = a
+			return nil
+		case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, volume.ErrNone):
+			return err
+		}
+	}
+	return nil
 }
 
 // outcomes are what RAM systems have left in the folders of their files.

@@ -26,7 +26,8 @@
 //	stage or its files, one-shot     commit, install from the stage      and forget it
 //
 // Up to Commit a reset brings back the old system, which is as it was. Commit is
-// one write: of the firmware's boot order, or of the sector with the boot code.
+// one write: of the firmware's boot order, or of the sector with the boot code, or
+// of the partition table (see Extent).
 // From there on a reset brings the RAM system from the stage, which goes on; and
 // from the end of the phase boot on the new system.
 package stage
@@ -112,6 +113,9 @@ type Document struct {
 	// Hop is set when the running system could not make room for the stage: the
 	// RAM system does it.
 	Hop *Hop `json:"hop,omitempty"`
+	// Extent is set when the stage (and Core) is in a file of the system before until
+	// Commit.
+	Extent *Extent `json:"extent,omitempty"`
 	// Files are all files of the stage but the journal, the registrations and the
 	// document itself.
 	Files []File `json:"files"`
@@ -150,6 +154,24 @@ type Hop struct {
 	// Table is the same for a disk with an MBR, of which no layout keeps partitions:
 	// the table as it will be. Layout is empty then.
 	Table *layout.Table `json:"table,omitempty"`
+}
+
+// Extent says that a file of the system before keeps the places of the stage and of
+// Core: its blocks are in one piece, and no entry of the table has them. Commit makes
+// Before into After.
+type Extent struct {
+	// Before is the disk's table of the system before. After has the stage and Core,
+	// and not the partition with the file; it is a GPT.
+	Before layout.Table `json:"before"`
+	After  layout.Table `json:"after"`
+}
+
+// has says whether the table will have a partition.
+func (e Extent) has(p Place) bool {
+	return slices.ContainsFunc(e.After.Entries, func(x layout.Entry) bool {
+		unit := int64(e.After.SectorSize)
+		return x.Number == p.Number && x.GUID == p.GUID && int64(x.FirstLBA)*unit == p.Offset && x.Size(e.After.SectorSize) == p.Size
+	})
 }
 
 // Ended is what the file Outcome tells: why there is no stage.
@@ -291,6 +313,10 @@ func (d Document) Validate() error {
 	}
 	if h := d.Hop; h != nil {
 		must(h.Filesystem != "" && h.Format != "" && path.IsAbs(h.Folder), "the files of the hop are nowhere")
+	}
+	if e := d.Extent; e != nil {
+		must(d.Hop == nil, "the stage is in a file, and made of files")
+		must(e.After.Kind == layout.KindGPT && e.has(d.Stage) && (d.Core == nil || e.has(*d.Core)), "the table of the commit has no stage")
 	}
 	return errors.Join(errs...)
 }

@@ -52,8 +52,12 @@ func scenarios() []scenario {
 			t.Fatal(err)
 		}
 	}
+	beside := volume // that fills its group, another file system
+	beside.DiskMiB, beside.Prepare = 4096, addSwap
 	// All of it is in partitions, and the root is an ext4: the RAM system shrinks it.
 	packed := oldsystem.Config{Release: "bookworm", Firmware: "uefi", FS: "ext4", MemoryMiB: 512, DiskMiB: 3072}
+	solid := packed // cannot be shrunk
+	solid.FS = "xfs"
 	full := uefi
 	full.DiskMiB, full.Prepare = 3072, nil // all of it is in partitions
 	large := uefi
@@ -65,15 +69,21 @@ func scenarios() []scenario {
 	}
 	return []scenario{
 		{name: "bios-swap-kexec", old: withSwap, room: "swap", enter: "kexec", before: "swapon /dev/vda2"},
-		{name: "bios-files-kexec", old: bios, room: "files", enter: "kexec"},
-		{name: "bios-swapfile-files-kexec", old: bios, room: "files", enter: "kexec", before: crowd, gone: []string{"/swap.img"}},
+		{name: "bios-extent-kexec", old: bios, room: "extent", enter: "kexec"},
+		{name: "bios-extent-grub", old: bios, args: []string{"--enter", "grub"}, room: "extent", enter: "grub"},
+		{name: "bios-files-kexec", old: bios, args: []string{"--room", "files"}, room: "files", enter: "kexec"},
+		{name: "bios-swapfile-files-kexec", old: bios, args: []string{"--room", "files"}, room: "files", enter: "kexec", before: crowd, gone: []string{"/swap.img"}},
 		{name: "bios-free-grub", old: behind, args: []string{"--enter", "grub"}, room: "free", enter: "grub"},
 		{name: "bios-lvm-free-kexec", old: volume, room: "free", enter: "kexec"},
+		{name: "bios-lvm-extent-kexec", old: beside, room: "extent", enter: "kexec", before: "mkfs.ext4 -qF /dev/vda3; mkdir -p /srv/data; mount /dev/vda3 /srv/data"},
 		{name: "bios-lvm-lvm-kexec", old: half, room: "lvm", enter: "kexec", before: "pvresize /dev/vda2"},
 		{name: "uefi-free-grub", old: grub, args: []string{"--enter", "grub"}, room: "free", enter: "grub"},
 		{name: "uefi-free-systemd-boot", old: uefi, args: []string{"--enter", "systemd-boot"}, room: "free", enter: "systemd-boot"},
 		{name: "uefi-free-bootnext", old: uefi, args: []string{"--enter", "bootnext"}, room: "free", enter: "bootnext"},
-		{name: "uefi-files-bootnext", old: packed, args: []string{"--enter", "bootnext"}, room: "files", enter: "bootnext"},
+		{name: "uefi-extent-kexec", old: packed, room: "extent", enter: "kexec"},
+		{name: "uefi-extent-bootnext", old: packed, args: []string{"--enter", "bootnext"}, room: "extent", enter: "bootnext"},
+		{name: "uefi-xfs-extent-kexec", old: solid, room: "extent", enter: "kexec"},
+		{name: "uefi-files-bootnext", old: packed, args: []string{"--room", "files", "--enter", "bootnext"}, room: "files", enter: "bootnext"},
 		{name: "uefi-4096-free-bootnext", old: large, args: []string{"--enter", "bootnext"}, room: "free", enter: "bootnext"},
 		{name: "uefi-btrfs-kexec", old: full, room: "btrfs", enter: "kexec"},
 	}
@@ -132,7 +142,8 @@ func medium(t *testing.T) vm.Disk {
 	}
 	tree := t.TempDir()
 	lab.Say(t, "cp", "-a", lab.Program(t), filepath.Join(tree, "vic"))
-	lab.Say(t, "cp", "-a", lab.Built(t, "debian", ""), filepath.Join(tree, "debian"))
+	// Unlike lab.Built's it names no console: that is the old system's to tell.
+	lab.MustVic(t, "build", "debian", "-o", "kernel=cloud", "--out", filepath.Join(tree, "debian"))
 	lab.Say(t, "cp", "-a", lab.Built(t, "installer", "bundle"), filepath.Join(tree, "installer"))
 	lab.Say(t, "mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-d", tree, path, "512M")
 	return vm.Disk{Path: path, Format: "raw", Serial: "MEDIUM", ReadOnly: true}
@@ -155,17 +166,27 @@ func (s scenario) run(t *testing.T) {
 	if _, err := old.Answered(ctx); err != nil {
 		t.Fatal(err)
 	}
+	words := consoles(said(ctx, t, old, "cat /proc/cmdline"))
 	began := time.Now()
 	s.leave(ctx, t, old)
 	t.Logf("staged in %.0f s", time.Since(began).Seconds())
 	s.checkNew(t, await(ctx, t, old, askNew, func(out string) bool { return isNew(out, old.MachineID) }))
 	t.Logf("installed and proven in %.0f s", time.Since(began).Seconds())
+	if got := consoles(said(ctx, t, old, "cat /proc/cmdline")); len(words) == 0 || !slices.Equal(got, words) {
+		t.Errorf("the new kernel has %q, the one before had %q", got, words)
+	}
+}
+
+// consoles are those that a kernel command line names.
+func consoles(cmdline string) []string {
+	return slices.DeleteFunc(strings.Fields(cmdline), func(w string) bool { return !strings.HasPrefix(w, "console=") })
 }
 
 // leave has the old system replace itself, up to where it ends.
 func (s scenario) leave(ctx context.Context, t *testing.T, old *oldsystem.System) {
 	t.Helper()
 	said(ctx, t, old, "mkdir -p /mnt && mount -o ro /dev/disk/by-id/virtio-MEDIUM /mnt; "+s.before)
+	said(ctx, t, old, "! grep console= /mnt/debian/payload.json") // else the new system would have it from there
 	install := "/mnt/vic install /mnt/debian --bundle /mnt/installer --disk /dev/disk/by-id/virtio-" + old.Serial + " " + strings.Join(s.args, " ")
 	s.checkPlan(t, said(ctx, t, old, install+" --dry-run --json"))
 	out, err := old.SSH(ctx, "root", install+" --yes 2>&1", "")

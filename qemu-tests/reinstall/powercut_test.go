@@ -27,17 +27,19 @@ import (
 // is: the tables of the disk, its file system's size and the boot entries are the
 // original ones.
 //
-// VIC_TEST_CUTS says how many cuts of each of four machines, two of them at a time;
+// VIC_TEST_CUTS says how many cuts of each of six machines, two of them at a time;
 // see scripts/reinstall-power-cuts. Without it there are two, of one.
 func TestPowerCuts(t *testing.T) {
 	lab.Need(t)
-	names, cuts, side := []string{"uefi-files-bootnext"}, 2, 1
+	names, cuts, side := []string{"uefi-extent-bootnext"}, 2, 1
 	if text := os.Getenv("VIC_TEST_CUTS"); text != "" {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 1 {
 			t.Fatalf("VIC_TEST_CUTS=%s is no number of cuts", text)
 		}
-		names, cuts, side = []string{"uefi-files-bootnext", "uefi-free-systemd-boot", "bios-swap-kexec", "bios-lvm-lvm-kexec"}, n, 2
+		names, cuts, side = []string{
+			"uefi-extent-bootnext", "uefi-files-bootnext", "uefi-free-systemd-boot", "bios-extent-kexec", "bios-swap-kexec", "bios-lvm-lvm-kexec",
+		}, n, 2
 	}
 	for _, s := range scenarios() {
 		if slices.Contains(names, s.name) {

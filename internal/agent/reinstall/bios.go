@@ -122,7 +122,8 @@ func (r *run) setBootCode(code []byte, known ...[]byte) error {
 	return put(r.disk.Device, 0, 512, sector)
 }
 
-func (b *bios) commit(_ context.Context, r *run) error {
+// commit: the code finds the stage by its place on the disk, whatever the table has.
+func (b *bios) commit(_ context.Context, r *run, _ prepared) error {
 	return r.setBootCode(r.Document.BootCode, r.Document.OldBootCode)
 }
 

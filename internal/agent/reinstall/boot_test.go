@@ -77,11 +77,11 @@ func sector(t *testing.T, r *run) string {
 func TestBootCode(t *testing.T) {
 	r := atStage(t, "bios")
 	b := &bios{}
-	must(t, b.commit(t.Context(), r))
+	must(t, b.commit(t.Context(), r, prepared{}))
 	if got := sector(t, r); got != "sstt" {
 		t.Errorf("after the commit: %q", got)
 	}
-	must(t, b.commit(t.Context(), r)) // once more, after a power cut
+	must(t, b.commit(t.Context(), r, prepared{})) // once more, after a power cut
 	code := bytes.Repeat([]byte{'n'}, 440)
 	for range 2 {
 		must(t, b.switchOver(t.Context(), r, prepared{}, code))
@@ -89,7 +89,7 @@ func TestBootCode(t *testing.T) {
 			t.Errorf("after the switch: %q", got)
 		}
 	}
-	if err := b.commit(t.Context(), r); err == nil || !strings.Contains(err.Error(), "is not what it was") {
+	if err := b.commit(t.Context(), r, prepared{}); err == nil || !strings.Contains(err.Error(), "is not what it was") {
 		t.Errorf("a commit over another's boot code: %v", err)
 	}
 	if err := b.switchOver(t.Context(), r, prepared{}, code[:10]); err == nil {
@@ -187,7 +187,7 @@ func TestOrder(t *testing.T) {
 	const ours = stage.EntryLabel
 	step("old "+ours, u.prepare(t.Context(), r))
 	for range 2 {
-		step(ours+" old", u.commit(t.Context(), r))
+		step(ours+" old", u.commit(t.Context(), r, prepared{}))
 	}
 	p := prepared{entries: []plan.BootEntry{{Label: "new", Loader: `\EFI\systemd\systemd-bootx64.efi`, Partition: layout.Entry{Number: 1, GUID: uuid.New(), FirstLBA: 2048, LastLBA: 4095}}}}
 	for range 2 {
@@ -197,7 +197,7 @@ func TestOrder(t *testing.T) {
 		t.Error("switched to nothing")
 	}
 	r.Document.Stage.GUID = uuid.Nil
-	if err := u.commit(t.Context(), r); err == nil {
+	if err := u.commit(t.Context(), r, prepared{}); err == nil {
 		t.Error("committed to a stage that the firmware cannot find")
 	}
 }

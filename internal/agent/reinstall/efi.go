@@ -24,7 +24,7 @@ type booter interface {
 	tools(disk plan.Disk) tool.Runner
 	// prepare makes what the stage is started by; commit makes it the default.
 	prepare(ctx context.Context, r *run) error
-	commit(ctx context.Context, r *run) error
+	commit(ctx context.Context, r *run, p prepared) error
 	// collect takes what complete needs from the new system, which is mounted at
 	// root.
 	collect(root string) error
@@ -91,13 +91,17 @@ func (u uefi) prepare(_ context.Context, r *run) error {
 	return err
 }
 
-// commit puts the stage's entry first: one variable is set.
-func (u uefi) commit(_ context.Context, r *run) error {
+// commit puts the stage's entry first: one variable is set. Where the stage has no
+// partition yet, the firmware passes that entry over until the table is written.
+func (u uefi) commit(ctx context.Context, r *run, p prepared) error {
 	e, err := r.stageEntry()
 	if err != nil {
 		return err
 	}
-	return first(u.vars, e)
+	if err := first(u.vars, e); err != nil || r.Document.Extent == nil {
+		return err
+	}
+	return p.disks.become(ctx)
 }
 
 // first puts an entry first, and sees that the firmware has taken it.

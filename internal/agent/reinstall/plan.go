@@ -163,11 +163,15 @@ func (r *run) table() (*layout.Table, error) {
 	return nil, fmt.Errorf("%s has no partition table", storage.Describe(r.disk))
 }
 
-// placed sees that the partition of this label is where the document says.
+// placed sees that the partition of this label is where the document says, or the file
+// that it will be made of.
 func (r *run) placed(p stage.Place, label string) error {
 	t, err := r.table()
 	if err != nil {
 		return err
+	}
+	if r.inFile(*t) {
+		return nil
 	}
 	for _, e := range t.Entries {
 		if int64(e.FirstLBA)*int64(t.SectorSize) != p.Offset || e.Size(t.SectorSize) != p.Size {
@@ -187,14 +191,21 @@ func (r *run) placed(p stage.Place, label string) error {
 var typeReserved = uuid.MustParse("0fc63daf-8483-4772-8e79-3d69d8477de4")
 
 // asConverted are the facts as they will be when the disk's MBR has become a GPT
-// with nothing in it but the stage: what a layout with a GPT is planned for.
-// later is that table; nil when there is nothing to convert.
+// with nothing in it but the stage, or the file with the stage a partition: what a
+// layout with a GPT is planned for. later is that table; nil when there is nothing to
+// convert.
 func (r *run) asConverted(d layout.Disk) (facts envscan.Facts, later *layout.Table, err error) {
 	now, err := r.table()
 	if err != nil {
 		return facts, nil, err
 	}
-	if now.Kind == layout.KindGPT || d.Content == nil || d.Content.ContentType() != "gpt" {
+	if d.Content == nil || d.Content.ContentType() != "gpt" {
+		return r.facts, nil, nil
+	}
+	if r.inFile(*now) {
+		return r.withTable(&r.Document.Extent.After), &r.Document.Extent.After, nil
+	}
+	if now.Kind == layout.KindGPT {
 		return r.facts, nil, nil
 	}
 	t := layout.Table{Kind: layout.KindGPT, Disk: now.Disk, GUID: uuid.NewSHA1(r.Document.ID, []byte("table")), SectorSize: now.SectorSize, Size: now.Size}
@@ -214,14 +225,26 @@ func (r *run) asConverted(d layout.Disk) (facts envscan.Facts, later *layout.Tab
 		t.Entries = append(t.Entries, e)
 	}
 	slices.SortFunc(t.Entries, func(a, b layout.Entry) int { return a.Number - b.Number })
-	facts = r.facts
+	return r.withTable(&t), &t, nil
+}
+
+// withTable are the facts of the disk with another table. Of the partitions those are
+// left that it has.
+func (r *run) withTable(t *layout.Table) envscan.Facts {
+	facts := r.facts
 	facts.HW.Disk = slices.Clone(facts.HW.Disk)
 	for i, d := range facts.HW.Disk {
-		if "/dev/"+d.Name == r.disk.Device {
-			facts.HW.Disk[i].Table = &t
+		if "/dev/"+d.Name != r.disk.Device {
+			continue
 		}
+		facts.HW.Disk[i].Table = t
+		facts.HW.Disk[i].Partition = slices.DeleteFunc(slices.Clone(d.Partition), func(p envscan.Partition) bool {
+			return !slices.ContainsFunc(t.Entries, func(e layout.Entry) bool {
+				return e.Number == p.Number && int64(e.FirstLBA)*int64(t.SectorSize) == p.Offset
+			})
+		})
 	}
-	return facts, &t, nil
+	return facts
 }
 
 // future is the machine with the disk's table as it will be. become makes it so.
@@ -239,14 +262,14 @@ func (f *future) Table(device string) (*probe.Table, error) {
 	return f.Machine.Table(device)
 }
 
-// become converts the MBR. Its last write is that of the sector with the boot
-// code, which stays: before it the stage is found by the MBR, after it by the GPT.
+// become writes the table. Of an MBR the last write is that of the sector with the
+// boot code, which stays: before it the stage is found by the MBR, after it by the GPT.
 func (f *future) become(ctx context.Context) error {
 	if f.table == nil {
 		return nil
 	}
 	if err := f.Machine.WriteTable(ctx, f.device, *f.table, true); err != nil {
-		return fmt.Errorf("convert the partition table of %s: %w", f.device, err)
+		return fmt.Errorf("write the partition table with the stage to %s: %w", f.device, err)
 	}
 	f.table = nil
 	return nil

@@ -1,6 +1,7 @@
 package reinstall
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/victorinix/vic/disk/layout"
 	"github.com/victorinix/vic/envscan"
+	"github.com/victorinix/vic/internal/agent/storage"
 	"github.com/victorinix/vic/internal/event"
 	"github.com/victorinix/vic/internal/plan"
 	diskplan "github.com/victorinix/vic/internal/plan/storage"
@@ -63,6 +65,77 @@ func TestConverted(t *testing.T) {
 	r.Document.Stage.Offset += mib
 	if err := r.placed(r.Document.Stage, stage.Label); err == nil {
 		t.Error("found a stage where there is none")
+	}
+}
+
+// inExtent is a run whose stage is in a file, on a disk with a GPT.
+func inExtent() *run {
+	r := onMBR(1000 * mib)
+	now := r.facts.HW.Disk[0].Table
+	now.Kind, now.GUID = layout.KindGPT, uuid.UUID{9}
+	e := func(n int, label string, from, to int64) layout.Entry {
+		return layout.Entry{Number: n, Label: label, Type: layout.TypeESP, GUID: uuid.UUID{byte(n)}, FirstLBA: uint64(from / 512), LastLBA: uint64(to/512) - 1}
+	}
+	now.Entries = []layout.Entry{e(1, "esp", mib, 100*mib), e(2, "root", 100*mib, 1020*mib)}
+	after := *now
+	after.Entries = []layout.Entry{now.Entries[0], e(3, stage.Label, 600*mib, 1000*mib), e(5, stage.BootLabel, 599*mib, 600*mib)}
+	r.Document.Stage.GUID, r.Document.Core.GUID = uuid.UUID{3}, uuid.UUID{5}
+	before := *now
+	before.Entries = slices.Clone(now.Entries)
+	r.Document.Extent = &stage.Extent{Before: before, After: after}
+	r.facts.HW.Disk[0].Partition = []envscan.Partition{{Number: 1, Offset: mib}, {Number: 2, Offset: 100 * mib}}
+	return r
+}
+
+// A stage in a file is at its place before the table says so, as long as the table is
+// the one that was there; after the commit it is a partition.
+func TestExtent(t *testing.T) {
+	r := inExtent()
+	must(t, errors.Join(r.placed(r.Document.Stage, stage.Label), r.placed(*r.Document.Core, stage.BootLabel)))
+	facts, later, err := r.asConverted(gptLayout)
+	must(t, err)
+	if later != &r.Document.Extent.After || facts.HW.Disk[0].Table != later || len(facts.HW.Disk[0].Partition) != 1 {
+		t.Errorf("the plan is for %+v", facts.HW.Disk[0])
+	}
+	other := inExtent()
+	other.facts.HW.Disk[0].Table.Entries[1].LastLBA--
+	if err := other.placed(r.Document.Stage, stage.Label); err == nil {
+		t.Error("found in a table that has changed")
+	}
+	r.facts = facts
+	must(t, errors.Join(r.placed(r.Document.Stage, stage.Label), r.placed(*r.Document.Core, stage.BootLabel)))
+	if _, again, err := r.asConverted(gptLayout); err != nil || again != nil {
+		t.Errorf("committed twice: %+v, %v", again, err)
+	}
+}
+
+// tables is a machine on which tables are written.
+type tables struct {
+	storage.Machine
+	written []string
+	order   func() string
+}
+
+func (m *tables) WriteTable(_ context.Context, device string, t layout.Table, _ bool) error {
+	m.written = append(m.written, device+" after "+m.order())
+	return nil
+}
+
+// By UEFI the stage's entry is the first one before the table has its partition: the
+// table is the last write of the commit, and is written once.
+func TestExtentOrder(t *testing.T) {
+	v, _ := firmware(t)
+	r := atStage(t, "uefi")
+	u := uefi{vars: v}
+	must(t, u.prepare(t.Context(), r))
+	r.Document.Extent = &stage.Extent{}
+	m := &tables{order: func() string { return order(t, v) }}
+	p := prepared{disks: &future{Machine: m, device: "/dev/sda", table: &layout.Table{}}}
+	for range 2 {
+		must(t, u.commit(t.Context(), r, p))
+	}
+	if want := []string{"/dev/sda after " + stage.EntryLabel + " old"}; !slices.Equal(m.written, want) {
+		t.Errorf("wrote %q, want %q", m.written, want)
 	}
 }
 
@@ -138,7 +211,7 @@ func TestArrange(t *testing.T) {
 	again, err := r.arrange(p, nil)
 	must(t, err)
 	if names(again.plan) != "memory open mount files check unmount" || !again.resumed || !slices.Contains(again.found, "copy") || again.hash != got.hash {
-		t.Errorf("after the copy: %s; %+v", names(again.plan), again)
+		t.Errorf("after inject: %s; %+v", names(again.plan), again)
 	}
 	note(journal.Record{State: journal.PhaseDone, Phase: event.Verify, Plan: got.hash})
 	if again, err = r.arrange(p, nil); err != nil || again.resumed {

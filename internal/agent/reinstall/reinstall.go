@@ -5,6 +5,7 @@
 //	hop: make room, write the stage   only when the system before could not
 //	verify                            every hash, the plan; nothing is written
 //	commit                            one write: the RAM system is what boots
+//	table                             with the stage, where it has none yet
 //	partition ... finish              package install, around the stage
 //	switch                            one write: the new system is what boots
 //
@@ -256,7 +257,7 @@ func (r *run) install(ctx context.Context, p prepared) error {
 		r.tell("found done: everything but the last write")
 		return r.switchOver(ctx, p)
 	}
-	if err := r.show(ctx); err != nil {
+	if err := r.show(ctx, p); err != nil {
 		return err
 	}
 	part := disk.PartitionPath(r.disk.Device, r.Document.Stage.Number)
@@ -274,11 +275,14 @@ func (r *run) install(ctx context.Context, p prepared) error {
 
 // show has the kernel know the partitions. Of a GPT whose first copy was cut off in
 // the middle it has read none (block/partitions/efi.c, find_valid_gpt); the scan goes
-// by the second.
-func (r *run) show(ctx context.Context) error {
+// by the second. A stage that is in a file becomes a partition for the kernel alone.
+func (r *run) show(ctx context.Context, p prepared) error {
 	t, err := r.table()
 	if err != nil {
 		return err
+	}
+	if r.inFile(*t) && p.disks.table != nil {
+		t = p.disks.table
 	}
 	return r.Disks.ShowTable(ctx, r.disk.Device, *t)
 }
@@ -286,7 +290,7 @@ func (r *run) show(ctx context.Context) error {
 // proceed is called before the first write. What was found done is told.
 func (r *run) proceed(ctx context.Context, p prepared) error {
 	if !r.history.Has(journal.Committed) {
-		if err := r.commit(ctx); err != nil {
+		if err := r.commit(ctx, p); err != nil {
 			return err
 		}
 	} else {
@@ -302,7 +306,7 @@ func (r *run) proceed(ctx context.Context, p prepared) error {
 }
 
 // commit makes the RAM system what a reset starts.
-func (r *run) commit(ctx context.Context) error {
+func (r *run) commit(ctx context.Context, p prepared) error {
 	if err := r.note(journal.Record{State: journal.Verified}); err != nil {
 		return err
 	}
@@ -312,7 +316,7 @@ func (r *run) commit(ctx context.Context) error {
 	if err := r.note(journal.Record{State: journal.Committing}); err != nil {
 		return err
 	}
-	if err := r.boot.commit(ctx, r); err != nil {
+	if err := r.boot.commit(ctx, r, p); err != nil {
 		return err
 	}
 	r.tell("from here on this machine starts the installer until the new system is whole")

@@ -10,7 +10,7 @@ import (
 
 // complete adds what follows from the rest.
 func (t *target) complete(p Plan) Plan {
-	p.Warnings = append(append(t.warnings(), p.window()...), p.Install.Warnings...)
+	p.Warnings = append(append(t.warnings(), p.own()...), p.Install.Warnings...)
 	p.Seconds = t.seconds(p)
 	return p
 }
@@ -39,6 +39,9 @@ func (p Plan) Describe() string {
 		fmt.Fprintf(&b, "  not %s\n", s)
 	}
 	fmt.Fprintf(&b, "  stage: partition %d, %s at %s\n", p.Stage.Number, plan.Bytes(p.Stage.Size), plan.Bytes(p.Stage.Offset))
+	if p.Room.Piece != nil {
+		fmt.Fprintf(&b, "  or elsewhere in /dev/%s: where its file system has a free piece\n", p.Room.Device)
+	}
 	if p.Core != nil {
 		fmt.Fprintf(&b, "  GRUB for it: partition %d, %s at %s\n", p.Core.Number, plan.Bytes(p.Core.Size), plan.Bytes(p.Core.Offset))
 	}
@@ -79,17 +82,22 @@ func (p Plan) room() string {
 		return fmt.Sprintf("the physical volume /dev/%s of %s is shrunk to %s, online: what is behind that is free", p.Room.Device, p.Room.Group, plan.Bytes(p.Room.Size))
 	case Btrfs:
 		return fmt.Sprintf("the btrfs at %s (/dev/%s) is shrunk to %s, online", p.Room.Mountpoint, p.Room.Device, plan.Bytes(p.Room.Size))
+	case Extent:
+		return fmt.Sprintf("the file %s, in one piece: with the commit it becomes a partition, in the place of /dev/%s", p.Room.File, p.Room.Device)
 	}
 	return fmt.Sprintf("files in %s; the RAM system shrinks /dev/%s to %s and makes the stage behind it", p.Room.Folder, p.Room.Device, plan.Bytes(p.Room.Size))
 }
 
-// window warns of the one time in which a power cut leaves nothing that boots: see
-// stage.Hop.
-func (p Plan) window() []string {
-	if p.Hop == nil || p.Enter.Way == BootNext {
-		return nil
+// own are the warnings about the way itself.
+func (p Plan) own() []string {
+	var list []string
+	if p.Hop != nil && p.Enter.Way != BootNext { // see stage.Hop
+		list = append(list, fmt.Sprintf("while the RAM system shrinks /dev/%s, a power cut leaves a machine that does not start by itself: nothing but a boot entry of the firmware (--enter bootnext) would lead back into it", p.Room.Device))
 	}
-	return []string{fmt.Sprintf("while the RAM system shrinks /dev/%s, a power cut leaves a machine that does not start by itself: nothing but a boot entry of the firmware (--enter bootnext) would lead back into it", p.Room.Device)}
+	if p.Room.Unused > 0 {
+		list = append(list, fmt.Sprintf("%s at the beginning of %s stay unused by the new system: it lies behind the stage", plan.Bytes(p.Room.Unused), p.Disk.Device))
+	}
+	return list
 }
 
 func (p Plan) enter() string {
@@ -97,7 +105,7 @@ func (p Plan) enter() string {
 	switch {
 	case p.Enter.ESP != "":
 		from = "the EFI system partition at " + p.Enter.ESP
-	case p.Hop != nil:
+	case p.Room.Folder != "":
 		from = p.Room.Folder
 	}
 	switch p.Enter.Way {
@@ -114,11 +122,12 @@ func (p Plan) enter() string {
 // back is how the attempt is undone.
 func (p Plan) back() string {
 	undo := map[Room]string{
-		Free:  "removes the stage's partition",
-		Swap:  "removes the stage's partition, and makes the swap again with its UUID",
-		LVM:   "removes the stage's partition, and grows the physical volume again",
-		Btrfs: "removes the stage's partition, and grows the btrfs again",
-		Files: "removes the files, and grows the file system again if it was shrunk",
+		Free:   "removes the stage's partition",
+		Swap:   "removes the stage's partition, and makes the swap again with its UUID",
+		LVM:    "removes the stage's partition, and grows the physical volume again",
+		Btrfs:  "removes the stage's partition, and grows the btrfs again",
+		Extent: "removes the file",
+		Files:  "removes the files, and grows the file system again if it was shrunk",
 	}[p.Room.Kind]
 	if p.Enter.Way != Kexec {
 		undo += ", and the boot entry"

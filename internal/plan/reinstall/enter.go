@@ -3,6 +3,7 @@ package reinstall
 import (
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"strings"
 
@@ -19,9 +20,12 @@ func (t *target) enter(p *Plan) error {
 		if t.Way != "" && t.Way != w {
 			continue
 		}
-		esp, err := t.by(w, p.Room.Kind == Files)
+		esp, err := t.by(w, p.Room.Kind == Files || p.Room.Kind == Extent)
 		if err == nil {
 			p.Enter = EnterPlan{Way: w, ESP: esp, Passed: passed}
+			if w == GRUB && p.Room.Kind == Extent { // which reads no piece of a disk that is in no partition
+				p.Room.Folder = path.Join(strings.TrimSuffix(p.Room.File, ".img"), t.ID.String())
+			}
 			return nil
 		}
 		causes = append(causes, fmt.Errorf("%s: %w", w, err))
@@ -42,7 +46,7 @@ func waysFor(room Room) []Way {
 }
 
 // by says whether a way works, and which ESP holds the RAM system then. hop: there
-// is no stage yet to start it from.
+// is no partition of the stage yet to start it from.
 func (t *target) by(w Way, hop bool) (esp string, err error) {
 	switch w {
 	case Kexec:

@@ -20,7 +20,7 @@ import (
 // refuse is refused here.
 func (t *target) install(p *Plan) error {
 	after := p.After
-	if p.Hop != nil {
+	if p.Room.Table != nil {
 		after = *p.Room.Table
 	}
 	req := t.Request

@@ -207,6 +207,26 @@ func onLVM(c Config, device string) Config {
 	return c
 }
 
+// shrinking has nothing in one piece: the RAM system shrinks the root.
+func shrinking(c Config) Config {
+	c.Running.NoPiece = map[string]string{}
+	for _, f := range c.Running.Filesystems {
+		c.Running.NoPiece[f.Device] = "the file system has no free piece of that size there"
+	}
+	return c
+}
+
+// encrypted has all but /boot in a volume that is encrypted, as installers cut the disk
+// of a laptop.
+func encrypted(t *testing.T) Config {
+	c := old(t, "uefi", layout.KindGPT, part{from: 1, size: 512, fs: "vfat", mount: "/boot/efi"},
+		part{from: 513, size: 1024, fs: "ext4", mount: "/boot"}, part{from: 1537, size: 6654, fs: "crypto_LUKS", holder: "dm-0"})
+	c.Facts.HW.Volume = []envscan.Volume{{Name: "dm-0", Kind: "crypt", Title: "luks-root", From: []string{"vda3"}}}
+	c.Facts.HW.Volume[0].Mounts = []string{"/"}
+	c.Running.Filesystems = append(c.Running.Filesystems, Filesystem{Mountpoint: "/", Device: "dm-0", Type: "ext4", Free: 2 << 30})
+	return c
+}
+
 func noKexec(c Config) Config {
 	c.Facts.OS.Kexec = envscan.Kexec{Why: []string{"kernel.kexec_load_disabled is 1"}}
 	return c

@@ -9,6 +9,7 @@
 //	  lvm     a physical volume ends    systemd-boot  its one-shot entry
 //	          earlier
 //	  btrfs   the root shrinks          grub          next_entry in its environment
+//	  extent  a file in one piece
 //	  files   in the root; the RAM
 //	          system shrinks ext4
 //
@@ -39,11 +40,12 @@ type Room string
 
 // The rooms, in the order in which they are tried.
 const (
-	Free  Room = "free"
-	Swap  Room = "swap"
-	LVM   Room = "lvm"
-	Btrfs Room = "btrfs"
-	Files Room = "files"
+	Free   Room = "free"
+	Swap   Room = "swap"
+	LVM    Room = "lvm"
+	Btrfs  Room = "btrfs"
+	Extent Room = "extent"
+	Files  Room = "files"
 )
 
 // Way is how the machine gets into the RAM system.
@@ -59,7 +61,7 @@ const (
 
 // Rooms and Ways are all of them, in order.
 var (
-	rooms = []Room{Free, Swap, LVM, Btrfs, Files}
+	rooms = []Room{Free, Swap, LVM, Btrfs, Extent, Files}
 	ways  = []Way{Kexec, BootNext, SystemdBoot, GRUB}
 )
 
@@ -113,6 +115,10 @@ type Running struct {
 	SwapFiles []SwapFile
 	// Physical are the physical volumes of LVM on partitions of the disk.
 	Physical []PhysicalVolume
+	// Piece is where the piece of a file system is that is held for the stage, from the
+	// start of the disk, by the kernel name of its device. NoPiece is why there is none.
+	Piece   map[string]int64
+	NoPiece map[string]string
 	// GRUB is what there is of it; nil: none.
 	GRUB *GRUBFound
 	// Attempt says of an earlier attempt that is still there; empty: none.
@@ -167,11 +173,12 @@ type Plan struct {
 	Enter    EnterPlan    `json:"enter"`
 	Stage    stage.Place  `json:"stage"`
 	Core     *stage.Place `json:"core,omitempty"`
-	// Hop and Grow go into the stage's document.
-	Hop  *stage.Hop  `json:"hop,omitempty"`
-	Grow *stage.Grow `json:"grow,omitempty"`
+	// Hop, Extent and Grow go into the stage's document.
+	Hop    *stage.Hop    `json:"hop,omitempty"`
+	Extent *stage.Extent `json:"extent,omitempty"`
+	Grow   *stage.Grow   `json:"grow,omitempty"`
 	// Before is the table as it is, After as the running system makes it: the same
-	// when the RAM system makes the stage.
+	// when the RAM system changes it.
 	Before layout.Table `json:"before"`
 	After  layout.Table `json:"after"`
 	// Install is what the RAM system does then, as far as it is known here.
@@ -192,20 +199,46 @@ type RoomPlan struct {
 	Device    string `json:"device,omitempty"`
 	UUID      string `json:"uuid,omitempty"`
 	Label     string `json:"label,omitempty"`
-	// Mountpoint of a btrfs that shrinks, Group of a physical volume; Size is what is
+	// Format is the type of the file system with a File.
+	Format string `json:"format,omitempty"`
+	// Mountpoint of a btrfs that shrinks or of the file system with a File, Group of a physical volume; Size is what is
 	// left of what shrinks, in bytes.
 	Mountpoint string `json:"mountpoint,omitempty"`
 	Group      string `json:"group,omitempty"`
 	Size       int64  `json:"size,omitempty"`
-	// Folder is where files are put, as the running system sees it.
+	// Folder is where files are put, File the one that keeps the stage's piece, as the
+	// running system sees them.
 	Folder string `json:"folder,omitempty"`
-	// Table is what the RAM system makes of the disk's when it makes the room.
+	File   string `json:"file,omitempty"`
+	// Piece is what has to be held for the stage before its place is known: the plan is
+	// for the best that can be found.
+	Piece *Piece `json:"piece,omitempty"`
+	// Unused is how much of the disk stays unused, as the new system has to lie behind
+	// the stage, in bytes.
+	Unused int64 `json:"unused,omitempty"`
+	// Table is what the RAM system makes of the disk's: when it makes the room, or with
+	// the commit.
 	Table *layout.Table `json:"table,omitempty"`
 	// SwapFiles of the root are turned off and removed first, for the room that they
 	// take.
 	SwapFiles []SwapFile `json:"swapFiles,omitempty"`
 	// Passed are the rooms before it, each with why it does not serve.
 	Passed []string `json:"passed,omitempty"`
+}
+
+// Piece is a range of a file system that is wanted, in bytes.
+type Piece struct {
+	Size int64 `json:"size"`
+	// From and To are within what of the partition it has to be; better from Best on.
+	From int64 `json:"from"`
+	Best int64 `json:"best"`
+	To   int64 `json:"to"`
+	// Origin is where that partition begins on the disk; on it the piece begins with a
+	// multiple of Align.
+	Origin int64 `json:"origin"`
+	Align  int64 `json:"align"`
+	// Spare stays free in the file system.
+	Spare int64 `json:"spare"`
 }
 
 // EnterPlan is how the machine gets into the RAM system.
@@ -221,8 +254,12 @@ type EnterPlan struct {
 // ErrRefused is wrapped by what New refuses.
 var ErrRefused = errors.New("this disk cannot be reinstalled from the system that runs on it")
 
-// Folder is where files are put in the root file system (room Files).
-const Folder = "/var/lib/vic/stage"
+// Folder is where files are put in the root file system (room Files), File the one
+// of it that keeps the stage's piece (room Extent).
+const (
+	Folder = "/var/lib/vic/stage"
+	File   = "/var/lib/vic/stage.img"
+)
 
 // New computes the plan. What is wrong with the machine is reported at once; of
 // rooms and ways, why each does not serve.
@@ -255,7 +292,8 @@ func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", ";
 
 func (r Room) title() string {
 	return map[Room]string{
-		Free: "free space of the disk", Swap: "a swap partition", LVM: "a physical volume of LVM that is not full", Btrfs: "a btrfs that shrinks", Files: "files in the root file system",
+		Free: "free space of the disk", Swap: "a swap partition", LVM: "a physical volume of LVM that is not full", Btrfs: "a btrfs that shrinks",
+		Extent: "a file that is in one piece", Files: "files in the root file system",
 	}[r]
 }
 
@@ -292,7 +330,7 @@ func newTarget(c Config) (*target, error) {
 	}
 	t.need = stageSize(c.Sizes, t.disk.SectorSize)
 	if t.bios() {
-		t.core = coreSize
+		t.core = CoreSize
 	}
 	t.kexec = handover.MayEnter(handover.Need{Arch: c.Request.Payload.Arch, Load: c.Sizes.Load, Total: c.Sizes.Total}, c.Facts)
 	return t, nil
@@ -302,8 +340,8 @@ func (t *target) bios() bool { return t.Facts.HW.Firmware.Type == "bios" }
 
 const (
 	mib = int64(1) << 20
-	// coreSize is that of the BIOS boot partitions that people make.
-	coreSize = mib
+	// CoreSize is that of the BIOS boot partitions that people make.
+	CoreSize = mib
 	// leastStage is what a FAT32 needs in any case: 65525 clusters, which are not
 	// smaller than a sector.
 	leastStage, leastLarge = 64 * mib, 260 * mib

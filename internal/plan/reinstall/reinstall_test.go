@@ -15,31 +15,46 @@ import (
 
 	"github.com/victorinix/vic/disk/layout"
 	"github.com/victorinix/vic/envscan"
+	"github.com/victorinix/vic/internal/plan"
+	"github.com/victorinix/vic/internal/stage"
 )
 
 var update = flag.Bool("update", false, "rewrite golden files")
 
 var machines = map[string]func(*testing.T) Config{
-	"bios-free":          biosFree,
-	"bios-swap":          biosSwap,
-	"bios-logical":       biosLogical,
-	"bios-full":          biosFull,
+	"bios-free":    biosFree,
+	"bios-swap":    biosSwap,
+	"bios-logical": biosLogical,
+	"bios-full":    func(t *testing.T) Config { return shrinking(biosFull(t)) },
+	"bios-extent": func(t *testing.T) Config {
+		c := biosFull(t)
+		c.Running.Piece = map[string]int64{"vda1": 6200 << 20}
+		return c
+	},
+	"bios-extent-grub": func(t *testing.T) Config {
+		c := noKexec(biosFull(t))
+		c.Running.GRUB = &GRUBFound{Folder: "/boot/grub", Mountpoint: "/", OneShot: true}
+		return c
+	},
+	"uefi-extent":        uefiGRUB,
+	"uefi-extent-boot":   encrypted,
+	"uefi-extent-xfs":    func(t *testing.T) Config { c := noKexec(uefiGRUB(t)); c.Running.Filesystems[1].Type = "xfs"; return c },
 	"bios-lvm-swap":      func(t *testing.T) Config { return lvm(t, true) },
 	"uefi-lvm":           ubuntu,
 	"bios-lvm-logical":   logicalLVM,
-	"uefi-ext4-full":     uefiGRUB,
-	"uefi-4096":          func(t *testing.T) Config { return large(uefiGRUB(t)) },
+	"uefi-ext4-full":     func(t *testing.T) Config { return shrinking(uefiGRUB(t)) },
+	"uefi-4096":          func(t *testing.T) Config { return shrinking(large(uefiGRUB(t))) },
 	"uefi-btrfs":         uefiBtrfs,
 	"uefi-btrfs-noexec":  func(t *testing.T) Config { return noKexec(uefiBtrfs(t)) },
 	"bios-swap-512M":     func(t *testing.T) Config { return small(biosSwap(t)) },
 	"uefi-btrfs-sd-boot": func(t *testing.T) Config { c := uefiBtrfs(t); c.Way = SystemdBoot; return c },
 	"uefi-grub": func(t *testing.T) Config {
-		c := uefiGRUB(t)
+		c := shrinking(uefiGRUB(t))
 		c.Way = GRUB // the ESP has no room for a UKI
 		return c
 	},
 	"bios-full-swapfile":  func(t *testing.T) Config { return tight(biosFull(t), swapFile("/swap.img", 1024)) },
-	"uefi-ext4-swapfiles": func(t *testing.T) Config { return tight(uefiGRUB(t), someSwapFiles()...) },
+	"uefi-ext4-swapfiles": func(t *testing.T) Config { return tight(shrinking(uefiGRUB(t)), someSwapFiles()...) },
 	"uefi-btrfs-swapfile": func(t *testing.T) Config { return tight(uefiBtrfs(t), swapFile("/swap/swapfile", 2048)) },
 	"bios-grub": func(t *testing.T) Config {
 		c := noKexec(biosSwap(t))
@@ -118,6 +133,30 @@ func soundHop(t *testing.T, p Plan, table layout.Table) {
 	}
 }
 
+// soundExtent: the places are in the root's partition, and the document says so.
+func soundExtent(t *testing.T, p Plan) {
+	t.Helper()
+	i := slices.IndexFunc(p.Before.Entries, func(e layout.Entry) bool { return e.Number == p.Room.Partition })
+	from, end := bounds(p.Before.Entries[i], p.Before.SectorSize)
+	first := p.Stage.Offset
+	if p.Core != nil {
+		first = p.Core.Offset
+	}
+	if early := p.Room.Unused > 0; !early && first < (from+end)/2 || first < from || p.Stage.Offset+p.Stage.Size > end {
+		t.Errorf("the stage is at %d to %d, its partition at %d to %d", first, p.Stage.Offset+p.Stage.Size, from, end)
+	}
+	doc := stage.Document{
+		Version: stage.Version, ID: p.ID, Firmware: p.Firmware, Disk: plan.Selector(p.Disk), Stage: p.Stage, Core: p.Core, Extent: p.Extent,
+		Files: []stage.File{{Name: stage.Payload, SHA256: strings.Repeat("ab", 32)}, {Name: stage.Request, SHA256: strings.Repeat("ab", 32)}},
+	}
+	if p.Core != nil {
+		doc.BootCode, doc.OldBootCode = make([]byte, 440), make([]byte, 440)
+	}
+	if err := doc.Validate(); err != nil {
+		t.Error(err)
+	}
+}
+
 // sound is what holds for every plan: nothing overlaps, what is there stays where
 // it is, and the stage is on the disk.
 func sound(t *testing.T, p Plan) {
@@ -126,6 +165,10 @@ func sound(t *testing.T, p Plan) {
 	if p.Hop != nil {
 		table = *p.Room.Table
 		soundHop(t, p, table)
+	}
+	if p.Extent != nil {
+		table = p.Extent.After
+		soundExtent(t, p)
 	}
 	entries := slices.DeleteFunc(slices.Clone(table.Entries), func(e layout.Entry) bool { return e.MBR != nil && e.MBR.Part == "extended" })
 	slices.SortFunc(entries, func(a, b layout.Entry) int { return int(a.FirstLBA) - int(b.FirstLBA) })
@@ -139,7 +182,8 @@ func sound(t *testing.T, p Plan) {
 	}
 	for _, b := range p.Before.Entries {
 		i := slices.IndexFunc(table.Entries, func(e layout.Entry) bool { return e.Number == b.Number && e.FirstLBA == b.FirstLBA })
-		if i < 0 && (p.Room.Kind != Swap || b.Number != p.Room.Partition) {
+		goes := p.Room.Kind == Swap && b.Number == p.Room.Partition || p.Extent != nil && (b.Number == p.Room.Partition || p.Before.Kind == layout.KindMBR)
+		if (i < 0) != goes {
 			t.Errorf("partition %d is gone", b.Number)
 		}
 	}
@@ -149,7 +193,7 @@ func sound(t *testing.T, p Plan) {
 }
 
 // xfs has a root that cannot be shrunk.
-func xfs(c *Config) { c.Running.Filesystems[0].Type = "xfs" }
+func xfs(c *Config) { c.Running.Filesystems[0].Type = "xfs"; *c = shrinking(*c) }
 
 func TestRefused(t *testing.T) {
 	for _, tt := range []struct {
@@ -158,12 +202,19 @@ func TestRefused(t *testing.T) {
 		spoil   func(*Config)
 		want    string
 	}{
-		{"LVM with its volumes at the end", ubuntu, func(c *Config) { c.Running.Physical[0].Least = 6600 << 20 },
+		{"LVM with its volumes at the end", ubuntu, func(c *Config) { *c = shrinking(*c); c.Running.Physical[0].Least = 6600 << 20 },
 			"a physical volume of LVM that is not full: /dev/vda3: the volumes of vg0 lie in its first 6.4 GiB, and it would have to shrink to 6.3 GiB"},
-		{"LVM that cannot be looked at", ubuntu, func(c *Config) { c.Running.Physical[0].Stays = "run pvs: not found" }, "/dev/vda3: run pvs: not found"},
-		{"LVM and no other room", func(t *testing.T) Config { return lvm(t, false) }, func(*Config) {}, "the root file system is in vg0-root (lvm)"},
-		{"xfs", uefiGRUB, func(c *Config) { c.Running.Filesystems[1].Type = "xfs" }, "the root is xfs, which cannot be shrunk"},
-		{"full", uefiGRUB, func(c *Config) { c.Running.Filesystems[1].Free = 300 << 20 }, "300.0 MiB are free"},
+		{"LVM that cannot be looked at", ubuntu, func(c *Config) { *c = shrinking(*c); c.Running.Physical[0].Stays = "run pvs: not found" }, "/dev/vda3: run pvs: not found"},
+		{"LVM and no other room", func(t *testing.T) Config { return lvm(t, false) }, func(c *Config) { *c = shrinking(*c) }, "/: it is in vg0-root (lvm), and vic makes no room in a volume"},
+		{"xfs", uefiGRUB, func(c *Config) { *c = shrinking(*c); c.Running.Filesystems[1].Type = "xfs" }, "the root is xfs, which cannot be shrunk"},
+		{"a piece, and /var apart", uefiGRUB, func(c *Config) {
+			c.Facts.HW.Volume = []envscan.Volume{{Name: "dm-0", Kind: "crypt", From: []string{"vdb1"}}}
+			c.Facts.HW.Volume[0].Mounts = []string{"/var"}
+		}, "in one piece: /: /var is in a file system of its own"},
+		{"a piece that is before the new system", uefiGRUB, func(c *Config) { c.Running.Piece, c.Room = map[string]int64{"vda2": 2 << 30}, Extent }, "/: the new system would lie behind it, and 2.2 GiB before that would be lost to it"},
+		{"a piece of a small root", biosFree, func(c *Config) { c.Running.Filesystems[0].Free = 250 << 20; c.Room = Extent }, "/: 250.0 MiB are free in it, and 330.0 MiB are needed"},
+		{"a piece of btrfs", uefiBtrfs, func(c *Config) { c.Room = Extent }, "/: it is btrfs, and only ext4 and xfs"},
+		{"full", uefiGRUB, func(c *Config) { *c = shrinking(*c); c.Running.Filesystems[1].Free = 300 << 20 }, "300.0 MiB are free"},
 		{"full MBR", biosSwap, func(c *Config) { xfs(c); c.Running.Resume = "vda2" }, "wakes up from it"},
 		{"swapped out", biosSwap, func(c *Config) { xfs(c); c.Running.Swapped["vda2"] = 4 << 30 }, "4.0 GiB are swapped out"},
 		{"payload too large", biosSwap, func(c *Config) { xfs(c); c.Sizes.Payload = 2 << 30 }, "and 2.1 GiB are needed"},
@@ -194,6 +245,7 @@ func TestRefused(t *testing.T) {
 		{"sectors", uefiGRUB, func(c *Config) { c.Facts.HW.Disk[0].SectorSize = 1024 }, "sectors of 1024 bytes: only those of 512 and 4096 are known"},
 		{"damaged table", biosSwap, func(c *Config) { c.Facts.HW.Disk[0].TableDamage = []string{"backup is missing"} }, "is damaged: backup"},
 		{"full table", biosFree, func(c *Config) {
+			*c = shrinking(*c)
 			for i := range 2 {
 				at := uint64(3001+i) << 11
 				c.Facts.HW.Disk[0].Table.Entries = append(c.Facts.HW.Disk[0].Table.Entries, layout.Entry{Number: 2 + i, FirstLBA: at, LastLBA: at + 2047, MBR: &layout.MBREntry{Type: 0x83}})

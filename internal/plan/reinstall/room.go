@@ -33,6 +33,8 @@ func (t *target) in(r Room) (Plan, error) {
 		if err = t.makingFree(&p, (*target).btrfs); err == nil {
 			p.Room.SwapFiles = t.unpin(p.Room.SwapFiles)
 		}
+	case Extent:
+		return t.extent(p)
 	case Files:
 		err = t.makingFree(&p, (*target).files)
 	default:
@@ -41,11 +43,16 @@ func (t *target) in(r Room) (Plan, error) {
 	if err != nil {
 		return p, err
 	}
+	return p, t.rest(&p, r)
+}
+
+// rest plans what follows from the room.
+func (t *target) rest(p *Plan, r Room) error {
 	p.Room.Kind = r
-	if err := t.enter(&p); err != nil {
-		return p, err
+	if err := t.enter(p); err != nil {
+		return err
 	}
-	return p, t.install(&p)
+	return t.install(p)
 }
 
 func identity(d envscan.Disk) plan.Disk {
@@ -145,15 +152,22 @@ func contentOf(p envscan.Partition, types ...string) (probe.Result, bool) {
 
 // rootPartition is the one that the root file system is in, directly.
 func (t *target) rootPartition() (envscan.Partition, error) {
-	if p, ok := t.partition(t.root.Device); ok {
+	part, err := t.partitionOf(t.root)
+	if err != nil {
+		err = fmt.Errorf("the root file system: %w", err)
+	}
+	return part, err
+}
+
+// partitionOf is the one that a file system is in, directly.
+func (t *target) partitionOf(f Filesystem) (envscan.Partition, error) {
+	if p, ok := t.partition(f.Device); ok {
 		return p, nil
 	}
-	for _, v := range t.Facts.HW.Volume {
-		if v.Name == t.root.Device {
-			return envscan.Partition{}, fmt.Errorf("the root file system is in %s (%s): vic shrinks no volume beneath a running system", v.Title, v.Kind)
-		}
+	if v := volume(t.Facts, f.Device); v != nil {
+		return envscan.Partition{}, fmt.Errorf("it is in %s (%s), and vic makes no room in a volume", or(v.Title, v.Name), v.Kind)
 	}
-	return envscan.Partition{}, fmt.Errorf("the root file system is not in a partition of %s", t.disk.Name)
+	return envscan.Partition{}, fmt.Errorf("it is not in a partition of %s", t.disk.Name)
 }
 
 // keepFree is what stays free in a root file system that the old system goes on
@@ -247,6 +261,9 @@ func (t *target) shrinkRoot(also int64, types ...string) (part envscan.Partition
 func (t *target) files(p *Plan) error {
 	if t.root.Type == "xfs" {
 		return errors.New("the root is xfs, which cannot be shrunk")
+	}
+	if err := t.onRoot(Folder); err != nil {
+		return err
 	}
 	// The files are there twice for a while: in it, and behind it.
 	part, size, err := t.shrinkRoot(t.need, "ext2", "ext3", "ext4")

@@ -129,7 +129,7 @@ func TestSwapsInBesideTheRAMSystem(t *testing.T) {
 // An ext4 that resize2fs could not bring down to what is wanted is refused beforehand,
 // whatever is free in it; when its data goes with a swap file, it is not.
 func TestExtThatCannotShrinkSoFar(t *testing.T) {
-	c := biosFull(t)
+	c := shrinking(biosFull(t))
 	root := &c.Running.Filesystems[len(c.Running.Filesystems)-1]
 	size := c.Facts.HW.Disk[0].Partition[0].Size
 	root.MinSize = size - 300*mib

@@ -21,5 +21,6 @@ func All() registration.Kinds {
 		storage.PhysicalKind:   {Version: storage.Version, New: func() registration.Change { return new(storage.PhysicalVolume) }},
 		storage.SwapKind:       {Version: storage.Version, New: func() registration.Change { return new(storage.Swap) }},
 		storage.SwapFileKind:   {Version: storage.Version, New: func() registration.Change { return new(storage.SwapFile) }},
+		storage.StageFileKind:  {Version: storage.Version, New: func() registration.Change { return new(storage.StageFile) }},
 	}
 }

@@ -275,6 +275,7 @@ func FuzzRecord(f *testing.F) {
 		storage.PhysicalKind:   `{"volume":{"device":"/none","type":"LVM2_member","uuid":"x"},"before":2,"after":1,"room":3}`,
 		storage.FilesystemKind: `{"volume":{"device":"/none","type":"ext4","uuid":"x"},"before":2,"after":1}`,
 		storage.SwapKind:       `{"area":{"device":"/none"},"header":"","uuid":"x"}`,
+		storage.StageFileKind:  `{"place":{"host":"/x","volume":{"device":"","type":"","uuid":""}},"inside":0,"offset":0,"size":4096}`,
 		storage.SwapFileKind:   `{"place":{"host":"/x","volume":{"device":"","type":"","uuid":""}},"mode":384,"uid":0,"gid":0,"size":8192,"header":"","on":true,"priority":-2}`,
 	} {
 		f.Add([]byte(head + `"kind":"` + kind + `","change":` + change + `}`))

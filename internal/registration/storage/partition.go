@@ -23,6 +23,7 @@ const (
 	PhysicalKind   = "physical-volume-size"
 	SwapKind       = "swap-area"
 	SwapFileKind   = "swap-file"
+	StageFileKind  = "stage-file"
 
 	Version = 1
 )

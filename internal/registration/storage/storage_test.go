@@ -32,6 +32,7 @@ var kinds = registration.Kinds{
 	PhysicalKind:   {Version: Version, New: func() registration.Change { return new(PhysicalVolume) }},
 	SwapKind:       {Version: Version, New: func() registration.Change { return new(Swap) }},
 	SwapFileKind:   {Version: Version, New: func() registration.Change { return new(SwapFile) }},
+	StageFileKind:  {Version: Version, New: func() registration.Change { return new(StageFile) }},
 	regtest.Act:    {Version: 1, New: func() registration.Change { return new(act) }},
 }
 

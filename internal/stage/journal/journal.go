@@ -242,7 +242,12 @@ func (a Attempt) Failure() string {
 // Read reads the stage in a partition of the running system, or in an image of
 // one: the error wraps volume.ErrNone or fs.ErrNotExist where there is none.
 func Read(path string) (Attempt, error) {
-	d, err := direct.Open(path, os.O_RDONLY, 0, 0)
+	return ReadAt(path, 0, 0)
+}
+
+// ReadAt is Read for a stage of size bytes from offset on.
+func ReadAt(path string, offset, size int64) (Attempt, error) {
+	d, err := direct.Open(path, os.O_RDONLY, offset, size)
 	if err != nil {
 		return Attempt{}, err
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/victorinix/vic/disk"
 	"github.com/victorinix/vic/disk/layout"
+	"github.com/victorinix/vic/internal/agent/storage"
 	"github.com/victorinix/vic/internal/stage"
 	"github.com/victorinix/vic/internal/stage/journal"
 	"github.com/victorinix/vic/internal/stage/volume"
@@ -273,7 +274,8 @@ func (r *recording) boots(o *logwrites.Overlay) (who string, err error) {
 		}
 		return who, err
 	}
-	if !slices.ContainsFunc(table.Entries, func(e layout.Entry) bool {
+	x := r.scene.doc.Extent
+	if (x == nil || !storage.SameTable(x.Before, table)) && !slices.ContainsFunc(table.Entries, func(e layout.Entry) bool {
 		return e.GUID == r.scene.doc.Stage.GUID && int64(e.FirstLBA)*512 == r.scene.doc.Stage.Offset
 	}) {
 		return who, errors.New("its table has no stage")

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/victorinix/vic/builder"
 	"github.com/victorinix/vic/disk"
+	"github.com/victorinix/vic/disk/extent"
 	"github.com/victorinix/vic/disk/layout"
 	"github.com/victorinix/vic/envscan"
 	"github.com/victorinix/vic/internal/agent/install"
@@ -33,6 +35,7 @@ import (
 	"github.com/victorinix/vic/internal/tool/tooltest"
 	"github.com/victorinix/vic/qemu-tests/lab"
 	"github.com/victorinix/vic/qemu-tests/logwrites"
+	"github.com/victorinix/vic/qemu-tests/vm"
 )
 
 // The power is cut at pseudo-random writes of a reinstall, with any part of what was
@@ -40,8 +43,8 @@ import (
 // as it was, or the installer goes on and ends in a whole new system, or that boots.
 //
 // It runs on this machine, on a loop device whose writes are recorded: so there can
-// be many cuts. VIC_TEST_CUTS says how many, by default 3; see
-// scripts/reinstall-power-cuts.
+// be many cuts. VIC_TEST_CUTS says how many of each of two stages, in a partition and in
+// a file, by default 3; see scripts/reinstall-power-cuts.
 func TestPowerCuts(t *testing.T) {
 	lab.Need(t)
 	max, err := strconv.Atoi(cmp.Or(os.Getenv("VIC_TEST_CUTS"), "3"))
@@ -49,7 +52,11 @@ func TestPowerCuts(t *testing.T) {
 		t.Fatalf("VIC_TEST_CUTS=%s is no number of cuts", os.Getenv("VIC_TEST_CUTS"))
 	}
 	tooltest.Root(t)
-	s := localScene(t)
+	t.Run("partition", func(t *testing.T) { localScene(t, false).powerCuts(t, max) })
+	t.Run("file", func(t *testing.T) { localScene(t, true).powerCuts(t, max) })
+}
+
+func (s *scene) powerCuts(t *testing.T, max int) {
 	base := s.copied(t)
 	f, err := os.Open(base)
 	if err != nil {
@@ -104,8 +111,9 @@ func (s *scene) saved(t *testing.T, base io.ReaderAt, log *logwrites.Log) {
 }
 
 // localScene is a disk of this machine, which boots by BIOS. Its layout has no ESP,
-// and its boot code and core image start nothing: no machine boots from it.
-func localScene(t *testing.T) *scene {
+// and its boot code and core image start nothing: no machine boots from it. Its stage
+// is a partition, or the piece of the disk that a file of the system before keeps.
+func localScene(t *testing.T, inFile bool) *scene {
 	t.Helper()
 	s := &scene{firmware: "bios", disk: filepath.Join(t.TempDir(), "disk.img")}
 	code := func(b byte) []byte { return bytes.Repeat([]byte{b}, 440) }
@@ -115,6 +123,11 @@ func localScene(t *testing.T) *scene {
 		Stage:       stage.Place{Number: 2, GUID: uuid.New(), Offset: diskSize - 402*mib, Size: 400 * mib},
 		Core:        &stage.Place{Number: 3, GUID: uuid.New(), Offset: diskSize - 403*mib, Size: mib},
 		OldBootCode: append(bytes.Clone(oldCode), make([]byte, 440-len(oldCode))...), BootCode: code('s'),
+	}
+	if inFile {
+		s.makeDiskWithFile(t)
+	} else {
+		s.makeDisk(t)
 	}
 	p := parts{files: map[string]string{}}
 	s.add(t, &p, stage.Payload, lab.Payload(t).Path(builder.ImageFile))
@@ -131,9 +144,50 @@ func localScene(t *testing.T) *scene {
 	}
 	s.addText(t, &p, stage.Secrets, secrets.Bytes())
 	s.addText(t, &p, stage.CoreImage, bytes.Repeat([]byte("core"), 10000))
-	s.makeDisk(t)
 	s.writeStage(t, p)
 	return s
+}
+
+// makeDiskWithFile makes a disk that the system before fills, with a file in it that
+// keeps the places of the stage and the core image.
+func (s *scene) makeDiskWithFile(t *testing.T) {
+	t.Helper()
+	if err := vm.BlankDisk(s.disk, diskSize); err != nil {
+		t.Fatal(err)
+	}
+	lab.Say(t, "sgdisk", "-n", "1:2048:0", "-c", "1:old", s.disk)
+	s.makeOld(t, "5G")
+	where := t.TempDir()
+	lab.Say(t, "mount", "-o", "loop,offset=1048576,sizelimit=5G", s.disk, where)
+	piece, err := extent.Allocate(where, extent.Want{Size: 401 * mib, From: 3 << 30, Align: mib})
+	if err == nil {
+		err = errors.Join(piece.Link(filepath.Join(where, "stage.img")), piece.Close())
+	}
+	lab.Say(t, "umount", where)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.doc.Core.Offset = mib + piece.Offset
+	s.doc.Stage.Offset = s.doc.Core.Offset + mib
+	d, err := disk.Open(s.disk, os.O_RDONLY)
+	if err != nil {
+		t.Fatal(err)
+	}
+	table, err := disk.ReadTable(d)
+	if err := errors.Join(err, d.Close()); err != nil {
+		t.Fatal(err)
+	}
+	after := table
+	after.Entries = nil
+	for _, e := range []struct {
+		stage.Place
+		label string
+	}{{s.doc.Stage, stage.Label}, {*s.doc.Core, stage.BootLabel}} {
+		after.Entries = append(after.Entries, layout.Entry{
+			Number: e.Number, Label: e.label, Type: layout.TypeESP, GUID: e.GUID, FirstLBA: uint64(e.Offset / 512), LastLBA: uint64((e.Offset+e.Size)/512) - 1,
+		})
+	}
+	s.doc.Extent = &stage.Extent{Before: table, After: after}
 }
 
 // onlyDisk is this machine with one disk. Its kernel may have no vfat: the stage's

@@ -218,11 +218,17 @@ func (s *scene) makeDisk(t *testing.T) {
 		args = append(args, part(*s.doc.Core, "8300", stage.BootLabel)...)
 	}
 	lab.Say(t, "sgdisk", append(args, s.disk)...)
+	s.makeOld(t, "1024M")
+}
+
+// makeOld makes the file system and the boot code of the system before.
+func (s *scene) makeOld(t *testing.T, size string) {
+	t.Helper()
 	tree := t.TempDir()
 	if err := os.WriteFile(filepath.Join(tree, "letter"), []byte("precious"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	lab.Say(t, "mke2fs", "-q", "-t", "ext4", "-d", tree, "-E", "offset=1048576", s.disk, "1024M")
+	lab.Say(t, "mke2fs", "-q", "-t", "ext4", "-d", tree, "-E", "offset=1048576", s.disk, size)
 	d, err := direct.Open(s.disk, os.O_RDWR, 0, 0)
 	if err != nil {
 		t.Fatal(err)

@@ -32,6 +32,7 @@ esac
 case $fs-$firmware in
 ext4-*) packages=$packages,e2fsprogs module=ext2 ;;
 lvm-bios) packages=$packages,e2fsprogs,lvm2 module=ext2 ;;
+xfs-*) packages=$packages,xfsprogs module=xfs ;;
 btrfs-*) packages=$packages,btrfs-progs module=btrfs ;;
 *) echo "no recipe for $fs on $firmware" >&2; exit 2 ;;
 esac
@@ -85,6 +86,7 @@ esac
 attach "$start" "$size"
 case $fs in
 ext4 | lvm) mke2fs -q -t ext4 -L oldroot "$loop" ;;
+xfs) mkfs.xfs -q -L oldroot "$loop" ;;
 btrfs) mkfs.btrfs -q -L oldroot "$loop" ;;
 esac
 uuid=$(blkid -s UUID -o value "$loop") root=UUID=$(blkid -s UUID -o value "$loop")

@@ -38,7 +38,7 @@ type Config struct {
 	Release  string // "bookworm" (default; ifupdown) or "trixie" (systemd-networkd)
 	Firmware string // "bios" (default) or "uefi"
 	Loader   string // "grub" (default with BIOS) or "systemd-boot" (default with UEFI)
-	FS       string // "ext4" (default), "btrfs", or "lvm" (ext4 on it, with BIOS): of the root
+	FS       string // "ext4" (default), "xfs", "btrfs", or "lvm" (ext4 on it, with BIOS): of the root
 
 	MemoryMiB int    // default 512
 	DiskMiB   int64  // default (and least) 3072; what is more is not partitioned
