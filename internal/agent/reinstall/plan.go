@@ -283,7 +283,9 @@ func (r *run) arrange(p plan.Plan, disks *future) (prepared, error) {
 	if out.hash, err = r.hash(p); err != nil {
 		return out, err
 	}
-	out.resumed = r.history.Has(journal.Committed) && r.history.Reached(event.Copy, out.hash)
+	// The programs of the phase inject change several files one after the other, and
+	// can be cut off between them: nobody goes on in a tree in which they have been.
+	out.resumed = r.history.Has(journal.Committed) && r.history.Reached(event.Inject, out.hash)
 	out.found = r.foundDone(out.hash)
 	p.Steps = slices.Clone(p.Steps)
 	for i := 0; i < len(p.Steps); i++ {
@@ -310,14 +312,14 @@ func (r *run) arrange(p plan.Plan, disks *future) (prepared, error) {
 }
 
 // again says whether a step is executed also when everything up to the phase
-// copy was found done: checks, what opens and mounts, and the later phases.
+// inject was found done: checks, what opens and mounts, and the later phases.
 func again(s plan.Step) bool {
 	switch s.Action.(type) {
 	case plan.CheckMemory, plan.CheckTools, plan.CheckSecrets, plan.CheckHostKeys,
 		diskplan.LUKSOpen, diskplan.ActivateVG, diskplan.AssembleArray, diskplan.ImportPool, diskplan.Mount:
 		return true
 	}
-	return slices.Contains([]event.Phase{event.Inject, event.Boot, event.Finish}, s.Phase)
+	return slices.Contains([]event.Phase{event.Boot, event.Finish}, s.Phase)
 }
 
 // hash is the name of what the disks become: equal for the same request on the
@@ -338,8 +340,8 @@ func (r *run) hash(p plan.Plan) (string, error) {
 // foundDone is what the journal proves, for people.
 func (r *run) foundDone(hash string) []string {
 	found := []string{"commit"}
-	for _, p := range []event.Phase{event.Partition, event.Format, event.Copy} {
-		if r.history.Reached(event.Copy, hash) {
+	for _, p := range []event.Phase{event.Partition, event.Format, event.Copy, event.Inject} {
+		if r.history.Reached(event.Inject, hash) {
 			found = append(found, string(p))
 		}
 	}

@@ -210,7 +210,13 @@ func TestArrange(t *testing.T) {
 	note(journal.Record{State: journal.PhaseDone, Phase: event.Copy, Plan: got.hash})
 	again, err := r.arrange(p, nil)
 	must(t, err)
-	if names(again.plan) != "memory open mount files check unmount" || !again.resumed || !slices.Contains(again.found, "copy") || again.hash != got.hash {
+	if again.resumed || names(again.plan) != names(got.plan) { // useradd, say, may have been cut off since
+		t.Errorf("after the copy: %s; %+v", names(again.plan), again)
+	}
+	note(journal.Record{State: journal.PhaseDone, Phase: event.Inject, Plan: got.hash})
+	again, err = r.arrange(p, nil)
+	must(t, err)
+	if names(again.plan) != "memory open mount check unmount" || !again.resumed || !slices.Contains(again.found, "inject") || again.hash != got.hash {
 		t.Errorf("after inject: %s; %+v", names(again.plan), again)
 	}
 	note(journal.Record{State: journal.PhaseDone, Phase: event.Verify, Plan: got.hash})
