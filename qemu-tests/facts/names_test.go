@@ -57,7 +57,7 @@ func TestNamesAgreeWithUdev(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
 	defer cancel()
 	dir := t.TempDir()
-	kernel, tree, release := genericKernel(t)
+	kernel, tree, release := lab.Kernel(t, "generic")
 	files, _, err := initramfs.ModuleFiles(initramfs.Config{Modules: os.DirFS(tree), Release: release, Sets: modules})
 	if err != nil {
 		t.Fatal(err)

@@ -3,7 +3,6 @@ package facts
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/victorinix/vic/builder"
 	"github.com/victorinix/vic/initramfs"
 	"github.com/victorinix/vic/internal/tool/tooltest"
 	"github.com/victorinix/vic/qemu-tests/lab"
@@ -33,7 +31,7 @@ type machineScript struct {
 // run returns what the script printed between "@ NAME" lines, by name.
 func (s machineScript) run(t *testing.T) map[string]string {
 	t.Helper()
-	kernel, modules, release := genericKernel(t)
+	kernel, modules, release := lab.Kernel(t, "generic")
 	s.modules = append(slices.Clone(s.modules), "virtio_blk")
 	names := make([]string, len(s.modules))
 	for i, m := range s.modules {
@@ -98,43 +96,6 @@ func parts(text string) map[string]string {
 		found[name] += line
 	}
 	return found
-}
-
-// genericKernel is that of the RAM system for any machine, which vic leaves
-// unpacked in its cache.
-func genericKernel(t *testing.T) (image, modules, release string) {
-	t.Helper()
-	dir := lab.Dir(t, "generic")
-	if _, err := os.Stat(filepath.Join(dir, builder.KernelFile)); err != nil {
-		lab.MustVic(t, "build", "installer", "-o", "kernel=generic", "--out", dir)
-	}
-	bundle, err := builder.OpenBundle(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cache, err := lab.CacheDir()
-	if err != nil {
-		t.Fatal(err)
-	}
-	manifests, err := filepath.Glob(filepath.Join(cache, "kernels", "*", "kernel.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, path := range manifests {
-		b, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var k struct{ Release string }
-		if err := json.Unmarshal(b, &k); err != nil {
-			t.Fatal(err)
-		}
-		if k.Release == bundle.Kernel {
-			return bundle.Path(builder.KernelFile), filepath.Join(filepath.Dir(path), "modules"), bundle.Kernel
-		}
-	}
-	t.Fatalf("no kernel %s in %s", bundle.Kernel, cache)
-	return "", "", ""
 }
 
 // buildGo has the go command write a static program.

@@ -79,7 +79,7 @@ func TestHardware(t *testing.T) {
 func runHardware(t *testing.T) map[string]string {
 	t.Helper()
 	dir := t.TempDir()
-	kernel, modules, release := genericKernel(t)
+	kernel, modules, release := lab.Kernel(t, "generic")
 	buildGo(t, filepath.Join(dir, "init"), "build", "./hardware")
 	buildGo(t, filepath.Join(dir, "vic-env"), "build", "github.com/victorinix/vic/cmd/vic-env")
 	files := []initramfs.File{

@@ -65,8 +65,14 @@ func RunInRAM(ctx context.Context, t *testing.T, b *builder.Bundle, memoryMiB in
 
 // Port is QEMU's end of a virtio-serial port (see package port): what the guest
 // writes goes to a file.
-func Port(name, file string) []string {
-	return []string{"-device", "virtio-serial-pci,id=" + name, "-chardev", "file,id=" + name + ",path=" + file,
+func Port(name, file string) []string { return serialPort(name, "file", file) }
+
+// Socket is the same with a Unix socket that somebody listens on before the machine
+// starts.
+func Socket(name, socket string) []string { return serialPort(name, "socket", socket) }
+
+func serialPort(name, kind, path string) []string {
+	return []string{"-device", "virtio-serial-pci,id=" + name, "-chardev", fmt.Sprintf("%s,id=%s,path=%s", kind, name, path),
 		"-device", fmt.Sprintf("virtserialport,bus=%s.0,chardev=%s,name=%s", name, name, name)}
 }
 

@@ -23,9 +23,7 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
-	"github.com/victorinix/vic/internal/kmod"
+	"github.com/victorinix/vic/qemu-tests/lab/pid1"
 	"github.com/victorinix/vic/qemu-tests/lab/port"
 )
 
@@ -33,21 +31,15 @@ func main() {
 	if err := run(); err != nil {
 		fmt.Println("BROKEN", err)
 	}
-	unix.Sync()
-	if err := unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF); err != nil {
-		fmt.Println("power off:", err)
-	}
-	select {}
+	pid1.PowerOff()
 }
 
 func run() error {
 	if err := os.Setenv("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"); err != nil {
 		return err
 	}
-	for dir, fs := range map[string]string{"/proc": "proc", "/sys": "sysfs", "/dev": "devtmpfs", "/tmp": "tmpfs"} {
-		if err := errors.Join(os.MkdirAll(dir, 0o755), unix.Mount(fs, dir, fs, 0, "")); err != nil && !errors.Is(err, unix.EBUSY) {
-			return fmt.Errorf("mount %s: %w", dir, err)
-		}
+	if err := pid1.Mount(); err != nil {
+		return err
 	}
 	if err := loadModules(); err != nil {
 		return err
@@ -96,21 +88,11 @@ func memory(p *os.ProcessState) int64 {
 }
 
 func loadModules() error {
-	dirs, err := filepath.Glob("/usr/lib/modules/*")
-	if err != nil || len(dirs) != 1 {
-		return fmt.Errorf("find modules: %v, %w", dirs, err)
-	}
-	tree, err := kmod.Open(dirs[0])
-	if err != nil {
-		return err
-	}
 	list, err := os.ReadFile("/modules")
 	if err != nil {
 		return err
 	}
-	loader := &kmod.Loader{Insert: kmod.Finit}
-	_, err = loader.Load(context.Background(), tree, strings.Fields(string(list))...)
-	return err
+	return pid1.Load(context.Background(), strings.Fields(string(list))...)
 }
 
 // disks waits for all, and finds two of them by their serial number.
