@@ -64,10 +64,13 @@ func TestBench(t *testing.T) {
 	s.AccessPoint = func(told func(*builder.Bundle, float64)) {
 		t.Run("access point", func(t *testing.T) { // its end takes everything away
 			a := appliance.New(t, "amd64")
-			a.Plug(t)
-			seconds := a.Serving(t)
+			last := 0.0
+			for _, s := range a.Serving(t) {
+				t.Logf("%6.2f s %s is %s", s.Since, s.Name, s.State)
+				last = max(last, s.Since)
+			}
 			a.Kill()
-			told(a.Bundle, seconds)
+			told(a.Bundle, last)
 		})
 	}
 	if err := s.Fill(t.Context()); err != nil {

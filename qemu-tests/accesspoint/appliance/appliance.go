@@ -1,20 +1,18 @@
 // Package appliance is the reverse Wi-Fi access point in a virtual machine, with
-// simulated radios in it (../radio), and a client on its Ethernet side: a tap in a
-// network namespace.
+// simulated radios in it (../radio), and a cable in its Ethernet port, whose other end
+// is for a client (../client), or for nobody.
 package appliance
 
 import (
 	"bytes"
-	"context"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
+	"slices"
 	"testing"
 	"time"
 
@@ -24,6 +22,8 @@ import (
 	"github.com/victorinix/vic/images"
 	"github.com/victorinix/vic/initramfs"
 	"github.com/victorinix/vic/internal/service"
+	"github.com/victorinix/vic/qemu-tests/accesspoint/client"
+	"github.com/victorinix/vic/qemu-tests/accesspoint/client/wire"
 	"github.com/victorinix/vic/qemu-tests/lab"
 	"github.com/victorinix/vic/qemu-tests/vm"
 )
@@ -44,15 +44,19 @@ lists:
     - names: [mac80211_hwsim]
 `
 
-// Appliance is a machine, and a client on its Ethernet side.
+// Appliance is a machine, and who is plugged into it.
 type Appliance struct {
 	*vm.Machine
 	Bundle *builder.Bundle // that it was started from
 	arch   string
 	dir    string
-	key    string // the file of the key that may log in
-	ns     string
+	key    string         // the file of the key that may log in
+	cable  *os.File       // for a client
+	client *client.Client // nil before Plug
 }
+
+// port is what the simulated world tells by.
+const port = "org.vic.radio"
 
 // consoles are what the kernel of an architecture calls the machine's serial port.
 var consoles = map[string]string{"amd64": "ttyS0", "arm64": "ttyAMA0"}
@@ -60,24 +64,24 @@ var consoles = map[string]string{"amd64": "ttyS0", "arm64": "ttyAMA0"}
 // New starts an appliance of an architecture. It ends with the test.
 func New(t *testing.T, arch string) *Appliance {
 	t.Helper()
-	a := &Appliance{arch: arch, dir: t.TempDir(), ns: fmt.Sprintf("vicap%d", os.Getpid())}
+	a := &Appliance{arch: arch, dir: t.TempDir()}
 	a.Bundle = a.build(t)
-	cable := a.cable(t)
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatalf("make a cable: %v", err)
+	}
+	a.cable = os.NewFile(uintptr(fds[0]), "cable")
+	t.Cleanup(func() { a.cable.Close() })
 	config := vm.Config{
 		Name: "access-point", Arch: arch, MemoryMiB: 640, Kernel: a.Bundle.Path(builder.KernelFile), Initrd: []string{a.initrd(t)},
-		Cmdline: a.Bundle.Cmdline + " console=" + consoles[arch] + " quiet vic.net=no", NICs: []vm.NIC{{Cable: cable}},
+		Cmdline: a.Bundle.Cmdline + " console=" + consoles[arch] + " quiet vic.net=no",
+		NICs:    []vm.NIC{{Cable: os.NewFile(uintptr(fds[1]), "card"), MAC: randomMAC(), Address: fmt.Sprintf("00:%02x.0", 0x10+rand.IntN(0x0f))}},
+		Extra:   lab.Port(port, a.said()),
 	}
 	if arch == "arm64" {
 		config.Firmware = "none" // QEMU starts the kernel
 	}
 	a.Machine = vm.Start(t, config)
-	t.Cleanup(func() {
-		if t.Failed() {
-			if out, err := a.SSH("/usr/bin/vic-init services; /usr/bin/vic-init services log wifi; /usr/bin/vic-init services log radio"); err == nil {
-				t.Log(out)
-			}
-		}
-	})
 	return a
 }
 
@@ -130,14 +134,17 @@ func (a *Appliance) initrd(t *testing.T) string {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	files := []initramfs.File{initramfs.Regular("radio", 0o755, elf), initramfs.Regular("etc/vic/services.json", 0o644, graph(t))}
-	if err := errors.Join(a.Bundle.Initrd(f), initramfs.WriteSegment(f, files, builder.DefaultTime)); err != nil {
+	if err := errors.Join(a.Bundle.Initrd(f), initramfs.WriteSegment(f, []initramfs.File{
+		initramfs.Regular("radio", 0o755, elf),
+		initramfs.Regular("etc/vic/services.json", 0o644, graph(t)),
+	}, builder.DefaultTime)); err != nil {
 		t.Fatal(err)
 	}
 	return path
 }
 
-// graph is the appliance's, after the simulated world.
+// graph is the appliance's, after the simulated world, and before a service that tells
+// that all of them are ready.
 func graph(t *testing.T) []byte {
 	t.Helper()
 	text, err := images.Services("wifi-access-point")
@@ -148,12 +155,15 @@ func graph(t *testing.T) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
+	tell := service.Service{Name: "tell", Command: []string{"/radio", "tell", port}, Ready: &service.Ready{Exit: true}}
 	for i, s := range g.Services {
+		tell.Needs = append(tell.Needs, s.Name)
 		if s.Name == "cards" {
 			g.Services[i].Needs = append(s.Needs, "radio/made")
 		}
 	}
-	g.Services = append(g.Services, service.Service{Name: "radio", Command: []string{"/radio"}, Outputs: []string{"made"}, Ready: &service.Ready{Output: "made"}})
+	g.Services = append(g.Services, tell,
+		service.Service{Name: "radio", Command: []string{"/radio"}, Outputs: []string{"made"}, Ready: &service.Ready{Output: "made"}})
 	text, err = json.Marshal(g)
 	if err != nil {
 		t.Fatal(err)
@@ -164,106 +174,39 @@ func graph(t *testing.T) []byte {
 	return text
 }
 
-// cable is one end of a cable to a client: a tap in a network namespace.
-func (a *Appliance) cable(t *testing.T) *os.File {
+// said is the file of what the simulated world tells.
+func (a *Appliance) said() string { return filepath.Join(a.dir, "said") }
+
+// randomMAC is another one for each start, of those that QEMU has.
+func randomMAC() string {
+	return fmt.Sprintf("52:54:00:%02x:%02x:%02x", rand.IntN(256), rand.IntN(256), rand.IntN(256))
+}
+
+// Plug switches a client on that is plugged in, once.
+func (a *Appliance) Plug(t *testing.T) *client.Client {
 	t.Helper()
-	lab.Say(t, "ip", "netns", "add", a.ns)
-	t.Cleanup(func() { // the test's context has ended by then
-		if out, err := exec.Command("ip", "netns", "del", a.ns).CombinedOutput(); err != nil {
-			t.Errorf("remove the namespace: %v: %s", err, out)
+	a.client = client.Start(t, client.Config{Cable: a.cable, MAC: randomMAC(), Key: a.key})
+	t.Cleanup(func() {
+		if t.Failed() {
+			if out, err := a.SSH("/usr/bin/vic-init services; /usr/bin/vic-init services log wifi; /usr/bin/vic-init services log radio"); err == nil {
+				t.Log(out)
+			}
 		}
 	})
-	// What ip-netns(8) puts in the place of /etc/resolv.conf.
-	etc := filepath.Join("/etc/netns", a.ns)
-	t.Cleanup(func() { os.RemoveAll(etc) })
-	if err := errors.Join(os.MkdirAll(etc, 0o755), os.WriteFile(etc+"/resolv.conf", []byte("nameserver 192.168.77.1\n"), 0o644)); err != nil {
-		t.Fatal(err)
-	}
-	tap := openTap(t)
-	lab.Say(t, "ip", "link", "set", tapName, "netns", a.ns)
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	here := os.NewFile(uintptr(fds[0]), "cable")
-	t.Cleanup(func() { here.Close(); tap.Close() })
-	go func() { // to the machine
-		frame := make([]byte, 4+65536)
-		for {
-			n, err := tap.Read(frame[4:])
-			if err != nil {
-				return
-			}
-			binary.BigEndian.PutUint32(frame, uint32(n))
-			if _, err := here.Write(frame[:4+n]); err != nil {
-				return
-			}
-		}
-	}()
-	go func() { // from it
-		var size [4]byte
-		for {
-			if _, err := io.ReadFull(here, size[:]); err != nil {
-				return
-			}
-			frame := make([]byte, binary.BigEndian.Uint32(size[:]))
-			if _, err := io.ReadFull(here, frame); err != nil {
-				return
-			}
-			_, _ = tap.Write(frame) // a tap that is down drops it
-		}
-	}()
-	return os.NewFile(uintptr(fds[1]), "card")
+	return a.client
 }
 
-const tapName = "vicap0"
-
-func openTap(t *testing.T) *os.File {
-	t.Helper()
-	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	req, err := unix.NewIfreq(tapName)
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.SetUint16(unix.IFF_TAP | unix.IFF_NO_PI)
-	if err := unix.IoctlIfreq(fd, unix.TUNSETIFF, req); err != nil {
-		t.Fatalf("make a tap: %v", err)
-	}
-	if err := unix.SetNonblock(fd, true); err != nil {
-		t.Fatal(err)
-	}
-	return os.NewFile(uintptr(fd), "tap")
-}
-
-// Client runs a program where the cable ends.
-func (a *Appliance) Client(argv ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 40*time.Second)
-	defer cancel()
-	out, err := exec.CommandContext(ctx, "ip", append([]string{"netns", "exec", a.ns}, argv...)...).CombinedOutput()
-	if err != nil {
-		err = fmt.Errorf("%s: %w: %s", strings.Join(argv, " "), err, out)
-	}
-	return string(out), err
-}
-
-// SSH runs a shell command on the appliance, and returns what it printed.
-func (a *Appliance) SSH(command string) (string, error) {
-	return a.Client("ssh", "-F", "none", "-i", a.key, "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile="+a.dir+"/known",
-		"-o", "LogLevel=ERROR", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10", "root@192.168.77.1", command)
-}
+// SSH has the client run a shell command on the appliance, and returns what it
+// printed.
+func (a *Appliance) SSH(command string) (string, error) { return a.client.SSH(wire.Key, command) }
 
 // Eventually repeats f for minutes, until it succeeds.
 func (a *Appliance) Eventually(t *testing.T, what string, f func() error) {
 	t.Helper()
 	var err error
 	for end := time.Now().Add(3 * time.Minute); time.Now().Before(end); time.Sleep(500 * time.Millisecond) {
-		select {
-		case <-a.Done():
-			t.Fatalf("%s: the machine ended", what)
-		default:
+		if a.ended() {
+			t.Fatalf("%s: a machine ended: %v", what, err)
 		}
 		if err = f(); err == nil {
 			return
@@ -272,57 +215,33 @@ func (a *Appliance) Eventually(t *testing.T, what string, f func() error) {
 	t.Fatalf("%s: %v\n%s", what, err, a.ConsoleTail(60))
 }
 
-// Plug asks for an address until there is one.
-func (a *Appliance) Plug(t *testing.T) {
-	t.Helper()
-	script := filepath.Join(a.dir, "dhclient-script")
-	text := "#!/bin/sh\n[ -n \"$new_ip_address\" ] || exit 0\nip addr replace $new_ip_address/$new_subnet_mask dev " + tapName + "\nip route replace default via $new_routers\n"
-	if err := os.WriteFile(script, []byte(text), 0o755); err != nil {
-		t.Fatal(err)
+// ended: one of the machines is off.
+func (a *Appliance) ended() bool {
+	var plugged <-chan struct{}
+	if a.client != nil {
+		plugged = a.client.Done()
 	}
-	for _, command := range []string{"ip link set lo up", "ip link set " + tapName + " up"} {
-		if _, err := a.Client(strings.Fields(command)...); err != nil {
-			t.Fatal(err)
-		}
+	select {
+	case <-a.Done():
+	case <-plugged:
+	default:
+		return false
 	}
-	a.Eventually(t, "a lease", func() error {
-		_, err := a.Client("timeout", "20", "dhclient", "-1", "-sf", script, "-lf", a.dir+"/leases", "-pf", a.dir+"/pid", tapName)
-		_ = exec.Command("pkill", "-F", a.dir+"/pid").Run() // it stays to renew the lease
-		_ = os.Remove(a.dir + "/leases")
-		return err
-	})
+	return true
 }
 
-// Page fetches a page of the simulated internet, with options of curl.
-func (a *Appliance) Page(url string, options ...string) error {
-	page, err := a.Client(append([]string{"curl", "-sS", "--max-time", "5", url}, options...)...)
-	if err == nil && page != "the internet\n" {
-		err = fmt.Errorf("got %q", page)
-	}
-	return err
-}
-
-// Serving waits until all services are ready, and returns how many seconds after the
-// start of its kernel the last one was.
-func (a *Appliance) Serving(t *testing.T) (last float64) {
+// Serving waits until all services are ready, and returns where each stands. Times
+// are seconds from the start of its kernel.
+func (a *Appliance) Serving(t *testing.T) []service.ServiceStatus {
 	t.Helper()
+	var status service.Status
 	a.Eventually(t, "services", func() error {
-		text, err := a.SSH("/usr/bin/vic-init services --json")
+		f, err := os.Open(a.said())
 		if err != nil {
 			return err
 		}
-		var status service.Status
-		if err := json.Unmarshal([]byte(text), &status); err != nil {
-			return err
-		}
-		last = 0
-		for _, s := range status.Services {
-			if s.State != service.Running && s.State != service.Done {
-				return fmt.Errorf("%s is %s: %s", s.Name, s.State, s.Reason)
-			}
-			last = max(last, s.Since)
-		}
-		return nil
+		defer f.Close()
+		return json.NewDecoder(f).Decode(&status)
 	})
-	return last
+	return slices.DeleteFunc(status.Services, func(s service.ServiceStatus) bool { return s.Name == "tell" })
 }

@@ -4,6 +4,8 @@
 //
 //	radio                    make it: radios, secrets, hostapd, DHCP, a web server
 //	radio reach HOST PORT    try a TCP connection from there: open, refused or silence
+//	radio try HOST PORT      the same from the appliance
+//	radio tell PORT          write the state of all services to a virtio-serial port
 //
 // What is in the folder /run/radio changes it while it runs: with a file off there
 // is no access point; the file key has its password.
@@ -11,18 +13,24 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/victorinix/vic/internal/service"
+	"github.com/victorinix/vic/qemu-tests/accesspoint/reach"
+	"github.com/victorinix/vic/qemu-tests/lab/port"
 )
 
 const (
@@ -50,23 +58,12 @@ func run(args []string) error {
 	case args[0] == "reach" && len(args) == 3:
 		return inside("/radio", "try", args[1], args[2])
 	case args[0] == "try" && len(args) == 3:
-		fmt.Println(try(args[1], args[2]))
+		fmt.Println(reach.TCP(args[1], args[2]))
 		return nil
+	case args[0] == "tell" && len(args) == 2:
+		return tell(args[1])
 	}
 	return fmt.Errorf("cannot do %q", args)
-}
-
-func try(host, port string) string {
-	c, err := net.DialTimeout("tcp", net.JoinHostPort(host, port), 2*time.Second)
-	var late net.Error
-	switch {
-	case err == nil:
-		c.Close()
-		return "open"
-	case errors.As(err, &late) && late.Timeout():
-		return "silence"
-	}
-	return "refused: " + err.Error()
 }
 
 // route makes this network namespace a router, which says so to its neighbours: Linux
@@ -115,6 +112,9 @@ func world() error {
 			return err
 		}
 	}
+	if err := rename(); err != nil {
+		return err
+	}
 	for _, command := range []string{
 		"/radio route",
 		"ip link set lo up",
@@ -138,6 +138,53 @@ func world() error {
 		}
 	}
 	return keepAccessPoint()
+}
+
+// rename gives the appliance's cards other names each time, and the wireless one
+// another address: QEMU sees to that of the other.
+func rename() error {
+	cards, err := filepath.Glob("/sys/class/net/*/device")
+	if err != nil {
+		return err
+	}
+	for _, card := range cards {
+		name := filepath.Base(filepath.Dir(card))
+		more := []string{"name", fmt.Sprintf("card%04x", rand.IntN(1<<16))}
+		if strings.HasPrefix(name, "wlan") {
+			more = append(more, "address", fmt.Sprintf("02:00:00:%02x:%02x:%02x", rand.IntN(256), rand.IntN(256), rand.IntN(256)))
+		}
+		if err := say("ip", append([]string{"link", "set", name, "down"}, more...)...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tell waits until what is written of the services is that all of them are ready.
+func tell(name string) error {
+	out, err := port.Open(name)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	for range 100 {
+		b, err := os.ReadFile("/run/vic/services/state.json")
+		if err != nil {
+			return err
+		}
+		var status service.Status
+		if err := json.Unmarshal(b, &status); err != nil {
+			return err
+		}
+		if !slices.ContainsFunc(status.Services, func(s service.ServiceStatus) bool {
+			return s.Name != "tell" && s.State != service.Running && s.State != service.Done
+		}) {
+			_, err := out.Write(b)
+			return err
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	return errors.New("not all services are ready")
 }
 
 func start(args ...string) (*exec.Cmd, error) { return startIn(os.Stdout, args...) }
