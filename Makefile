@@ -49,6 +49,7 @@ check: ## formatting, vet, staticcheck, import diagram, short tests
 .PHONY: test
 test: setup build check ## every test that this machine can run
 	go test $(TESTFLAGS) ./...
+	VIC_TEST_ALONE=1 go test $(TESTFLAGS) ./qemu-tests/accesspoint # two machines at once
 
 .PHONY: bench
 bench: setup build ## measure sizes and times; writes docs/benchmarks.md

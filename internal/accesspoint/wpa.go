@@ -32,6 +32,7 @@ func Supplicant(o Options, s Secrets, files SupplicantFiles) (string, error) {
 	line("network={")
 	line("\tssid=%s", hexText(s.SSID))
 	line("\tscan_ssid=1") // hidden ones, too
+	line("\tdisabled=1")  // until somebody says where to look first
 	for _, l := range credentials(o, s, files) {
 		line("\t%s", l)
 	}

@@ -9,7 +9,8 @@
 // A package of such tests has a TestMain that calls Main, and begins each test
 // with Need. Packages run side by side (go test -p 2), the tests of one after each
 // other, so that no more than two machines run. Tests that start two themselves run
-// with VIC_TEST_MATRIX=1 alone: a package of those is to be run by itself. What vic
+// with VIC_TEST_ALONE=1 (or VIC_TEST_MATRIX=1): a package of those is to be run by
+// itself, as `make test` does at its end. What vic
 // builds is in the user's cache: of two packages that need the same, one waits for
 // the other.
 package lab

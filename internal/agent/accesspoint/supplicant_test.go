@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -76,6 +77,7 @@ type fakeSupplicant struct {
 
 	mu       sync.Mutex
 	attached []*net.UnixAddr
+	asked    []string // what is to do something
 }
 
 func newFakeSupplicant(t *testing.T, path string) *fakeSupplicant {
@@ -96,10 +98,16 @@ func newFakeSupplicant(t *testing.T, path string) *fakeSupplicant {
 			if err != nil {
 				return
 			}
-			answer := map[string]string{"PING": "PONG\n", "ATTACH": "OK\n", "STATUS": "wpa_state=SCANNING\n", "SIGNAL_POLL": "RSSI=-42\nLINKSPEED=54\n"}[string(buf[:k])]
-			if string(buf[:k]) == "ATTACH" {
+			command := string(buf[:k])
+			answer, known := map[string]string{"PING": "PONG\n", "SIGNAL_POLL": "RSSI=-42\nLINKSPEED=54\n"}[command]
+			if !known {
+				answer = "OK\n"
 				f.mu.Lock()
-				f.attached = append(f.attached, from)
+				if command == "ATTACH" {
+					f.attached = append(f.attached, from)
+				} else {
+					f.asked = append(f.asked, command)
+				}
 				f.mu.Unlock()
 			}
 			_, _ = conn.WriteToUnix([]byte(answer), from) // whoever asked may have gone
@@ -144,6 +152,9 @@ func TestListen(t *testing.T) {
 		})
 	}
 	await("state", accesspoint.Searching)
+	f.send(t, "CTRL-EVENT-NETWORK-NOT-FOUND ") // at the likely frequencies
+	eventually(t, "it looks everywhere", func() error { return f.wasAsked("SELECT_NETWORK 0 freq="+likely, "SCAN") })
+	await("state", accesspoint.Searching)
 	f.send(t, "CTRL-EVENT-NETWORK-NOT-FOUND ")
 	await("state", accesspoint.NotFound)
 	f.send(t, "CTRL-EVENT-CONNECTED - Connection to 02:00:00:00:01:00 completed [id=0 id_str=]")
@@ -159,6 +170,59 @@ func TestListen(t *testing.T) {
 	await("signal", "")
 	cancel()
 	if err := <-done; err != nil && !errors.Is(err, net.ErrClosed) {
+		t.Error(err)
+	}
+}
+
+// wasAsked is an error unless these commands came, and no others.
+func (f *fakeSupplicant) wasAsked(want ...string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !slices.Equal(f.asked, want) {
+		return fmt.Errorf("it was asked for %q, want %q", f.asked, want)
+	}
+	return nil
+}
+
+// TestSearch: a network that was found where most are is looked for everywhere once,
+// when it has been used for a while.
+func TestSearch(t *testing.T) {
+	dir := t.TempDir()
+	f := newFakeSupplicant(t, dir+"/control/wlan0")
+	commands, err := awaitSupplicant(t.Context(), dir+"/commands", dir+"/control/wlan0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer commands.close()
+	s, err := newSearch(commands)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.later.Stop()
+	first := "SELECT_NETWORK 0 freq=" + likely
+	if s.event("<3>CTRL-EVENT-CONNECTED - Connection to 02:00:00:00:01:00 completed [id=0 id_str=]") || !s.later.Stop() {
+		t.Error("connected: nothing is to come")
+	}
+	s.everywhere()
+	if err := f.wasAsked(first, "SCAN"); err != nil {
+		t.Error(err)
+	}
+	for _, line := range []string{"CTRL-EVENT-CONNECTED ", "CTRL-EVENT-NETWORK-NOT-FOUND ", "CTRL-EVENT-DISCONNECTED "} {
+		if s.event("<3>"+line) || s.later.Stop() {
+			t.Errorf("%s: it looks everywhere a second time", line)
+		}
+	}
+
+	again, err := newSearch(commands)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.later.Stop()
+	again.event("<3>CTRL-EVENT-CONNECTED ")
+	if again.event("<3>CTRL-EVENT-DISCONNECTED "); again.later.Stop() {
+		t.Error("a network that is lost is looked for by wpa_supplicant itself")
+	}
+	if err := f.wasAsked(first, "SCAN", first); err != nil {
 		t.Error(err)
 	}
 }

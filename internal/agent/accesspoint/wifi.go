@@ -141,13 +141,14 @@ func (a appliance) listen(ctx context.Context, dir, card string) error {
 	lines := make(chan string, 64)
 	failed := make(chan error, 1)
 	go func() { failed <- events.follow(ctx, func(line string) { lines <- line }) }()
+	look, err := newSearch(commands)
+	if err != nil {
+		return err
+	}
+	defer look.later.Stop()
 	poll := time.NewTicker(10 * time.Second)
 	defer poll.Stop()
-	radio := accesspoint.NewRadio()
-	if status, err := commands.ask("STATUS"); err == nil && values(status)["wpa_state"] == "COMPLETED" {
-		radio = radio.Event("CTRL-EVENT-CONNECTED - Connection to " + values(status)["bssid"])
-	}
-	for {
+	for radio := accesspoint.NewRadio(); ; {
 		if err := a.tell(radio, card, commands); err != nil {
 			return err
 		}
@@ -157,7 +158,11 @@ func (a appliance) listen(ctx context.Context, dir, card string) error {
 		case err := <-failed:
 			return err
 		case line := <-lines:
-			radio = radio.Event(line)
+			if !look.event(line) {
+				radio = radio.Event(line)
+			}
+		case <-look.later.C:
+			look.everywhere()
 		case <-poll.C:
 		}
 	}
