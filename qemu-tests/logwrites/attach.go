@@ -150,10 +150,11 @@ func closeLoop(path string) error {
 }
 
 // unmount waits until the loop device has let go of the file: it does when the
-// last who has it open, perhaps udev, closes it.
+// last who has it open, perhaps udev, closes it. A mount namespace that another
+// program made meanwhile (ip netns exec does) has what was mounted, too, until it ends.
 func unmount(file string) error {
 	var err error
-	for range 500 {
+	for range 6000 {
 		if err = unix.Unmount(file, 0); err == nil {
 			return nil
 		}
