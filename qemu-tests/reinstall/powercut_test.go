@@ -2,6 +2,8 @@ package reinstall
 
 import (
 	"context"
+	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -27,45 +29,55 @@ import (
 // is: the tables of the disk, its file system's size and the boot entries are the
 // original ones.
 //
-// VIC_TEST_CUTS says how many cuts of each of six machines, two of them at a time;
-// see scripts/reinstall-power-cuts. Without it there are two, of one.
+// VIC_TEST_CUTS says how many cuts of each of seven machines, two of them at a time,
+// beside one behind each record of the journal; see scripts/reinstall-power-cuts.
+// Without it there are two, of one.
 func TestPowerCuts(t *testing.T) {
 	lab.Need(t)
-	names, cuts, side := []string{"uefi-extent-bootnext"}, 2, 1
+	names, cuts, side, each := []string{"uefi-extent-bootnext"}, 2, 1, false
 	if text := os.Getenv("VIC_TEST_CUTS"); text != "" {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 1 {
 			t.Fatalf("VIC_TEST_CUTS=%s is no number of cuts", text)
 		}
-		names, cuts, side = []string{
-			"uefi-extent-bootnext", "uefi-files-bootnext", "uefi-free-systemd-boot", "bios-extent-kexec", "bios-swap-kexec", "bios-lvm-lvm-kexec",
-		}, n, 2
+		names, cuts, side, each = []string{
+			"uefi-extent-bootnext", "uefi-fat-extent-kexec", "uefi-files-bootnext", "uefi-free-systemd-boot",
+			"bios-extent-kexec", "bios-swap-kexec", "bios-lvm-lvm-kexec",
+		}, n, 2, true
 	}
 	for _, s := range scenarios() {
 		if slices.Contains(names, s.name) {
 			t.Run(s.name, func(t *testing.T) {
 				r := record(t, s)
-				r.try(t, r.choose(cuts), side)
+				chosen := r.choose(cuts)
+				if each {
+					chosen = append(chosen, r.steps()...)
+				}
+				r.try(t, chosen, side)
 			})
 		}
 	}
 }
 
-// Marks in the log of the disk: who is at work from there on.
-const (
-	markStaging = "old system, staging"
-	markLeft    = "RAM system, new system"
-)
+// markStaging is in the log of the disk from where the old system changes it for vic.
+const markStaging = "staging"
 
 // recorded is a run of which every write to the disk and to the UEFI variables is known.
 type recorded struct {
 	scenario
-	old    *oldsystem.System // switched off
-	before *os.File          // its disk
-	log    *logwrites.Log
-	vars   *logwrites.Flash // nil with BIOS
-	digest string           // of the old system's files
-	shape  string           // of its disk and its firmware
+	old     *oldsystem.System // switched off
+	before  *os.File          // its disk
+	log     *logwrites.Log
+	journal []step           // on the stage
+	vars    *logwrites.Flash // nil with BIOS
+	digest  string           // of the old system's files
+	shape   string           // of its disk and its firmware
+}
+
+// step is a record of the journal: the n-th entry of the log wrote it.
+type step struct {
+	n    int
+	name string
 }
 
 // digest is printed for the files of an old system that nobody has a reason to change.
@@ -108,11 +120,39 @@ func record(t *testing.T, s scenario) *recorded {
 	r.shape = said(ctx, t, r.old, shape)
 	disk.Mark(markStaging)
 	s.leave(ctx, t, r.old)
-	disk.Mark(markLeft)
 	await(ctx, t, r.old, askNew, func(out string) bool { return isNew(out, r.old.MachineID) })
 	r.old.Kill()
+	r.old.Cache = "unsafe" // nobody records what a machine does after its cut
 	r.log = disk.Log()
+	if r.journal = journal(t, r.log); len(r.journal) < 10 {
+		t.Fatalf("the journal got the records %v, expected ten at least", r.journal)
+	}
 	return r
+}
+
+// journal finds the records that were written to the stage's journal: slots of 1024
+// bytes, each with a magic, the length of its JSON at byte 32, and that at byte 40.
+func journal(t *testing.T, log *logwrites.Log) []step {
+	t.Helper()
+	var list []step
+	for i, e := range log.Entries {
+		const slot = 1024
+		b := make([]byte, min(e.Length, 4*slot))
+		if _, err := e.ReadAt(b, 0); len(b) > 0 && err != nil {
+			t.Fatal(err)
+		}
+		for ; len(b) >= slot; b = b[slot:] {
+			if string(b[:8]) != "vicjrnl1" {
+				continue
+			}
+			var record struct{ State, Phase string }
+			if err := json.Unmarshal(b[40:][:binary.LittleEndian.Uint16(b[32:])], &record); err != nil {
+				t.Fatalf("entry %d of the log: %v", i, err)
+			}
+			list = append(list, step{i + 1, strings.TrimSpace(record.State + " " + record.Phase)})
+		}
+	}
+	return list
 }
 
 // watch shows the machine the disk and the variables by way of this process, and keeps
@@ -164,6 +204,16 @@ func (r *recorded) choose(count int) []logwrites.Cut {
 	return chosen
 }
 
+// steps takes a cut behind each record of the journal: it alone is on the disk of what
+// was not flushed.
+func (r *recorded) steps() []logwrites.Cut {
+	var list []logwrites.Cut
+	for _, s := range r.journal {
+		list = append(list, r.log.Cut(s.n, logwrites.Last()))
+	}
+	return list
+}
+
 // nearFlash tells whether the variables change about when n entries have been submitted.
 func (r *recorded) nearFlash(n int) bool {
 	for _, e := range r.log.Entries[max(0, n-2):min(n+2, len(r.log.Entries))] {
@@ -212,18 +262,22 @@ func (r *recorded) try(t *testing.T, cuts []logwrites.Cut, side int) {
 			flashes++
 		}
 	}
-	t.Logf("%d cuts of %d writes to the disk, %d times of writing UEFI variables. During, and who answered then:", len(cuts), r.log.Writes(), flashes)
+	t.Logf("%d cuts of %d writes to the disk, %d times of writing UEFI variables. Behind the record of the journal, and who answered then:", len(cuts), r.log.Writes(), flashes)
 	for _, line := range slices.Sorted(maps.Keys(count)) {
 		t.Logf("%4d  %s", count[line], line)
 	}
 }
 
-// phase says who was at work when n entries had been submitted.
+// phase is the last record of the journal when n entries had been submitted, with its
+// number.
 func (r *recorded) phase(n int) string {
-	if n <= r.log.Marked(markLeft) {
-		return markStaging
+	number, last := 0, markStaging
+	for i, s := range r.journal {
+		if s.n <= n {
+			number, last = i+1, s.name
+		}
 	}
-	return markLeft
+	return fmt.Sprintf("%2d %s", number, last)
 }
 
 // after starts the machine with what a cut has left, and says which system answers.
@@ -247,10 +301,10 @@ func (r *recorded) after(t *testing.T, c logwrites.Cut, o *logwrites.Overlay) (w
 	})
 	took := time.Since(m.Began).Round(time.Second)
 	if isNew(out, m.MachineID) {
-		t.Logf("%v: the new system, after %v", c, took)
+		t.Logf("%v, behind record %s: the new system, after %v", c, r.phase(c.N), took)
 		return "the new system"
 	}
-	t.Logf("%v: the old system, after %v", c, took)
+	t.Logf("%v, behind record %s: the old system, after %v", c, r.phase(c.N), took)
 	if !strings.HasPrefix(out, r.digest) {
 		t.Errorf("%v: the files of the old system are not what they were: %s, before %s", c, out, r.digest)
 	}
