@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -43,7 +44,15 @@ type fiemapExtent struct {
 
 // Map returns the extents of a file in their order, with neighbours joined. Holes
 // have none. It refuses what is not simply on the device: compressed, shared, inline.
+// Of a file on FAT, which tells the place of single blocks alone, that takes root.
 func Map(f *os.File) ([]Extent, error) {
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(int(f.Fd()), &st); err != nil {
+		return nil, fmt.Errorf("see what file system %s is in: %w", f.Name(), err)
+	}
+	if st.Type == unix.MSDOS_SUPER_MAGIC {
+		return mapBlocks(f, st.Bsize)
+	}
 	var list []Extent
 	for next := uint64(0); ; {
 		m := fiemap{start: next, length: 1<<63 - next, flags: fiemapSync, room: 64}
@@ -74,6 +83,53 @@ func join(list []Extent, e Extent) []Extent {
 	return append(list, e)
 }
 
+// FIBMAP and FIGETBSZ, from include/uapi/linux/fs.h.
+const (
+	fibmap   = 1
+	figetbsz = 2
+)
+
+// mapBlocks is Map by asking for one block of each cluster: a cluster is in one piece.
+func mapBlocks(f *os.File, cluster int64) ([]Extent, error) {
+	var block int32
+	info, err := f.Stat()
+	if err == nil {
+		err = ioctl32(f, figetbsz, &block)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read where %s is on its device: %w", f.Name(), err)
+	}
+	var list []Extent
+	for at := int64(0); at < info.Size(); at += cluster {
+		n := int32(at / int64(block))
+		if err := ioctl32(f, fibmap, &n); err != nil {
+			return nil, fmt.Errorf("read where byte %d of %s is on its device: %w", at, f.Name(), err)
+		}
+		if n != 0 {
+			list = join(list, Extent{at, int64(uint32(n)) * int64(block), min(cluster, info.Size()-at)})
+		}
+	}
+	return list, nil
+}
+
+// ioctl32 gives the kernel an int, and takes one.
+func ioctl32(f *os.File, number uintptr, n *int32) error {
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, f.Fd(), number, uintptr(unsafe.Pointer(n))); errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+// In says whether a range of a file is where it says, by what Map returned.
+func (e Extent) In(list []Extent) bool {
+	return slices.ContainsFunc(list, func(o Extent) bool {
+		return e.Inside >= o.Inside && e.Inside+e.Size <= o.Inside+o.Size && e.Offset-o.Offset == e.Inside-o.Inside
+	})
+}
+
 // Want is what a Piece has to be, in bytes.
 type Want struct {
 	Size int64
@@ -89,8 +145,8 @@ type Want struct {
 
 // Piece is a file that has a range of its device.
 type Piece struct {
-	// File has no name: it is gone when it is closed, or the power is cut, unless Link
-	// has given it one.
+	// File of Allocate has no name: it is gone when it is closed, or the power is cut,
+	// unless Link has given it one.
 	File *os.File
 	Extent
 }
@@ -106,8 +162,28 @@ func Allocate(dir string, w Want) (*Piece, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a file without a name in %s: %w", dir, err)
 	}
-	p := &Piece{File: os.NewFile(uintptr(fd), dir+"/(without a name)")}
-	p.Extent, err = w.find(p.File, dir)
+	return w.in(os.NewFile(uintptr(fd), dir+"/(without a name)"))
+}
+
+// AllocateAt is Allocate for a file system in which each file has a name, as FAT. There
+// the blocks are written, with zeros, and what the file has before the piece stays with
+// it. Without a piece there is no file.
+func AllocateAt(path string, w Want) (*Piece, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	p, err := w.in(f)
+	if err != nil {
+		return nil, errors.Join(err, os.Remove(path))
+	}
+	return p, nil
+}
+
+// in makes a piece of an empty file, or closes it.
+func (w Want) in(f *os.File) (p *Piece, err error) {
+	p = &Piece{File: f}
+	p.Extent, err = w.find(p.File)
 	if err == nil {
 		err = p.trim()
 	}
@@ -118,11 +194,11 @@ func Allocate(dir string, w Want) (*Piece, error) {
 }
 
 // find lets a file grow until it has a piece.
-func (w Want) find(f *os.File, dir string) (Extent, error) {
+func (w Want) find(f *os.File) (Extent, error) {
 	size, more := int64(0), w.Size+w.Align
 	for {
 		var st unix.Statfs_t
-		if err := unix.Statfs(dir, &st); err != nil {
+		if err := unix.Fstatfs(int(f.Fd()), &st); err != nil {
 			return Extent{}, err
 		}
 		if more = min(more, int64(st.Bfree)*st.Bsize-w.Spare); more < w.Align {
@@ -147,7 +223,7 @@ func (w Want) find(f *os.File, dir string) (Extent, error) {
 func fallocate(f *os.File, mode uint32, offset, size int64) error {
 	for {
 		err := unix.Fallocate(int(f.Fd()), mode, offset, size)
-		if errors.Is(err, unix.ENOSPC) {
+		if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EFBIG) {
 			return ErrNone
 		}
 		if !errors.Is(err, unix.EINTR) {
@@ -186,7 +262,8 @@ func (p *Piece) trim() error {
 		return err
 	}
 	if p.Inside > 0 {
-		if err := fallocate(p.File, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, 0, p.Inside); err != nil {
+		err := fallocate(p.File, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, 0, p.Inside)
+		if err != nil && !errors.Is(err, unix.EOPNOTSUPP) {
 			return err
 		}
 	}
@@ -194,7 +271,7 @@ func (p *Piece) trim() error {
 		return err
 	}
 	list, err := Map(p.File)
-	if err == nil && (len(list) != 1 || list[0] != p.Extent) {
+	if err == nil && !p.In(list) {
 		err = fmt.Errorf("%s is at %v, expected %v", p.File.Name(), list, p.Extent)
 	}
 	return err

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -92,6 +93,63 @@ func TestAllocate(t *testing.T) {
 	}
 }
 
+// TestAllocateAt: a file that has a name from the beginning has its piece too; without
+// one there is no file, and one that is there stays.
+func TestAllocateAt(t *testing.T) {
+	for _, kind := range []string{"ext4", "xfs"} {
+		t.Run(kind, func(t *testing.T) {
+			dir, _ := mounted(t, kind, 1<<30)
+			path := filepath.Join(dir, "stage.img")
+			if _, err := AllocateAt(path, Want{Size: 2 << 30, Align: mib}); !errors.Is(err, ErrNone) {
+				t.Errorf("more than there is: %v", err)
+			}
+			if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+				t.Errorf("after that: %v", err)
+			}
+			p, err := AllocateAt(path, Want{Size: 64 * mib, From: 300 * mib, Align: mib, Spare: mib})
+			if err != nil {
+				t.Fatal(err)
+			}
+			list, err := Map(p.File)
+			if err != nil || !p.In(list) || p.Offset < 300*mib {
+				t.Errorf("it is at %v, the piece at %v, %v", list, p.Extent, err)
+			}
+			if err := p.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := AllocateAt(path, Want{Size: mib, Align: mib}); !errors.Is(err, fs.ErrExist) {
+				t.Errorf("again: %v", err)
+			}
+			if st, err := os.Lstat(path); err != nil || st.Size() < 64*mib {
+				t.Errorf("what was there: %v, %v", st, err)
+			}
+		})
+	}
+}
+
+// TestMapBlocks: asked block by block, the kernel says the same.
+func TestMapBlocks(t *testing.T) {
+	dir, _ := mounted(t, "ext4", 1<<30)
+	f, err := os.Create(filepath.Join(dir, "file"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for _, at := range []int64{0, 5 * mib} { // between them is a hole
+		if _, err := f.WriteAt(make([]byte, 2*mib), at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := Map(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := mapBlocks(f, 4096)
+	if err != nil || len(want) < 2 || !slices.Equal(got, want) {
+		t.Errorf("%v, %v, expected %v", got, err, want)
+	}
+}
+
 // TestAllocateNone: nothing is left when there is no piece.
 func TestAllocateNone(t *testing.T) {
 	dir, _ := mounted(t, "ext4", 1<<30)
@@ -119,6 +177,11 @@ func TestMap(t *testing.T) {
 	}
 	if len(list) != 3 || list[0] != (Extent{0, 1000, 15}) {
 		t.Error(list)
+	}
+	for e, want := range map[Extent]bool{{2, 1002, 13}: true, {2, 1002, 14}: false, {2, 1003, 5}: false, {15, 2000, 5}: true, {30, 2004, 5}: false} {
+		if e.In(list) != want {
+			t.Errorf("%v in %v: expected %v", e, list, want)
+		}
 	}
 	w := Want{Size: 8, From: 1003, Align: 4, Origin: 2}
 	if e, ok := w.within(list); !ok || e != (Extent{6, 1006, 8}) {

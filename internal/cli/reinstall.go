@@ -24,6 +24,7 @@ import (
 	"github.com/victorinix/vic/internal/plan/reinstall"
 	"github.com/victorinix/vic/internal/registration"
 	"github.com/victorinix/vic/internal/registration/staged"
+	"github.com/victorinix/vic/internal/registration/storage"
 	"github.com/victorinix/vic/internal/request"
 )
 
@@ -82,9 +83,13 @@ type reinstallRun struct {
 	req    request.Request
 	before handover.Handover // nobody may log in to the RAM system: no key is in it
 	known  enter.Identity
+	from   reinstall.Config // what the plan is made from
 	plan   reinstall.Plan
-	// piece is what is held of a file system for the stage (room Extent).
-	piece *extent.Piece
+	// piece is what is held of a file system for the stage (room Extent); held: its file
+	// has its name.
+	piece  *extent.Piece
+	held   bool
+	loaded bool // the kernel has what kexec jumps into
 }
 
 // reinstall stages the attempt, and leaves for the RAM system.
@@ -155,28 +160,57 @@ func (r *reinstallRun) prepare(ctx context.Context) (err error) {
 }
 
 // choose plans. Where the stage's place is what a file system offers, that is held
-// first: a file without a name, which is gone when this program ends.
+// first: a file without a name, which is gone when this program ends. Where files have
+// to have one, it is held when the attempt has begun: see hold.
 func (r *reinstallRun) choose(c reinstall.Config) (err error) {
 	c.Running.Piece, c.Running.NoPiece = map[string]int64{}, map[string]string{}
+	r.from = c
 	for {
 		r.plan, err = reinstall.New(c)
-		if err != nil || r.plan.Room.Piece == nil || r.flags.dryRun || !r.reaches(event.Verify) {
+		if err != nil || r.plan.Room.Piece == nil || r.plan.Room.Piece.Named || r.flags.dryRun || !r.reaches(event.Verify) {
 			return err
 		}
-		room, w := r.plan.Room, r.plan.Room.Piece
-		for _, from := range []int64{w.Best, (w.Best + w.From) / 2, w.From} {
-			r.letGo()
-			r.piece, err = extent.Allocate(room.Mountpoint, extent.Want{Size: w.Size, From: from, To: w.To, Align: w.Align, Origin: w.Origin, Spare: w.Spare})
-			if !errors.Is(err, extent.ErrNone) {
-				break
-			}
-		}
-		if err != nil {
+		room := r.plan.Room
+		r.letGo()
+		if r.piece, err = allocate(*room.Piece, func(w extent.Want) (*extent.Piece, error) { return extent.Allocate(room.Mountpoint, w) }); err != nil {
 			c.Running.NoPiece[room.Device] = err.Error()
 		} else {
-			c.Running.Piece[room.Device] = w.Origin + r.piece.Offset
+			c.Running.Piece[room.Device] = room.Piece.Origin + r.piece.Offset
 		}
 	}
+}
+
+// allocate finds a piece, as far behind as it is wanted.
+func allocate(p reinstall.Piece, make func(extent.Want) (*extent.Piece, error)) (found *extent.Piece, err error) {
+	for _, from := range slices.Compact([]int64{p.Best, (p.Best + p.From) / 2, p.From}) {
+		found, err = make(extent.Want{Size: p.Size, From: from, To: p.To, Align: p.Align, Origin: p.Origin, Spare: p.Spare})
+		if !errors.Is(err, extent.ErrNone) {
+			break
+		}
+	}
+	return found, err
+}
+
+// hold makes the file whose place the plan does not know yet, and plans with that.
+func (r *reinstallRun) hold(ctx context.Context, to *staged.Records) error {
+	room := r.plan.Room
+	if room.Piece == nil {
+		return nil
+	}
+	c := storage.MakePiece(room.File, room.Piece.Size, func(path string) (*extent.Piece, error) {
+		return allocate(*room.Piece, func(w extent.Want) (*extent.Piece, error) { return extent.AllocateAt(path, w) })
+	})
+	if _, err := to.Do(ctx, c); err != nil {
+		return err
+	}
+	r.piece, r.held = c.Piece(), true
+	r.from.Running.Piece[room.Device] = room.Piece.Origin + r.piece.Offset
+	p, err := reinstall.New(r.from)
+	if err == nil && p.Room.File != room.File {
+		err = fmt.Errorf("the free piece that %s has is not where it would serve", room.Mountpoint)
+	}
+	r.plan = p
+	return err
 }
 
 // letGo gives back the piece, unless it has got a name.

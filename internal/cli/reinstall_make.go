@@ -35,41 +35,56 @@ func (r *reinstallRun) run(ctx context.Context) error {
 	// A connection that breaks leaves nothing half done: what was agreed to goes on.
 	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
 	r.clock.Emit(event.Event{Phase: event.Enter, State: event.Start})
-	files, err := r.files(ctx)
-	if err != nil {
-		return err
-	}
-	if r.plan.Enter.Way == reinstall.Kexec {
-		if err := r.load(files); err != nil {
-			return fail(exitRefused, errors.Join(err, files.close()), "nothing was changed")
-		}
-	}
 	group := attemptGroup + r.id.String()
 	store, err := registrations(group, "vic install "+r.req.Item+" --disk "+r.plan.Disk.Device)
 	if err != nil {
-		return errors.Join(err, files.close(), r.unload())
+		return err
 	}
 	records := &staged.Records{Store: store}
-	err = r.make(ctx, records, files)
-	if closeErr := files.close(); err == nil {
-		err = closeErr
+	changing, err := r.attempt(ctx, records)
+	if err == nil {
+		return records.Close()
 	}
-	if err == nil { // told first: whoever reads it may go with the system
-		r.clock.Emit(event.Event{Phase: event.Enter, State: event.Done})
-		err = r.told()
+	if !changing {
+		return errors.Join(err, records.Close())
+	}
+	undone := undoAttempt(ctx, store, group)
+	err = errors.Join(err, r.unload(), records.Close())
+	if undone != nil {
+		return fail(exitUntouched, errors.Join(err, fmt.Errorf("take back what was changed: %w", undone)), "`vic list registrations` shows what is left, `vic undo --all` takes it back")
+	}
+	return fail(exitUntouched, err, "everything that was changed for it was taken back: this machine is as it was")
+}
+
+// attempt does all that is done before this system begins to end. changing: something
+// of it was registered.
+func (r *reinstallRun) attempt(ctx context.Context, to *staged.Records) (changing bool, err error) {
+	changing = r.plan.Room.Piece != nil
+	if err := r.hold(ctx, to); err != nil {
+		return changing, err
+	}
+	files, err := r.files(ctx)
+	if err != nil {
+		return changing, err
+	}
+	if r.plan.Enter.Way == reinstall.Kexec {
+		if err = r.load(files); err != nil && !changing {
+			err = fail(exitRefused, err, "nothing was changed")
+		}
 	}
 	if err == nil {
-		err = r.leave(ctx)
+		changing = true
+		err = r.make(ctx, to, files)
 	}
-	if err != nil {
-		undone := undoAttempt(ctx, store, group)
-		err = errors.Join(err, r.unload(), records.Close())
-		if undone != nil {
-			return fail(exitUntouched, errors.Join(err, fmt.Errorf("take back what was changed: %w", undone)), "`vic list registrations` shows what is left, `vic undo --all` takes it back")
-		}
-		return fail(exitUntouched, err, "everything that was changed for it was taken back: this machine is as it was")
+	if err := errors.Join(err, files.close()); err != nil {
+		return changing, err
 	}
-	return records.Close()
+	// Told first: whoever reads it may go with the system.
+	r.clock.Emit(event.Event{Phase: event.Enter, State: event.Done})
+	if err := r.told(); err != nil {
+		return changing, err
+	}
+	return changing, r.leave(ctx)
 }
 
 // told is the last word of the old system.
@@ -87,7 +102,7 @@ func (r *reinstallRun) told() error {
 }
 
 func (r *reinstallRun) unload() error {
-	if r.plan.Enter.Way != reinstall.Kexec {
+	if !r.loaded {
 		return nil
 	}
 	return kexec.Unload()
@@ -110,6 +125,7 @@ func (r *reinstallRun) load(f *attemptFiles) (err error) {
 		return err
 	}
 	_, err = kexec.Load(kexec.Kernel{Image: kernel, Initrd: initrd, Cmdline: f.cmdline})
+	r.loaded = err == nil
 	return err
 }
 
@@ -141,7 +157,9 @@ func (r *reinstallRun) makeRoom(ctx context.Context, to *staged.Records, f *atte
 	case reinstall.Files:
 		return nil
 	case reinstall.Extent:
-		_, err = do(ctx, storage.KeepPiece(room.File, r.piece))
+		if !r.held {
+			_, err = do(ctx, storage.KeepPiece(room.File, r.piece))
+		}
 		return err
 	case reinstall.Swap:
 		if _, err = do(ctx, storage.GiveUp(device, f.doc.FilesystemUUID())); err == nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/victorinix/vic/disk/probe"
 	"github.com/victorinix/vic/envscan"
 	"github.com/victorinix/vic/internal/plan/reinstall"
+	"github.com/victorinix/vic/internal/registration"
 	"github.com/victorinix/vic/internal/registration/locate"
 	"github.com/victorinix/vic/internal/registration/staged"
 	"github.com/victorinix/vic/internal/stage/journal"
@@ -102,6 +103,79 @@ func TestStageInAFile(t *testing.T) {
 	}
 	if left, err := os.ReadDir(mount); err != nil || len(left) != 1 || tables(t, dev) != before || freeIn(t, mount) != free {
 		t.Errorf("%v is left, %d bytes are free and were %d, %v", left, freeIn(t, mount), free, err)
+	}
+}
+
+// Where files need a name, the piece is held when the attempt has begun: until then
+// there is no file, and from there on it is registered.
+func TestStageInANamedFile(t *testing.T) {
+	tooltest.Root(t)
+	tooltest.Need(t, "sfdisk", "mke2fs", "blkid")
+	dev, mount, d := packedDisk(t)
+	name := filepath.Base(dev)
+	d.Partition[1].Content[0].Type = "vfat"
+	running := reinstall.Running{Filesystems: []reinstall.Filesystem{
+		{Mountpoint: "/", Device: name + "p1", Type: "ext4"}, {Mountpoint: mount, Device: name + "p2", Type: "vfat", Free: 3 << 30},
+	}}
+	before := tables(t, dev)
+	r, err := planFor(t, d, running, reinstall.Extent)
+	t.Cleanup(r.letGo)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := mount + "/vic-stage.img"
+	if _, err := os.Lstat(file); r.piece != nil || r.plan.Room.Piece == nil || r.plan.Room.File != file || !os.IsNotExist(err) {
+		t.Fatalf("planned are %+v, there is %v, %v", r.plan.Room, r.piece, err)
+	}
+	store := attemptStore(t, r)
+	to := &staged.Records{Store: store}
+	if err := r.hold(t.Context(), to); err != nil {
+		t.Fatal(err)
+	}
+	if r.plan.Room.Piece != nil || r.plan.Stage.Offset < 2<<30 || r.plan.Core.Offset != 101<<20+r.piece.Offset {
+		t.Errorf("held at %d, the stage is at %d, in %+v", r.piece.Offset, r.plan.Stage.Offset, r.plan.Room)
+	}
+	if err := r.make(t.Context(), to, filesOf(t, r)); err != nil {
+		t.Fatal(err)
+	}
+	list := store.List(t.Context())
+	found := map[string]journal.Attempt{}
+	if len(list) != 1 || list[0].Standing.Is != registration.Stands || stageInFile(list[0], found) != nil || found[file].Document.ID != r.id {
+		t.Errorf("%+v, %v", list, found)
+	}
+	if err := undoAttempt(t.Context(), store, attemptGroup+r.id.String()); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := os.ReadDir(mount); err != nil || len(left) != 1 || tables(t, dev) != before {
+		t.Errorf("%v is left, %v", left, err)
+	}
+}
+
+// What the file system has then may not serve: all is as it was.
+func TestNamedFileElsewhere(t *testing.T) {
+	tooltest.Root(t)
+	tooltest.Need(t, "sfdisk", "mke2fs", "blkid")
+	dev, mount, d := packedDisk(t)
+	name := filepath.Base(dev)
+	d.Partition[1].Content[0].Type = "vfat"
+	running := reinstall.Running{Filesystems: []reinstall.Filesystem{
+		{Mountpoint: "/", Device: name + "p1", Type: "ext4"}, {Mountpoint: mount, Device: name + "p2", Type: "vfat", Free: 3 << 30},
+	}}
+	r, err := planFor(t, d, running, reinstall.Extent)
+	t.Cleanup(r.letGo)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tooltest.Run(t, "fallocate", "-l", "3700M", mount+"/large")
+	store := attemptStore(t, r)
+	if err := r.hold(t.Context(), &staged.Records{Store: store}); err == nil || !strings.Contains(err.Error(), "no free piece of that size there") {
+		t.Error(err)
+	}
+	if err := undoAttempt(t.Context(), store, attemptGroup+r.id.String()); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := os.ReadDir(mount); err != nil || len(left) != 2 {
+		t.Errorf("%v is left, %v", left, err)
 	}
 }
 

@@ -178,6 +178,9 @@ func stageInFile(reg registration.Registration, found map[string]journal.Attempt
 	if err := json.Unmarshal(reg.Change, &file); err != nil {
 		return fmt.Errorf("read %s: %w", reg.ID, err)
 	}
+	if file.Offset == 0 { // it was not finished
+		return nil
+	}
 	device, err := file.Place.Volume.Find()
 	if err != nil {
 		return err

@@ -60,6 +60,11 @@ func scenarios() []scenario {
 	solid.FS = "xfs"
 	full := uefi
 	full.DiskMiB, full.Prepare = 3072, nil // all of it is in partitions
+	fat := uefi                            // behind the root, a file system with room whose files all have names
+	fat.Prepare = func(t *testing.T, image string) {
+		uefi.Prepare(t, image)
+		addFAT(t, image)
+	}
 	large := uefi
 	large.Sector = 4096
 	large.Prepare = func(t *testing.T, image string) {
@@ -83,6 +88,7 @@ func scenarios() []scenario {
 		{name: "uefi-extent-kexec", old: packed, room: "extent", enter: "kexec"},
 		{name: "uefi-extent-bootnext", old: packed, args: []string{"--enter", "bootnext"}, room: "extent", enter: "bootnext"},
 		{name: "uefi-xfs-extent-kexec", old: solid, room: "extent", enter: "kexec"},
+		{name: "uefi-fat-extent-kexec", old: fat, args: []string{"--room", "extent"}, room: "extent", enter: "kexec", before: "mkdir /efi; mount /dev/vda3 /efi"},
 		{name: "uefi-files-bootnext", old: packed, args: []string{"--room", "files", "--enter", "bootnext"}, room: "files", enter: "bootnext"},
 		{name: "uefi-4096-free-bootnext", old: large, args: []string{"--enter", "bootnext"}, room: "free", enter: "bootnext"},
 		{name: "uefi-btrfs-kexec", old: full, room: "btrfs", enter: "kexec"},
@@ -129,6 +135,16 @@ func addSwap(t *testing.T, image string) {
 	if _, err := out.WriteAt(page, 2901*mib); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// addFAT fills the disk behind the root with a partition of FAT32.
+func addFAT(t *testing.T, image string) {
+	t.Helper()
+	run := tooltest.Need(t, "sfdisk", "mformat")
+	if _, err := run.Run(t.Context(), tool.Cmd{Name: "sfdisk", Args: []string{"--quiet", "--append", image}, Stdin: strings.NewReader("start=3072MiB, size=1000MiB, type=bc13c2ff-59e6-4262-a352-b275fd6f7172\n")}); err != nil {
+		t.Fatal(err)
+	}
+	lab.Say(t, "mformat", "-i", image+"@@3072M", "-T", "2048000", "-F", "-v", "XBOOTLDR", "::")
 }
 
 // medium is a disk with everything that a person would have brought: vic, the
@@ -254,7 +270,7 @@ func await(ctx context.Context, t *testing.T, m *oldsystem.System, ask string, e
 			t.Fatalf("no system answers as it should: %v\n%s\nconsole ends:\n%s", err, out, m.ConsoleTail(60))
 		case <-m.Done():
 			t.Fatalf("the machine has ended: %v\nconsole ends:\n%s", m.Wait(ctx), m.ConsoleTail(60))
-		case <-time.After(3 * time.Second):
+		case <-time.After(time.Second):
 		}
 	}
 }

@@ -19,18 +19,25 @@ import (
 // extent has a file keep a piece of the disk: the stage is written there, past the
 // file system, and the table gets it with the commit. Nothing shrinks, so that there is
 // nothing that a power cut could leave half done. The root file system is tried first,
-// then others of the disk: /boot, where the root is encrypted or on volumes.
+// then others of the disk: /boot, where the root is encrypted or on volumes, and in the
+// end what is FAT, as an ESP with room.
 func (t *target) extent(p Plan) (Plan, error) {
+	rank := func(f Filesystem) int {
+		switch {
+		case f.Mountpoint == "/":
+			return 0
+		case f.Type == "vfat":
+			return 2
+		}
+		return 1
+	}
 	list := slices.Clone(t.Running.Filesystems)
 	slices.SortStableFunc(list, func(a, b Filesystem) int {
-		if (a.Mountpoint == "/") != (b.Mountpoint == "/") {
-			return map[bool]int{true: -1, false: 1}[a.Mountpoint == "/"]
-		}
-		return cmp.Compare(b.Free, a.Free)
+		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(b.Free, a.Free))
 	})
 	var errs []error
 	for _, f := range list {
-		if f.ReadOnly || f.Type == "vfat" {
+		if f.ReadOnly {
 			continue
 		}
 		q := p
@@ -51,8 +58,8 @@ func (t *target) extent(p Plan) (Plan, error) {
 
 // pieceOf plans with a piece of one file system.
 func (t *target) pieceOf(p *Plan, f Filesystem) error {
-	if !slices.Contains([]string{"ext4", "xfs"}, f.Type) {
-		return fmt.Errorf("it is %s, and only ext4 and xfs keep the blocks of a file where they are", or(f.Type, "of an unknown type"))
+	if !slices.Contains([]string{"ext4", "xfs", "vfat"}, f.Type) {
+		return fmt.Errorf("it is %s, and only ext4, xfs and FAT keep the blocks of a file where they are", or(f.Type, "of an unknown type"))
 	}
 	part, err := t.partitionOf(f)
 	if err != nil {
@@ -107,7 +114,7 @@ func (t *target) piece(part envscan.Partition, f Filesystem) (w Piece, early boo
 		return w, false, errors.New("the disk is too small for a GPT")
 	}
 	stop := min(part.Offset+part.Size, int64(last+1)*int64(t.table.SectorSize))
-	w = Piece{Size: t.need + t.core, From: part.Size / 2, Best: part.Size / 4 * 3, To: down(stop, mib) - part.Offset, Origin: part.Offset, Align: mib}
+	w = Piece{Size: t.need + t.core, From: part.Size / 2, Best: part.Size / 4 * 3, To: down(stop, mib) - part.Offset, Origin: part.Offset, Align: mib, Named: f.Type == "vfat"}
 	if early = part.Offset+part.Size/2 < t.table.Size/2; early {
 		w.From, w.Best = 0, 0
 	}

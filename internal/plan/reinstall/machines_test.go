@@ -227,6 +227,17 @@ func encrypted(t *testing.T) Config {
 	return c
 }
 
+// encryptedESP has kernels on a large ESP, and systemd-boot: all else is encrypted.
+func encryptedESP(t *testing.T) Config {
+	c := old(t, "uefi", layout.KindGPT, part{from: 1, size: 1023, fs: "vfat", mount: "/boot"}, part{from: 1024, size: 7167, fs: "crypto_LUKS", holder: "dm-0"})
+	c.Facts.HW.Volume = []envscan.Volume{{Name: "dm-0", Kind: "crypt", Title: "luks-root", From: []string{"vda2"}}}
+	c.Facts.HW.Volume[0].Mounts = []string{"/"}
+	c.Running.Filesystems = append(c.Running.Filesystems, Filesystem{Mountpoint: "/", Device: "dm-0", Type: "ext4", Free: 2 << 30})
+	c.Facts.OS.Loader = "systemd-boot 257"
+	c.Way = SystemdBoot
+	return c
+}
+
 func noKexec(c Config) Config {
 	c.Facts.OS.Kexec = envscan.Kexec{Why: []string{"kernel.kexec_load_disabled is 1"}}
 	return c

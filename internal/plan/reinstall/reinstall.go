@@ -239,6 +239,9 @@ type Piece struct {
 	Align  int64 `json:"align"`
 	// Spare stays free in the file system.
 	Spare int64 `json:"spare"`
+	// Named: the file system has no files without a name. The piece is held when the
+	// attempt has begun, and recorded.
+	Named bool `json:"named,omitempty"`
 }
 
 // EnterPlan is how the machine gets into the RAM system.

@@ -71,12 +71,15 @@ func TestSwapFilesTogether(t *testing.T) {
 // What keeps a swap file where it is stands beside why the room does not serve.
 func TestSwapFilesRefused(t *testing.T) {
 	for name, c := range map[string]Config{
-		"swapfile-resume":     func(c Config) Config { c.Running.Resume = "vda1"; return c }(tight(biosFull(t), swapFile("/swap.img", 1024))),
-		"swapfile-used":       func(c Config) Config { c.Running.SwapFiles[0].Used = 3 << 30; return c }(tight(biosFull(t), swapFile("/swap.img", 4096))),
-		"swapfile-btrfs-used": func(c Config) Config { c.Running.SwapFiles[0].Used = 3 << 30; return c }(tight(uefiBtrfs(t), swapFile("/swap.img", 4096))),
-		"swapfile-stays":      tight(biosFull(t), SwapFile{Path: "/swap.img", Device: "vda1", Size: 1 << 30, Stays: "it has 2 names"}),
-		"swapfile-elsewhere":  tight(biosFull(t), SwapFile{Path: "/srv/swap.img", Device: "vdb1", Size: 1 << 30}),
-		"swapfile-small":      tight(biosFull(t), swapFile("/swap.img", 64), swapFile("/swap2", 32)),
+		"swapfile-resume": func(c Config) Config { c.Running.Resume = "vda1"; return c }(tight(biosFull(t), swapFile("/swap.img", 1024))),
+		"swapfile-used":   func(c Config) Config { c.Running.SwapFiles[0].Used = 3 << 30; return c }(tight(biosFull(t), swapFile("/swap.img", 4096))),
+		"swapfile-btrfs-used": func(c Config) Config {
+			c.Running.SwapFiles[0].Used, c.Running.Filesystems[0].Free = 3<<30, 100<<20
+			return c
+		}(tight(uefiBtrfs(t), swapFile("/swap.img", 4096))),
+		"swapfile-stays":     tight(biosFull(t), SwapFile{Path: "/swap.img", Device: "vda1", Size: 1 << 30, Stays: "it has 2 names"}),
+		"swapfile-elsewhere": tight(biosFull(t), SwapFile{Path: "/srv/swap.img", Device: "vdb1", Size: 1 << 30}),
+		"swapfile-small":     tight(biosFull(t), swapFile("/swap.img", 64), swapFile("/swap2", 32)),
 	} {
 		_, err := New(c)
 		if !errors.Is(err, ErrRefused) {

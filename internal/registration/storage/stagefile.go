@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -22,18 +21,28 @@ import (
 type StageFile struct {
 	Place locate.Place `json:"place"`
 	// Inside is where the piece begins in the file, Offset where it begins on the
-	// device of the file system; bytes.
+	// device of the file system; bytes. Until the file is made, Offset is 0.
 	Inside int64 `json:"inside"`
 	Offset int64 `json:"offset"`
 	Size   int64 `json:"size"`
 
 	piece *extent.Piece
+	make  func(path string) (*extent.Piece, error)
 }
 
 // KeepPiece gives a piece a name at a path of the host. The caller closes the piece.
 func KeepPiece(path string, p *extent.Piece) *StageFile {
 	return &StageFile{Place: locate.Place{Host: path}, Inside: p.Inside, Offset: p.Offset, Size: p.Size, piece: p}
 }
+
+// MakePiece makes a file at a path of the host that keeps a piece of so many bytes, by
+// make. Piece is that then, which the caller closes.
+func MakePiece(path string, size int64, make func(path string) (*extent.Piece, error)) *StageFile {
+	return &StageFile{Place: locate.Place{Host: path}, Size: size, make: make}
+}
+
+// Piece is what the file has that Apply made or named.
+func (s *StageFile) Piece() *extent.Piece { return s.piece }
 
 // Kind implements registration.Change.
 func (s *StageFile) Kind() string { return StageFileKind }
@@ -44,7 +53,7 @@ func (s *StageFile) String() string {
 
 // Validate refuses a record that no Prepare has made.
 func (s *StageFile) Validate() error {
-	if s.Inside < 0 || s.Offset <= 0 || s.Size <= 0 {
+	if s.Inside < 0 || s.Offset < 0 || s.Size <= 0 {
 		return fmt.Errorf("%d bytes at byte %d are no piece", s.Size, s.Offset)
 	}
 	return nil
@@ -52,7 +61,7 @@ func (s *StageFile) Validate() error {
 
 // Prepare implements registration.Change.
 func (s *StageFile) Prepare(_ context.Context, env *registration.Env) (err error) {
-	if s.piece == nil {
+	if s.piece == nil && s.make == nil {
 		return errors.New("it has no piece")
 	}
 	if s.Place, err = locate.OfPath(env.Root, s.Place.Host); err != nil {
@@ -81,7 +90,7 @@ const immutable = 0x10
 func (s *StageFile) Apply(_ context.Context, env *registration.Env) error {
 	return s.with(env, true, func(path string) error {
 		env.Note("name " + path)
-		if err := s.piece.Link(path); err != nil {
+		if err := s.name(path); err != nil {
 			return err
 		}
 		env.Note("fix " + path)
@@ -92,9 +101,22 @@ func (s *StageFile) Apply(_ context.Context, env *registration.Env) error {
 	})
 }
 
+// name has the file be at its path.
+func (s *StageFile) name(path string) (err error) {
+	if s.make == nil {
+		return s.piece.Link(path)
+	}
+	if s.piece, err = s.make(path); err != nil {
+		return err
+	}
+	s.Inside, s.Offset = s.piece.Inside, s.piece.Offset
+	return nil
+}
+
+// setImmutable does nothing where files have no such attribute.
 func setImmutable(f *os.File, on bool) error {
-	flags, err := inodeFlags(f)
-	if err != nil {
+	flags, has, err := lookFlags(f)
+	if err != nil || !has {
 		return err
 	}
 	flags &^= immutable
@@ -125,15 +147,18 @@ func (s *StageFile) check(path string) (registration.Standing, error) {
 		return registration.Standing{}, err
 	}
 	defer f.Close()
+	if s.Offset == 0 {
+		return registration.Standingf(registration.Partly, "making it was cut off"), nil
+	}
 	list, err := extent.Map(f)
 	if err != nil {
 		return registration.Standing{}, err
 	}
-	if !slices.Equal(list, []extent.Extent{{Inside: s.Inside, Offset: s.Offset, Size: s.Size}}) {
+	if !(extent.Extent{Inside: s.Inside, Offset: s.Offset, Size: s.Size}).In(list) {
 		return registration.Standingf(registration.Changed, "there is another file at %s", path), nil
 	}
-	flags, err := inodeFlags(f)
-	if err == nil && flags&immutable == 0 {
+	flags, has, err := lookFlags(f)
+	if err == nil && has && flags&immutable == 0 {
 		return registration.Standingf(registration.Partly, "it may be changed"), nil
 	}
 	return registration.Standing{Is: registration.Stands}, err

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -43,7 +44,8 @@ func pieceOf(t *testing.T, root string) *extent.Piece {
 	return p
 }
 
-func stageFileHost(t *testing.T, root string) regtest.Host {
+// stageFileHost makes the file when it is registered, or names one that is there.
+func stageFileHost(t *testing.T, root string, made bool) regtest.Host {
 	t.Cleanup(func() { // or the file system cannot be unmounted by force
 		if f, err := os.Open(root + stageImage); err == nil {
 			_ = errors.Join(setImmutable(f, false), f.Close())
@@ -57,6 +59,14 @@ func stageFileHost(t *testing.T, root string) regtest.Host {
 			if last != nil {
 				_ = last.Close() // its file may have gone
 			}
+			if made {
+				c := MakePiece(stageImage, 8*mib, func(path string) (*extent.Piece, error) {
+					p, err := extent.AllocateAt(path, extent.Want{Size: 8 * mib, Align: mib})
+					last = p
+					return p, err
+				})
+				return []registration.Change{c}
+			}
 			last = pieceOf(t, root)
 			return []registration.Change{KeepPiece(stageImage, last)}
 		},
@@ -65,10 +75,13 @@ func stageFileHost(t *testing.T, root string) regtest.Host {
 
 // A piece gets a name, may not be changed, and goes again.
 func TestStageFile(t *testing.T) {
-	for _, format := range []string{"ext4", "xfs"} {
-		t.Run(format, func(t *testing.T) {
-			root := pieceSystem(t, format)
-			h := stageFileHost(t, root)
+	for _, kind := range []struct {
+		format string
+		made   bool
+	}{{"ext4", false}, {"ext4", true}, {"xfs", false}} {
+		t.Run(fmt.Sprint(kind.format, " made ", kind.made), func(t *testing.T) {
+			root := pieceSystem(t, kind.format)
+			h := stageFileHost(t, root, kind.made)
 			s := regtest.Open(t, h, regtest.Dir(t), nil)
 			if _, err := s.Do(t.Context(), h.Changes()[0]); err != nil {
 				t.Fatal(err)
@@ -82,15 +95,37 @@ func TestStageFile(t *testing.T) {
 			if got := undone(t, s); got != "taken back" {
 				t.Error(got)
 			}
-			regtest.Run(t, stageFileHost(t, root))
+			regtest.Run(t, stageFileHost(t, root, kind.made))
 		})
+	}
+}
+
+// A file whose making was cut off goes.
+func TestStageFileCutOff(t *testing.T) {
+	root := pieceSystem(t, "ext4")
+	s := regtest.Open(t, stageFileHost(t, root, true), regtest.Dir(t), nil)
+	cut := errors.New("cut off")
+	c := MakePiece(stageImage, 8*mib, func(path string) (*extent.Piece, error) {
+		return nil, errors.Join(cut, os.WriteFile(path, make([]byte, mib), 0o600))
+	})
+	if _, err := s.Do(t.Context(), c); !errors.Is(err, cut) {
+		t.Fatal(err)
+	}
+	if list := s.List(t.Context()); len(list) != 1 || list[0].Standing.Is != registration.Partly {
+		t.Errorf("%+v", list)
+	}
+	if got := undone(t, s); got != "taken back" {
+		t.Error(got)
+	}
+	if _, err := os.Lstat(root + stageImage); !errors.Is(err, fs.ErrNotExist) {
+		t.Error(err)
 	}
 }
 
 // Another file at its place stays.
 func TestStageFileChanged(t *testing.T) {
 	root := pieceSystem(t, "ext4")
-	h := stageFileHost(t, root)
+	h := stageFileHost(t, root, false)
 	path := filepath.Join(root, stageImage)
 	if err := os.WriteFile(path, []byte("mine"), 0o600); err != nil {
 		t.Fatal(err)

@@ -143,14 +143,20 @@ const noCOW = 0x00800000
 
 // inodeFlags are a file's (ioctl_iflags(2)); 0 where the file system has none.
 func inodeFlags(f *os.File) (int, error) {
-	flags, err := unix.IoctlGetInt(int(f.Fd()), unix.FS_IOC_GETFLAGS)
+	flags, _, err := lookFlags(f)
+	return flags, err
+}
+
+// lookFlags is inodeFlags, and says whether the file system has any.
+func lookFlags(f *os.File) (flags int, has bool, err error) {
+	flags, err = unix.IoctlGetInt(int(f.Fd()), unix.FS_IOC_GETFLAGS)
 	if errors.Is(err, unix.ENOTTY) || errors.Is(err, unix.EOPNOTSUPP) {
-		return 0, nil
+		return 0, false, nil
 	}
 	if err != nil {
-		return 0, fmt.Errorf("read the attributes of %s: %w", f.Name(), err)
+		return 0, false, fmt.Errorf("read the attributes of %s: %w", f.Name(), err)
 	}
-	return flags, nil
+	return flags, true, nil
 }
 
 // swappedTo is what the kernel tells of a file that it swaps to; nil: it does not.
