@@ -165,9 +165,9 @@ func Allocate(dir string, w Want) (*Piece, error) {
 	return w.in(os.NewFile(uintptr(fd), dir+"/(without a name)"))
 }
 
-// AllocateAt is Allocate for a file system in which each file has a name, as FAT. There
-// the blocks are written, with zeros, and what the file has before the piece stays with
-// it. Without a piece there is no file.
+// AllocateAt is Allocate for a file system in which each file has a name, as FAT and
+// NTFS. On FAT the blocks are written, with zeros; what the file has before the piece
+// may stay with it. Without a piece there is no file.
 func AllocateAt(path string, w Want) (*Piece, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {

@@ -60,10 +60,12 @@ func scenarios() []scenario {
 	solid.FS = "xfs"
 	full := uefi
 	full.DiskMiB, full.Prepare = 3072, nil // all of it is in partitions
-	fat := uefi                            // behind the root, a file system with room whose files all have names
+	fat, ntfs := uefi, uefi                // behind the root, a file system with room whose files all have names
 	fat.Prepare = func(t *testing.T, image string) {
-		uefi.Prepare(t, image)
-		addFAT(t, image)
+		addLast(t, image, "bc13c2ff-59e6-4262-a352-b275fd6f7172", "mkfs.vfat", "-F", "32")
+	}
+	ntfs.Prepare = func(t *testing.T, image string) {
+		addLast(t, image, "ebd0a0a2-b9e5-4433-87c0-68b6b72699c7", "mkntfs", "--quick", "--quiet")
 	}
 	large := uefi
 	large.Sector = 4096
@@ -89,6 +91,7 @@ func scenarios() []scenario {
 		{name: "uefi-extent-bootnext", old: packed, args: []string{"--enter", "bootnext"}, room: "extent", enter: "bootnext"},
 		{name: "uefi-xfs-extent-kexec", old: solid, room: "extent", enter: "kexec"},
 		{name: "uefi-fat-extent-kexec", old: fat, args: []string{"--room", "extent"}, room: "extent", enter: "kexec", before: "mkdir /efi; mount /dev/vda3 /efi"},
+		{name: "uefi-ntfs-extent-kexec", old: ntfs, args: []string{"--room", "extent"}, room: "extent", enter: "kexec", before: "mkdir /windows; mount -t ntfs3 /dev/vda3 /windows"},
 		{name: "uefi-files-bootnext", old: packed, args: []string{"--room", "files", "--enter", "bootnext"}, room: "files", enter: "bootnext"},
 		{name: "uefi-4096-free-bootnext", old: large, args: []string{"--enter", "bootnext"}, room: "free", enter: "bootnext"},
 		{name: "uefi-btrfs-kexec", old: full, room: "btrfs", enter: "kexec"},
@@ -137,14 +140,19 @@ func addSwap(t *testing.T, image string) {
 	}
 }
 
-// addFAT fills the disk behind the root with a partition of FAT32.
-func addFAT(t *testing.T, image string) {
+// addLast fills the disk behind the root with a partition, in which a program makes a
+// file system.
+func addLast(t *testing.T, image, kind, program string, args ...string) {
 	t.Helper()
-	run := tooltest.Need(t, "sfdisk", "mformat")
-	if _, err := run.Run(t.Context(), tool.Cmd{Name: "sfdisk", Args: []string{"--quiet", "--append", image}, Stdin: strings.NewReader("start=3072MiB, size=1000MiB, type=bc13c2ff-59e6-4262-a352-b275fd6f7172\n")}); err != nil {
+	run := tooltest.Need(t, "sgdisk", "sfdisk", "losetup", program)
+	lab.Say(t, "sgdisk", "--move-second-header", image)
+	const start, size = "3072MiB", "1000MiB"
+	if _, err := run.Run(t.Context(), tool.Cmd{Name: "sfdisk", Args: []string{"--quiet", "--append", image}, Stdin: strings.NewReader("start=" + start + ", size=" + size + ", type=" + kind + "\n")}); err != nil {
 		t.Fatal(err)
 	}
-	lab.Say(t, "mformat", "-i", image+"@@3072M", "-T", "2048000", "-F", "-v", "XBOOTLDR", "::")
+	dev := strings.TrimSpace(lab.Say(t, "losetup", "--find", "--show", "--offset", start, "--sizelimit", size, image))
+	defer lab.Say(t, "losetup", "--detach", dev)
+	lab.Say(t, program, append(args, dev)...)
 }
 
 // medium is a disk with everything that a person would have brought: vic, the

@@ -29,7 +29,7 @@ import (
 // is: the tables of the disk, its file system's size and the boot entries are the
 // original ones.
 //
-// VIC_TEST_CUTS says how many cuts of each of seven machines, two of them at a time,
+// VIC_TEST_CUTS says how many cuts of each of eight machines, two of them at a time,
 // beside one behind each record of the journal; see scripts/reinstall-power-cuts.
 // Without it there are two, of one.
 func TestPowerCuts(t *testing.T) {
@@ -41,7 +41,7 @@ func TestPowerCuts(t *testing.T) {
 			t.Fatalf("VIC_TEST_CUTS=%s is no number of cuts", text)
 		}
 		names, cuts, side, each = []string{
-			"uefi-extent-bootnext", "uefi-fat-extent-kexec", "uefi-files-bootnext", "uefi-free-systemd-boot",
+			"uefi-extent-bootnext", "uefi-fat-extent-kexec", "uefi-ntfs-extent-kexec", "uefi-files-bootnext", "uefi-free-systemd-boot",
 			"bios-extent-kexec", "bios-swap-kexec", "bios-lvm-lvm-kexec",
 		}, n, 2, true
 	}

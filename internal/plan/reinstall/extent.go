@@ -20,13 +20,13 @@ import (
 // file system, and the table gets it with the commit. Nothing shrinks, so that there is
 // nothing that a power cut could leave half done. The root file system is tried first,
 // then others of the disk: /boot, where the root is encrypted or on volumes, and in the
-// end what is FAT, as an ESP with room.
+// end those in which each file has a name: an ESP with room, the NTFS of another system.
 func (t *target) extent(p Plan) (Plan, error) {
 	rank := func(f Filesystem) int {
 		switch {
 		case f.Mountpoint == "/":
 			return 0
-		case f.Type == "vfat":
+		case named(f):
 			return 2
 		}
 		return 1
@@ -56,10 +56,18 @@ func (t *target) extent(p Plan) (Plan, error) {
 	return p, errors.Join(errs...)
 }
 
+// holding are the file systems, as the kernel calls them, that keep the blocks of a file
+// where they are, by their types on the disk.
+var holding = map[string]string{"ext4": "ext4", "xfs": "xfs", "vfat": "vfat", "ntfs3": "ntfs"}
+
+// named: it has no files without a name.
+func named(f Filesystem) bool { return f.Type == "vfat" || f.Type == "ntfs3" }
+
 // pieceOf plans with a piece of one file system.
 func (t *target) pieceOf(p *Plan, f Filesystem) error {
-	if !slices.Contains([]string{"ext4", "xfs", "vfat"}, f.Type) {
-		return fmt.Errorf("it is %s, and only ext4, xfs and FAT keep the blocks of a file where they are", or(f.Type, "of an unknown type"))
+	format, ok := holding[f.Type]
+	if !ok {
+		return fmt.Errorf("it is %s, and only ext4, xfs, FAT and ntfs3 keep the blocks of a file where they are", or(f.Type, "of an unknown type"))
 	}
 	part, err := t.partitionOf(f)
 	if err != nil {
@@ -82,8 +90,8 @@ func (t *target) pieceOf(p *Plan, f Filesystem) error {
 	if err != nil {
 		return err
 	}
-	found, _ := contentOf(part, f.Type)
-	p.Room = RoomPlan{Partition: part.Number, Device: part.Name, UUID: found.UUID, Label: found.Label, Format: f.Type, Mountpoint: f.Mountpoint, File: file}
+	found, _ := contentOf(part, format)
+	p.Room = RoomPlan{Partition: part.Number, Device: part.Name, UUID: found.UUID, Label: found.Label, Format: format, Mountpoint: f.Mountpoint, File: file}
 	at, held := t.Running.Piece[f.Device]
 	if !held {
 		p.Room.Piece = &piece
@@ -114,7 +122,7 @@ func (t *target) piece(part envscan.Partition, f Filesystem) (w Piece, early boo
 		return w, false, errors.New("the disk is too small for a GPT")
 	}
 	stop := min(part.Offset+part.Size, int64(last+1)*int64(t.table.SectorSize))
-	w = Piece{Size: t.need + t.core, From: part.Size / 2, Best: part.Size / 4 * 3, To: down(stop, mib) - part.Offset, Origin: part.Offset, Align: mib, Named: f.Type == "vfat"}
+	w = Piece{Size: t.need + t.core, From: part.Size / 2, Best: part.Size / 4 * 3, To: down(stop, mib) - part.Offset, Origin: part.Offset, Align: mib, Named: named(f)}
 	if early = part.Offset+part.Size/2 < t.table.Size/2; early {
 		w.From, w.Best = 0, 0
 	}

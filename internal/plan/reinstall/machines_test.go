@@ -238,6 +238,14 @@ func encryptedESP(t *testing.T) Config {
 	return c
 }
 
+// besideWindows has a btrfs that is full beside an NTFS that is mounted.
+func besideWindows(t *testing.T) Config {
+	c := old(t, "uefi", layout.KindGPT, part{from: 1, size: 128, fs: "vfat", mount: "/boot/efi"},
+		part{from: 129, size: 3967, fs: "btrfs", mount: "/"}, part{from: 4096, size: 4095, fs: "ntfs", mount: "/windows"})
+	c.Running.Filesystems[1].Free, c.Running.Filesystems[2].Type = 100<<20, "ntfs3"
+	return c
+}
+
 func noKexec(c Config) Config {
 	c.Facts.OS.Kexec = envscan.Kexec{Why: []string{"kernel.kexec_load_disabled is 1"}}
 	return c
