@@ -112,6 +112,9 @@ func (t *target) pieceOf(p *Plan, f Filesystem) error {
 	return nil
 }
 
+// besideRoot is what a new system has beside its root.
+const besideRoot = 512 * mib
+
 // piece is what is wanted of a partition. The new system takes the larger part of what
 // is free beside the stage, and in the end all that is behind it: the piece is behind
 // the middle of a partition of the second half of the disk, far enough for an ESP beside
@@ -125,6 +128,9 @@ func (t *target) piece(part envscan.Partition, f Filesystem) (w Piece, early boo
 	w = Piece{Size: t.need + t.core, From: part.Size / 2, Best: part.Size / 4 * 3, To: down(stop, mib) - part.Offset, Origin: part.Offset, Align: mib, Named: named(f)}
 	if early = part.Offset+part.Size/2 < t.table.Size/2; early {
 		w.From, w.Best = 0, 0
+	}
+	if w.Named { // what is before it is taken too, and on FAT written: no further than it has to
+		w.Best = min(w.Best, max(w.From, down(t.table.Size/2+besideRoot-part.Offset, mib)))
 	}
 	// For GRUB the RAM system is left beside the piece; in the root it is put together,
 	// in vic's cache.
